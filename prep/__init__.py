@@ -1,0 +1,1 @@
+"""Downloads, organizes, packs, verifies, backs up and snapshots an image data set."""

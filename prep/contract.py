@@ -1,0 +1,63 @@
+"""The names that the stacks, the user data and the stages agree on.
+
+Imports the standard library only, so that the CDK app can read it without what an instance needs.
+"""
+
+from typing import Final
+
+# Where the volumes are mounted on the prep instance.
+WORK_MOUNT: Final = "/data"
+PACKED_MOUNT: Final = "/dataset"
+
+# File system labels: 16 bytes at most on ext4.
+WORK_LABEL: Final = "dataset-work"
+PACKED_LABEL: Final = "dataset-packed"
+
+# Tags on volumes, snapshots and instances.
+TAG_DATASET: Final = "dataset"
+TAG_ROLE: Final = "dataset-role"  # which volume: "work", "packed" or "restored"
+TAG_MANIFEST: Final = "dataset-manifest-sha256"
+TAG_STATE: Final = "dataset-state"  # on an instance: "ready" or "failed"
+
+# The data set site's credentials: a Secrets Manager secret holding JSON with these two keys.
+SECRET_USERNAME: Final = "username"
+SECRET_ACCESS_KEY: Final = "access_key"
+
+# The service that runs `python -m prep run`, and the file of environment variables it reads.
+SERVICE: Final = "dataset-prep.service"
+ENVIRONMENT_FILE: Final = "/etc/dataset-prep.env"
+
+# Environment variables; each stands for the command line option beside it.
+ENV_DATASET: Final = "PREP_DATASET"  # --dataset: name or path of a data set description
+ENV_ROOT: Final = "PREP_ROOT"  # --root: folder on the work volume
+ENV_PACKED: Final = "PREP_PACKED"  # --packed: folder on the dataset volume
+ENV_SOURCE: Final = "PREP_SOURCE"  # --source: base URL that replaces the description's own
+ENV_BUCKET: Final = "PREP_BUCKET"  # --bucket: S3 bucket for the backup
+ENV_SECRET: Final = "PREP_SECRET"  # --secret: name of the Secrets Manager secret
+ENV_VOLUME: Final = "PREP_VOLUME"  # --volume: id of the EBS volume to snapshot
+ENV_SNAPSHOT_OF: Final = "PREP_SNAPSHOT_OF"  # --snapshot-of: "packed" or "work"
+ENV_RESIZE: Final = "PREP_RESIZE"  # --resize: short side in pixels, 0 keeps every size
+ENV_QUALITY: Final = "PREP_QUALITY"  # --quality: JPEG quality, 1 to 100
+# Instead of a secret, for a machine that is not on AWS; never options, which show in process lists.
+ENV_USERNAME: Final = "PREP_USERNAME"
+ENV_ACCESS_KEY: Final = "PREP_ACCESS_KEY"
+
+
+def snapshot_parameter(dataset: str) -> str:
+    """The SSM parameter that holds the id of the data set's newest verified snapshot."""
+    return f"/{dataset}/snapshot-id"
+
+
+def archives_prefix(dataset: str) -> str:
+    """The S3 key prefix under which the archives are backed up."""
+    return f"{dataset}/archives/"
+
+
+def packed_prefix(dataset: str) -> str:
+    """The S3 key prefix under which the packed files are backed up."""
+    return f"{dataset}/packed/"
+
+
+def receipts_prefix(dataset: str) -> str:
+    """The S3 key prefix under which the stages' receipts are backed up."""
+    return f"{dataset}/receipts/"
