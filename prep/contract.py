@@ -20,8 +20,8 @@ TAG_MANIFEST: Final = "dataset-manifest-sha256"
 TAG_STATE: Final = "dataset-state"  # on an instance: "ready" or "failed"
 
 # The data set site's credentials: a Secrets Manager secret holding JSON with these two keys.
-SECRET_USERNAME: Final = "username"
-SECRET_ACCESS_KEY: Final = "access_key"
+SECRET_USERNAME: Final = "username"  # noqa: S105 - a key, not a value
+SECRET_ACCESS_KEY: Final = "access_key"  # noqa: S105 - likewise
 
 # The service that runs `python -m prep run`, and the file of environment variables it reads.
 SERVICE: Final = "dataset-prep.service"
@@ -33,7 +33,7 @@ ENV_ROOT: Final = "PREP_ROOT"  # --root: folder on the work volume
 ENV_PACKED: Final = "PREP_PACKED"  # --packed: folder on the dataset volume
 ENV_SOURCE: Final = "PREP_SOURCE"  # --source: base URL that replaces the description's own
 ENV_BUCKET: Final = "PREP_BUCKET"  # --bucket: S3 bucket for the backup
-ENV_SECRET: Final = "PREP_SECRET"  # --secret: name of the Secrets Manager secret
+ENV_SECRET: Final = "PREP_SECRET"  # --secret: the secret's name  # noqa: S105 - not its value
 ENV_VOLUME: Final = "PREP_VOLUME"  # --volume: id of the EBS volume to snapshot
 ENV_SNAPSHOT_OF: Final = "PREP_SNAPSHOT_OF"  # --snapshot-of: "packed" or "work"
 ENV_RESIZE: Final = "PREP_RESIZE"  # --resize: short side in pixels, 0 keeps every size

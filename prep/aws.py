@@ -1,0 +1,84 @@
+"""AWS clients, and AWS failures as one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import boto3
+from boto3.exceptions import Boto3Error
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+
+from prep.errors import AwsError, CredentialsError, PrepError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_ssm import SSMClient
+
+# Standard mode: up to 8 tries with jittered backoff of at most 20 s, and throttling counted in.
+CONFIG = Config(retries={"mode": "standard", "max_attempts": 8})
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden", "403"}
+
+
+def s3() -> "S3Client":
+    """A client for S3."""
+    with aws_errors("make an S3 client"):
+        return boto3.client("s3", config=CONFIG)
+
+
+def ec2() -> "EC2Client":
+    """A client for EC2."""
+    with aws_errors("make an EC2 client"):
+        return boto3.client("ec2", config=CONFIG)
+
+
+def ssm() -> "SSMClient":
+    """A client for Systems Manager."""
+    with aws_errors("make an SSM client"):
+        return boto3.client("ssm", config=CONFIG)
+
+
+def secretsmanager() -> "SecretsManagerClient":
+    """A client for Secrets Manager."""
+    with aws_errors("make a Secrets Manager client"):
+        return boto3.client("secretsmanager", config=CONFIG)
+
+
+@contextmanager
+def aws_errors(operation: str) -> Iterator[None]:
+    """Turn what boto3 raises into one line that begins with `operation`.
+
+    Raises:
+        CredentialsError: there is no AWS identity or Region.
+        AwsError: the call was refused or failed.
+    """
+    try:
+        yield
+    except PrepError:
+        raise
+    except NoCredentialsError as error:
+        raise CredentialsError(
+            f"{operation}: no AWS credentials: run `aws configure`, or use a role"
+        ) from error
+    except NoRegionError as error:
+        raise CredentialsError(f"{operation}: no AWS Region: set AWS_DEFAULT_REGION") from error
+    except ClientError as error:
+        raise AwsError(f"{operation}: {_reason(error)}") from error
+    except Boto3Error as error:  # what its transfers raise; the cause is in the chain
+        cause = error.__context__
+        raise AwsError(
+            f"{operation}: {_reason(cause) if isinstance(cause, ClientError) else error}"
+        ) from error
+    except BotoCoreError as error:
+        raise AwsError(f"{operation}: {error}: run again, it goes on where it was") from error
+
+
+def _reason(error: ClientError) -> str:
+    code = error.response["Error"].get("Code", "")
+    message = error.response["Error"].get("Message", "")
+    remedy = ""
+    if code in DENIED:
+        remedy = f": allow this role to call {error.operation_name}"
+    return f"{error.operation_name}: {code}: {message}{remedy}"

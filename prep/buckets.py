@@ -1,0 +1,90 @@
+"""The external shuffle: finished images are dealt into buckets by the top bits of a keyed hash of their name,
+and each bucket, small enough for memory, is sorted by that hash when all have been dealt.
+
+Every byte moves in order: a bucket is appended to, and then read once. The order that comes out depends on
+the seed and the names alone.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prep.files import disk_errors
+
+# Bytes of archive a bucket: it is held in memory once, and a quarter GiB of ImageNet is about 600 buckets.
+BUCKET_BYTES = 256 << 20
+MOST_BUCKETS = 4096
+ENTRY = struct.Struct("<QHI")  # hash, bytes of name, bytes of image
+HASH_BITS = 64
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    """One finished image in the order of the shuffle."""
+
+    key: int
+    name: str
+    jpeg: bytes
+
+
+def key_of(seed: int, name: str) -> int:
+    """Place of an image in the shuffle: 64 bits of BLAKE2b of its name, keyed with the seed."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8, key=seed.to_bytes(8, "big")).digest()
+    return int.from_bytes(digest, "big")
+
+
+def bucket_count(archive_bytes: int) -> int:
+    """How many buckets an archive of that size is dealt into: a power of two."""
+    buckets = 1
+    while buckets < MOST_BUCKETS and buckets * BUCKET_BYTES < archive_bytes:
+        buckets *= 2
+    return buckets
+
+
+class Buckets:
+    """The buckets of one split, files `<folder>/<number>`."""
+
+    def __init__(self, folder: Path, count: int, sizes: Sequence[int]) -> None:
+        """Cut every bucket back to its size when a unit was last committed; the rest was never whole."""
+        self.count = count
+        self.sizes = list(sizes) or [0] * count
+        self._folder = folder
+        self._shift = HASH_BITS - (count.bit_length() - 1)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            with path.open("ab") as file:
+                file.truncate(self.sizes[int(path.name)])
+
+    def deal(self, entries: Iterable[Entry]) -> None:
+        """Append entries to their buckets. Not durable yet."""
+        shares: dict[int, list[bytes]] = {}
+        for entry in entries:
+            name = entry.name.encode()
+            shares.setdefault(entry.key >> self._shift, []).extend(
+                (ENTRY.pack(entry.key, len(name), len(entry.jpeg)), name, entry.jpeg)
+            )
+        with disk_errors(self._folder):
+            for number, parts in sorted(shares.items()):
+                with (self._folder / str(number)).open("ab") as file:
+                    file.write(b"".join(parts))
+                    self.sizes[number] = file.tell()
+
+    def sorted_entries(self, number: int) -> list[Entry]:
+        """All entries of a bucket in order."""
+        path = self._folder / str(number)
+        return sorted(_entries(path.read_bytes())) if self.sizes[number] else []
+
+    def remove(self, number: int) -> None:
+        """Give the space of a bucket back, if it is still there."""
+        (self._folder / str(number)).unlink(missing_ok=True)
+
+
+def _entries(data: bytes) -> Iterator[Entry]:
+    position = 0
+    while position < len(data):
+        key, name_bytes, jpeg_bytes = ENTRY.unpack_from(data, position)
+        start = position + ENTRY.size + name_bytes
+        yield Entry(key, data[position + ENTRY.size : start].decode(), data[start : start + jpeg_bytes])
+        position = start + jpeg_bytes

@@ -1,0 +1,197 @@
+"""An archive server over HTTP: who we are, how often to try again, and what not to take for an archive.
+
+Certificates are verified. Credentials go out as HTTP Basic authentication, only over TLS (or to this very
+machine), and never to another host that a redirect leads to. A range that fails is tried again a bounded
+number of times with growing, jittered pauses, or the pause that the server asks for.
+"""
+
+import random
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.util import Retry, Timeout, make_headers
+
+from prep.credentials import Credentials
+from prep.description import Archive
+from prep.errors import CredentialsError, SourceError
+
+# Tries of one request, pauses of 1, 2, 4 … 60 s between: about five minutes, longer than a server's restart.
+TRIES = 10
+LONGEST_PAUSE = 60.0
+LONGEST_RETRY_AFTER = 600.0
+# A server that sends nothing for a minute will not go on.
+TIMEOUT = Timeout(connect=20, read=60)
+REDIRECTS = Retry(total=5, connect=0, read=0, status=0, other=0, redirect=5, raise_on_redirect=True)
+PIECE = 1 << 20
+CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a server serves under a URL at present: size in bytes, and ETag or "" if it gives none."""
+
+    size: int
+    etag: str
+
+
+class SourceChangedError(SourceError):
+    """The server has another version of the file than the one that was begun."""
+
+
+class _PassingError(Exception):
+    """A fault that may be gone at the next try; `pause` is what the server asked for, in seconds."""
+
+    def __init__(self, reason: str, pause: float | None = None) -> None:
+        super().__init__(reason)
+        self.pause = pause
+
+
+class HttpSource:
+    """Fetches archives from their own URLs, or by file name from below the base URL `source`."""
+
+    def __init__(self, credentials: Credentials | None, source: str | None, connections: int = 4) -> None:
+        self._credentials = credentials
+        self._source = source
+        self._pool = urllib3.PoolManager(maxsize=connections, timeout=TIMEOUT, retries=REDIRECTS)
+
+    def url(self, archive: Archive) -> str:
+        """Where an archive comes from."""
+        if not self._source:
+            return archive.url
+        return f"{self._source.rstrip('/')}/{urlsplit(archive.url).path.rpartition('/')[2]}"
+
+    def version(self, archive: Archive) -> Version:
+        """Size and ETag of what the server has.
+
+        Raises:
+            CredentialsError: it doesn't let us in.
+            SourceError: it doesn't have the archive, or doesn't answer.
+        """
+        return self._tries(archive, lambda: self._version(archive), threading.Event())
+
+    def fetch(self, archive: Archive, version: Version, start: int, end: int, stop: threading.Event) -> bytes:
+        """The bytes [start, end) of that version.
+
+        Raises:
+            CredentialsError, SourceError: as above, and if the server now has another version.
+        """
+        return self._tries(archive, lambda: self._fetch(archive, version, start, end, stop), stop)
+
+    def _tries(self, archive: Archive, attempt: Callable[[], T], stop: threading.Event) -> T:
+        reason = ""
+        for number in range(TRIES):
+            pause = None
+            try:
+                return attempt()
+            except urllib3.exceptions.SSLError as error:
+                raise SourceError(
+                    f"{self.url(archive)}: its certificate can't be trusted: {error}"
+                ) from error
+            except urllib3.exceptions.HTTPError as error:
+                reason = _plain(error)
+            except _PassingError as error:
+                reason, pause = str(error), error.pause
+            if number + 1 == TRIES:
+                break
+            backoff = min(LONGEST_PAUSE, 2.0**number) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+            if stop.wait(backoff if pause is None else min(pause, LONGEST_RETRY_AFTER)):
+                raise SourceError(f"{self.url(archive)}: stopped, because another range failed")
+        raise SourceError(
+            f"{self.url(archive)}: {reason}, {TRIES} times: run again later, it goes on where it was"
+        )
+
+    def _get(self, archive: Archive, byte_range: str) -> urllib3.BaseHTTPResponse:
+        url = self.url(archive)
+        headers = {"Range": f"bytes={byte_range}", "Accept-Encoding": "identity"}
+        if self._credentials:
+            parts = urlsplit(url)
+            if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+                raise CredentialsError(f"{url}: credentials are sent over https only: mend the URL")
+            headers |= make_headers(basic_auth=f"{self._credentials.username}:{self._credentials.access_key}")
+        response = self._pool.request("GET", url, headers=headers, preload_content=False)
+        if response.status in (200, 206) and "text/html" not in response.headers.get("Content-Type", ""):
+            return response
+        response.close()
+        raise _refusal(url, response)
+
+    def _version(self, archive: Archive) -> Version:
+        response = self._get(archive, "0-0")
+        try:
+            match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            if response.status != 206 or match is None:
+                raise SourceError(
+                    f"{self.url(archive)}: the server doesn't serve ranges, so it can't be resumed"
+                )
+            return Version(int(match.group(3)), response.headers.get("ETag", ""))
+        finally:
+            response.close()
+
+    def _fetch(
+        self, archive: Archive, version: Version, start: int, end: int, stop: threading.Event
+    ) -> bytes:
+        response = self._get(archive, f"{start}-{end - 1}")
+        try:
+            match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            if response.status != 206 or match is None:
+                raise _PassingError("answered a request for a range with the whole file")
+            first, last, size = (int(group) for group in match.groups())
+            if Version(size, response.headers.get("ETag", "")) != version:
+                raise SourceChangedError(f"{self.url(archive)}: the server has another version of it now")
+            if (first, last) != (start, end - 1):
+                raise _PassingError(f"sent bytes {first}-{last} when asked for {start}-{end - 1}")
+            data = bytearray()
+            while not stop.is_set() and (piece := response.read(min(PIECE, end - start - len(data)))):
+                data += piece
+            if len(data) < end - start:
+                raise _PassingError(f"sent {len(data)} of {end - start} bytes")
+            response.release_conn()
+            return bytes(data)
+        except BaseException:
+            response.close()
+            raise
+
+
+def _refusal(url: str, response: urllib3.BaseHTTPResponse) -> Exception:
+    """What to raise for an answer that is no archive."""
+    status = response.status
+    if status in (401, 403):
+        return CredentialsError(
+            f"{url}: refused (HTTP {status}): check user name and access key, and your access"
+        )
+    if status == 429 or status >= 500:
+        return _PassingError(f"HTTP {status}", _retry_after(response.headers.get("Retry-After", "")))
+    if status in (404, 410):
+        return SourceError(f"{url}: not there (HTTP {status}): check the description, or --source")
+    if status == 416:
+        return SourceChangedError(f"{url}: the server has a shorter version of it now")
+    if status in (200, 206):
+        return SourceError(
+            f"{url}: the server sent a web page instead of the archive: open the site in a browser and see "
+            "whether your account still has access"
+        )
+    return SourceError(f"{url}: the server answered HTTP {status}")
+
+
+def _retry_after(value: str) -> float | None:
+    """Seconds to wait, from either form of the header (RFC 9110, 10.2.3)."""
+    if value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _plain(error: urllib3.exceptions.HTTPError) -> str:
+    reason = getattr(error, "reason", None) or error
+    return str(reason).rpartition("> ")[2] or type(error).__name__

@@ -1,0 +1,149 @@
+"""One image file in, the bytes to be packed out.
+
+A JPEG whose short side is at most the target is packed as it is, byte for byte, if any reader can use it.
+Everything else is decoded, turned upright, made smaller with an area filter where it is too large, and
+encoded; an image is never made larger.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from prep.jpeg import JpegError, JpegFacts, inspect, is_jpeg
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+# A header can declare far more pixels than its file holds: 200 megapixels are 600 MB once decoded.
+MAX_PIXELS = 200_000_000
+
+SIGNATURES = {
+    b"\x89PNG": "PNG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"RIFF": "WebP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
+
+# Exif orientation: what turns the stored picture upright.
+UPRIGHT: dict[int, tuple[int | None, int | None]] = {  # (cv2.rotate code, then cv2.flip code)
+    1: (None, None),
+    2: (None, 1),
+    3: (cv2.ROTATE_180, None),
+    4: (None, 0),
+    5: (cv2.ROTATE_90_CLOCKWISE, 1),
+    6: (cv2.ROTATE_90_CLOCKWISE, None),
+    7: (cv2.ROTATE_90_COUNTERCLOCKWISE, 1),
+    8: (cv2.ROTATE_90_COUNTERCLOCKWISE, None),
+}
+
+
+class UnreadableImageError(ValueError):
+    """No picture can be had from the file; the text says why."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Short side in pixels (0 keeps every size) and JPEG quality, 1 to 100."""
+
+    resize: int
+    quality: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The JPEG to pack, whether its pixels were made fewer, and what it needed beyond that, if anything."""
+
+    jpeg: bytes
+    resized: bool
+    care: tuple[str, ...]
+
+
+def prepare(data: memoryview, target: Target) -> Prepared:
+    """Make an image file fit for packing.
+
+    Raises:
+        UnreadableImageError: it is empty, damaged, cut short, or of a kind that can't be decoded.
+    """
+    if not data:
+        raise UnreadableImageError("is empty")
+    if not is_jpeg(data):
+        return _convert(data, target, (f"was {_kind(data)}",), None)
+    try:
+        facts = inspect(data)
+    except JpegError as error:
+        raise UnreadableImageError(str(error)) from error
+    if facts.precision != 8:
+        raise UnreadableImageError(f"has {facts.precision} bits a sample; 8 can be packed")
+    if facts.width * facts.height > MAX_PIXELS:
+        raise UnreadableImageError(f"declares {facts.width}x{facts.height} pixels; {MAX_PIXELS} are allowed")
+    care = _care(facts)
+    if not care and (target.resize == 0 or min(facts.width, facts.height) <= target.resize):
+        return Prepared(bytes(data), False, ())
+    return _convert(data, target, care, facts)
+
+
+def _kind(data: memoryview) -> str:
+    head = bytes(data[:4])
+    return next((kind for signature, kind in SIGNATURES.items() if head.startswith(signature)), "no JPEG")
+
+
+def _care(facts: JpegFacts) -> tuple[str, ...]:
+    care = []
+    if facts.components not in (1, 3):
+        care.append("was CMYK" if facts.components == 4 else f"had {facts.components} components")
+    if facts.orientation != 1:
+        care.append(f"was turned by Exif orientation {facts.orientation}")
+    if not facts.ordinary:
+        care.append("was arithmetic-coded or lossless")
+    if facts.trailing:
+        care.append(f"had {facts.trailing} bytes after its end")
+    return tuple(care)
+
+
+def _convert(data: memoryview, target: Target, care: tuple[str, ...], facts: JpegFacts | None) -> Prepared:
+    pixels = decode(data, grey=facts is not None and facts.components == 1)
+    if facts is not None:
+        rotation, flip = UPRIGHT[facts.orientation]
+        if rotation is not None:
+            pixels = cv2.rotate(pixels, rotation)  # type: ignore[assignment]  # cv2 says any dtype
+        if flip is not None:
+            pixels = cv2.flip(pixels, flip)  # type: ignore[assignment]
+    height, width = pixels.shape[:2]
+    smaller = fit(width, height, target.resize)
+    resized = smaller != (width, height)
+    if resized:
+        pixels = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    return Prepared(encode(pixels, target.quality), resized, care)
+
+
+def decode(data: memoryview, grey: bool = False) -> Pixels:
+    """Pixels as stored, (height, width, 3) BGR or (height, width) grey, uint8; Exif not applied.
+
+    Raises:
+        UnreadableImageError: OpenCV can't decode it.
+    """
+    colour = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), colour | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise UnreadableImageError(f"OpenCV can't decode it: {error.err}") from error
+    if pixels is None:
+        raise UnreadableImageError("OpenCV can't decode it")
+    return pixels  # type: ignore[return-value]  # 8 bits by the flags
+
+
+def fit(width: int, height: int, resize: int) -> tuple[int, int]:
+    """(width, height) with the short side at most `resize` pixels, in the same shape; never larger."""
+    short = min(width, height)
+    if resize == 0 or short <= resize:
+        return width, height
+    return max(1, round(width * resize / short)), max(1, round(height * resize / short))
+
+
+def encode(pixels: Pixels, quality: int) -> bytes:
+    """A baseline JPEG with 4:2:0 chroma, as im2rec.py makes."""
+    _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return jpeg.tobytes()

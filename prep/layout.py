@@ -1,0 +1,63 @@
+"""Where everything lies on the two volumes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """`root` is a folder on the work volume, `packed` one on the dataset volume."""
+
+    root: Path
+    packed: Path
+
+    @property
+    def archives(self) -> Path:
+        """The downloaded archives."""
+        return self.root / "archives"
+
+    @property
+    def bounding_boxes(self) -> Path:
+        """Bounding box annotations, a folder a split."""
+        return self.root / "bounding_boxes"
+
+    @property
+    def receipts(self) -> Path:
+        """Receipts of finished stages."""
+        return self.root / ".prep"
+
+    @property
+    def journals(self) -> Path:
+        """Journals of stages under way, except pack's, which lies beside its buckets."""
+        return self.root / ".prep" / "journals"
+
+    @property
+    def packing(self) -> Path:
+        """Pack's journal and buckets; gone when pack has finished."""
+        return self.packed / ".packing"
+
+    @property
+    def classes(self) -> Path:
+        """The table of classes: label, wnid, words."""
+        return self.packed / "classes.tsv"
+
+    @property
+    def manifest(self) -> Path:
+        """Settings, counts and the SHA-256 of every packed file."""
+        return self.packed / "MANIFEST.json"
+
+    def images(self, split: str) -> Path:
+        """Class folders of one split."""
+        return self.root / split
+
+    def rec(self, split: str) -> Path:
+        """RecordIO file of one split."""
+        return self.packed / f"{split}.rec"
+
+    def idx(self, split: str) -> Path:
+        """Index of one split's records: key and offset."""
+        return self.packed / f"{split}.idx"
+
+    def lst(self, split: str) -> Path:
+        """List of one split's records: index, label, name."""
+        return self.packed / f"{split}.lst"

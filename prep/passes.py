@@ -1,0 +1,160 @@
+"""A pass: archives read once, in order, each unit handed to every consumer that has not had it yet.
+
+Each consumer works in a thread of its own and gets the units in order; it commits each one to its own
+journal, so that it resumes on its own. A unit that no consumer wants is skipped without being read. At most
+three units a consumer are in memory, and they are the same ones, beside the one being read.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from prep.description import Split
+from prep.files import Journal, parse_line
+from prep.progress import Progress
+from prep.units import ClassOf, LoadedUnit, Unit, read_folder_units, read_units
+
+
+class UnitJournal(Journal):
+    """A journal whose entries are units, some with more to say, and whatever else a stage notes."""
+
+    def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
+        super().__init__(path, settings)
+        self._sizes: dict[tuple[str, int], int] = {}
+        kept: list[dict[str, Any]] = []
+        for entry in self.entries:
+            if "forgotten" in entry:
+                kept = [
+                    other for other in kept if entry["forgotten"] not in (other.get("unit"), other.get("of"))
+                ]
+            else:
+                kept.append(entry)
+        self.entries = kept
+        for entry in self.units():
+            self._sizes[entry["unit"], entry["offset"]] = entry["size"]
+
+    def size_at(self, source: str, offset: int) -> int | None:
+        """Size of the committed unit that begins there, or None."""
+        return self._sizes.get((source, offset))
+
+    def commit(self, unit: Unit, **more: Any) -> None:
+        """Note a unit as done."""
+        self.append({"unit": unit.archive, "offset": unit.offset, "size": unit.size} | more)
+        self._sizes[unit.archive, unit.offset] = unit.size
+
+    def forget(self, source: str) -> None:
+        """Take back all that was noted of an archive: its units must be worked on anew."""
+        self.append({"forgotten": source})
+        self.entries = [
+            e for e in self.entries if source not in (e.get("unit"), e.get("of"), e.get("forgotten"))
+        ]
+        self._sizes = {key: size for key, size in self._sizes.items() if key[0] != source}
+
+    def units(self) -> Iterator[dict[str, Any]]:
+        """Entries of committed units, in order."""
+        return (entry for entry in self.entries if "unit" in entry)
+
+    @staticmethod
+    def peek(path: Path) -> int:
+        """Bytes of all committed units of a journal that may be in use, without opening it for writing."""
+        entries = (parse_line(line) or {} for line in path.read_bytes().splitlines(keepends=True))
+        return sum(entry["size"] for entry in entries if "unit" in entry)
+
+    def bytes_done(self) -> int:
+        """Bytes of all committed units."""
+        return sum(self._sizes.values())
+
+
+class Consumer(Protocol):
+    """What a stage does with units."""
+
+    stage: str
+    journal: UnitJournal
+
+    def size_at(self, source: str, offset: int) -> int | None:
+        """Size of the unit of the archive of that name that begins at `offset` if it is done, else None."""
+
+    def consume(self, loaded: LoadedUnit) -> None:
+        """Work on one unit and commit it, at the latest when the next but one has come."""
+
+    def flush(self) -> None:
+        """Commit what is under way."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An archive, or a folder of class folders, to be read by a pass."""
+
+    path: Path
+    split: Split
+    class_of: ClassOf
+
+    def units(self, consumers: Sequence[Consumer]) -> Iterator[LoadedUnit]:
+        """Its units, but for those that none of the consumers wants."""
+
+        def skip(offset: int) -> int | None:
+            sizes = [consumer.size_at(self.path.name, offset) for consumer in consumers]
+            return None if None in sizes else sizes[0]
+
+        if self.path.is_dir():
+            return read_folder_units(self.path, self.split, skip)
+        return read_units(self.path, self.split, self.class_of, skip)
+
+
+def run_pass(sources: Iterable[Source], consumers: Sequence[Consumer], progress: Progress) -> None:
+    """Read the sources unit by unit and have every consumer work on what it lacks.
+
+    Raises:
+        PrepError: what the first consumer to fail raised, once the others have finished their unit.
+    """
+    workers = [_Worker(consumer, progress) for consumer in consumers]
+    try:
+        for loaded in (loaded for source in sources for loaded in source.units(consumers)):
+            for worker in workers:
+                worker.give(loaded)
+            if any(worker.failure for worker in workers):
+                break
+    finally:
+        for worker in workers:
+            worker.finish()
+    for worker in workers:
+        if worker.failure:
+            raise worker.failure
+
+
+class _Worker:
+    """One consumer in its thread, behind a queue that holds one unit."""
+
+    def __init__(self, consumer: Consumer, progress: Progress) -> None:
+        self.failure: BaseException | None = None
+        self._consumer = consumer
+        self._progress = progress
+        self._queue: queue.Queue[LoadedUnit | None] = queue.Queue(maxsize=1)
+        self._thread = threading.Thread(target=self._work, name=consumer.stage)
+        self._thread.start()
+
+    def give(self, loaded: LoadedUnit) -> None:
+        if self._consumer.size_at(loaded.unit.archive, loaded.unit.offset) is None:
+            self._queue.put(loaded)
+
+    def finish(self) -> None:
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (loaded := self._queue.get()) is not None:
+            if self.failure is None:
+                self._guard(partial(self._consumer.consume, loaded))
+                self._progress.advance(self._consumer.stage, loaded.unit.size)
+        if self.failure is None:
+            self._guard(self._consumer.flush)
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # handed to the thread that runs the pass
+            self.failure = error

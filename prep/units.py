@@ -1,0 +1,299 @@
+"""Units: contiguous runs of whole members of an archive, each of which can be worked on alone.
+
+An archive is read once, front to back. A unit is cut at the first member boundary after a thousandth of the
+archive, or 8 MiB if that is more; in a nested archive the members are the inner tars. So ImageNet's training
+archive has about as many units as classes, S3 takes any unit as a part of an upload (5 MiB to 5 GiB, at most
+10,000), and the cut depends on the archive alone, not on who reads it or how often they were interrupted.
+"""
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from prep.description import Split
+from prep.errors import IntegrityError
+from prep.files import CHUNK, MemoryFile
+
+SMALLEST = 8 << 20  # bytes
+FRACTION = 1000
+IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif"}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The bytes [offset, offset + size) of the archive of that file name; the index-th, from 0."""
+
+    archive: str
+    index: int
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """First byte after the unit."""
+        return self.offset + self.size
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image file of a split. `name` is `<class>/<file>`: its place below the split's folder."""
+
+    name: str
+    data: memoryview
+
+
+@dataclass(frozen=True)
+class LoadedUnit:
+    """A unit with its bytes and the images in them."""
+
+    unit: Unit
+    split: Split
+    data: memoryview
+    images: tuple[Image, ...]
+
+
+ClassOf = Callable[[str], str]
+"""The class of an image in a flat archive, by its file name."""
+
+
+def unit_bytes(archive_bytes: int) -> int:
+    """The size, in bytes, from which a unit of an archive of that size is cut."""
+    return max(SMALLEST, archive_bytes // FRACTION)
+
+
+def read_units(
+    path: Path,
+    split: Split,
+    class_of: ClassOf,
+    wanted: Callable[[int], int | None],
+    smallest: int | None = None,
+) -> Iterator[LoadedUnit]:
+    """Read an archive unit by unit.
+
+    Args:
+        path: the archive.
+        split: which split it holds, in which layout.
+        class_of: for the flat layout, the class of a file name.
+        wanted: asked before each unit, with its offset: None to have it read, or the size of a unit that
+            begins there and that nobody needs any more.
+        smallest: bytes from which a unit is cut, for tests; `unit_bytes` otherwise.
+
+    Raises:
+        IntegrityError: the archive is cut short, is no tar, or holds something that no image archive should.
+    """
+    total = path.stat().st_size
+    least = smallest or unit_bytes(total)
+    offset = index = 0
+    with path.open("rb", buffering=0) as file:
+        while offset < total:
+            done = wanted(offset)
+            if done is None:
+                data, members = _load(file, path, offset, total, least)
+                images = tuple(_images(path, split, class_of, data, members))
+                yield LoadedUnit(Unit(path.name, index, offset, len(data)), split, data, images)
+            offset += len(data) if done is None else done
+            index += 1
+
+
+def read_folder_units(
+    folder: Path, split: Split, wanted: Callable[[int], int | None], smallest: int = SMALLEST
+) -> Iterator[LoadedUnit]:
+    """Read class folders, `<folder>/<class>/<image>`, unit by unit in the order of their names.
+
+    A unit is a run of files; its offset counts the bytes of all files before it.
+    """
+    offset = index = size = 0
+    run: list[tuple[str, Path]] = []
+    files = [
+        (f"{entry.name}/{image.name}", image)
+        for entry in sorted(folder.iterdir())
+        if entry.is_dir()
+        for image in sorted(entry.iterdir())
+        if _is_image(PurePosixPath(image.name))
+    ]
+    for number, file in enumerate(files):
+        run.append(file)
+        size += file[1].stat().st_size
+        if size < smallest and number + 1 < len(files):
+            continue
+        if wanted(offset) is None:
+            images = tuple(Image(name, memoryview(path.read_bytes())) for name, path in run)
+            yield LoadedUnit(Unit(folder.name, index, offset, size), split, memoryview(b""), images)
+        offset += size
+        index += 1
+        run, size = [], 0
+
+
+def _load(
+    file: BinaryIO, path: Path, offset: int, total: int, least: int
+) -> tuple[memoryview, list[tarfile.TarInfo]]:
+    """The bytes of the unit at `offset`, and its members with offsets relative to it."""
+    file.seek(offset)
+    window = _Window(file, path, total - offset)
+    window.extend_to(min(least, total - offset))
+    members: list[tarfile.TarInfo] = []
+    cut = None
+    with _tar_errors(path, offset), tarfile.open(fileobj=window, mode="r:") as tar:
+        while (member := tar.next()) is not None:
+            members.append(member)
+            tar.members.clear()  # type: ignore[attr-defined]  # it would otherwise keep every member it has seen
+            boundary = tar.offset
+            window.extend_to(boundary)
+            if boundary >= least:
+                cut = boundary
+                break
+        else:
+            # tarfile takes a damaged header for the end of the archive.
+            if window.holds_member_at(tar.offset):
+                raise IntegrityError(
+                    f"archive {path}: damaged header at byte {offset + tar.offset}: download it again"
+                )
+    # What follows the last member is the end-of-archive padding: it belongs to the last unit.
+    if cut is None or not window.holds_member_at(cut):
+        cut = total - offset
+        window.extend_to(cut)
+    return window.cut(cut), members
+
+
+class _Window(io.RawIOBase):
+    """A seekable file over the unit being read, which reads on from the archive as it is asked to."""
+
+    def __init__(self, file: BinaryIO, path: Path, left: int) -> None:
+        self._file = file
+        self._path = path
+        self._left = left
+        self._bytes = bytearray()
+        self._position = 0
+
+    def extend_to(self, length: int) -> None:
+        """Have at least `length` bytes in memory."""
+        if length > len(self._bytes) + self._left:
+            raise IntegrityError(f"archive {self._path}: cut short: download it again")
+        while len(self._bytes) < length:
+            chunk = self._file.read(min(CHUNK, length - len(self._bytes)))
+            if not chunk:
+                raise IntegrityError(f"archive {self._path}: became shorter while it was read")
+            self._bytes += chunk
+            self._left -= len(chunk)
+
+    def holds_member_at(self, offset: int) -> bool:
+        """Whether something other than end-of-archive padding begins there."""
+        available = len(self._bytes) + self._left
+        if offset + tarfile.BLOCKSIZE > available:
+            return False
+        self.extend_to(offset + tarfile.BLOCKSIZE)
+        return any(self._bytes[offset : offset + tarfile.BLOCKSIZE])
+
+    def cut(self, length: int) -> memoryview:
+        """The first `length` bytes, for good."""
+        return memoryview(self._bytes)[:length].toreadonly()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_SET:
+            raise io.UnsupportedOperation("only absolute positions")
+        self._position = offset
+        return offset
+
+    def read(self, size: int = -1) -> bytes:
+        end = min(self._position + size, len(self._bytes) + self._left)
+        self.extend_to(end)
+        data = bytes(self._bytes[self._position : end])
+        self._position += len(data)
+        return data
+
+
+@contextmanager
+def _tar_errors(path: Path, offset: int) -> Iterator[None]:
+    try:
+        yield
+    except tarfile.TarError as error:
+        raise IntegrityError(
+            f"archive {path}: no readable tar at byte {offset} ({error}): download it again"
+        ) from error
+
+
+def _images(
+    path: Path, split: Split, class_of: ClassOf, data: memoryview, members: list[tarfile.TarInfo]
+) -> Iterator[Image]:
+    for member in members:
+        if _is_folder(path, member):
+            continue
+        body = data[member.offset_data : member.offset_data + member.size]
+        name = safe_name(path, member.name)
+        if split.layout == "nested":
+            if name.suffix != ".tar" or not name.stem:
+                raise IntegrityError(f"archive {path}: {member.name!r} is not <class>.tar")
+            yield from _inner_images(path, name.stem, body)
+        elif not _is_image(name):
+            raise IntegrityError(f"archive {path}: {member.name!r} is not an image by its name")
+        elif split.layout == "flat":
+            yield Image(f"{class_of(name.name)}/{name.name}", body)
+        elif len(name.parts) < 2:
+            raise IntegrityError(f"archive {path}: {member.name!r} lies in no class folder")
+        else:
+            yield Image(f"{name.parts[-2]}/{name.name}", body)
+
+
+def _inner_images(path: Path, wnid: str, body: memoryview) -> Iterator[Image]:
+    where = Path(f"{path}/{wnid}.tar")
+    with _tar_errors(where, 0), tarfile.open(fileobj=MemoryFile(body), mode="r:") as tar:
+        while (member := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # not in the stubs
+            if _is_folder(where, member):
+                continue
+            name = safe_name(where, member.name)
+            if not _is_image(name):
+                raise IntegrityError(f"archive {where}: {member.name!r} is not an image by its name")
+            end = member.offset_data + member.size
+            if end > len(body):
+                raise IntegrityError(f"archive {where}: cut short in {member.name!r}: download it again")
+            yield Image(f"{wnid}/{name.name}", body[member.offset_data : end])
+        if any(body[tar.offset : tar.offset + tarfile.BLOCKSIZE]):
+            raise IntegrityError(f"archive {where}: damaged header at byte {tar.offset}: download it again")
+
+
+def _is_folder(path: Path, member: tarfile.TarInfo) -> bool:
+    if member.isdir():
+        return True
+    if not member.isreg():
+        raise IntegrityError(
+            f"archive {path}: {member.name!r} is a link or a device; an image archive holds only files: "
+            "don't trust it"
+        )
+    return False
+
+
+def safe_name(path: Path, name: str) -> PurePosixPath:
+    """A member's name as a relative path.
+
+    Raises:
+        IntegrityError: it is absolute, climbs out with "..", or can't be a file name.
+    """
+    pure = PurePosixPath(name)
+    if (
+        pure.is_absolute()
+        or ".." in pure.parts
+        or not pure.name
+        or "\0" in name
+        or "\n" in name
+        or "\t" in name
+    ):
+        raise IntegrityError(f"archive {path}: {name!r} is no name for a file in a data set: don't trust it")
+    return pure
+
+
+def _is_image(name: PurePosixPath) -> bool:
+    return name.suffix.lower() in IMAGE_SUFFIXES

@@ -1,0 +1,247 @@
+"""Verify: every record of the packed files against the manifest and the inventory, and by MXNet's own reader.
+
+One sequential read of each file. For every record: its frame, its place in `.idx`, its line in `.lst`, its
+label against the rank of its class, its place in the shuffle (which also shows that no name occurs twice),
+that its image decodes, and for images packed as they are that they are the archive's bytes.
+"""
+
+import hashlib
+import itertools
+import os
+import time
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+
+from prep import classes, inventory, manifest
+from prep.buckets import key_of
+from prep.description import Description, Split
+from prep.errors import IntegrityError
+from prep.files import CHUNK
+from prep.images import UnreadableImageError, decode
+from prep.jpeg import JpegError, inspect
+from prep.layout import Layout
+from prep.manifest import Manifest
+from prep.progress import Progress
+from prep.receipts import Receipt
+from prep.recordio import Record, read_records
+from prep.units import ClassOf
+
+MXNET_SAMPLE = 200  # records a split that MXNet reads too; it would take a day over all of ImageNet
+IN_FLIGHT = 64  # records a thread being decoded or waiting: bounds memory, keeps every core busy
+
+
+def verify(
+    description: Description,
+    layout: Layout,
+    inputs: dict[str, Any],
+    progress: Progress,
+    threads: int | None = None,
+) -> Receipt:
+    """Check all packed files and give the receipt.
+
+    Raises:
+        IntegrityError: something is not as it should be; the message names file and record.
+    """
+    begun = time.monotonic()
+    cv2.setNumThreads(1)
+    facts = manifest.read(layout)
+    table = classes.read_table(layout)
+    labels = {name: label for label, (name, _) in enumerate(table)}
+    if len(table) != description.classes:
+        raise IntegrityError(
+            f"{layout.classes}: {len(table)} classes, the description says {description.classes}"
+        )
+    _check_hash(layout.classes, facts, manifest.facts_of(layout.classes)["sha256"])
+    class_of = classes.class_finder(description, layout)
+    counts: dict[str, Any] = {}
+    for split in description.splits:
+        found = _verify_split(split, layout, facts, labels, class_of(split), progress, threads)
+        counts[split.name] = found | {"read by MXNet": _mxnet_sample(layout, split.name, found["records"])}
+    outputs = {str(layout.manifest): manifest.facts_of(layout.manifest)}
+    return Receipt("verify", inputs, {}, outputs, counts, round(time.monotonic() - begun, 1))
+
+
+def _verify_split(
+    split: Split,
+    layout: Layout,
+    facts: Manifest,
+    labels: dict[str, int],
+    class_of: ClassOf,
+    progress: Progress,
+    threads: int | None,
+) -> dict[str, int]:
+    rec = layout.rec(split.name)
+    originals = inventory.read(layout, split.name)
+    if len(originals) != split.images:
+        raise IntegrityError(
+            f"verify: split {split.name}: the archive holds {len(originals)} images, the description says "
+            f"{split.images}"
+        )
+    summary = facts.splits[split.name]
+    as_is = records = 0
+    seen = [False] * len(labels)
+    previous = (-1, "")
+    seed = int(facts.settings["seed"])
+    for record, name, decoded in _decoded(layout, split.name, facts, progress, threads):
+        wnid, _, file = name.partition("/")
+        where = f"{rec} record {records} ({name})"
+        label = labels.get(wnid)
+        if label is None or record.label != label:
+            raise IntegrityError(f"{where}: label {record.label:g}, its class is {label}: run pack again")
+        if split.layout == "flat" and class_of(file) != wnid:
+            raise IntegrityError(f"{where}: the ground truth says {class_of(file)}: run pack again")
+        original = originals.pop(name, None)
+        if original is None:
+            raise IntegrityError(f"{where}: no such image in the archive: run pack again")
+        place = (key_of(seed, name), name)
+        if place <= previous:
+            raise IntegrityError(f"{where}: out of the shuffle's order: run pack again")
+        previous = place
+        problem, crc32 = decoded.result()
+        if problem:
+            raise IntegrityError(f"{where}: {problem}: run pack again")
+        as_is += (len(record.image), crc32) == original
+        seen[label] = True
+        records += 1
+    missing = sorted(set(originals) - set(summary["unreadable"]))
+    if missing:
+        raise IntegrityError(
+            f"{rec}: {len(missing)} images are missing, such as {missing[0]}: run pack again"
+        )
+    converted = sum(name not in summary["unreadable"] for name in summary["care"])
+    if as_is < records - summary["resized"] - converted:
+        raise IntegrityError(
+            f"{rec}: {as_is} of {records} images are the archive's bytes; the manifest says "
+            f"{summary['resized']} were resized and {converted} converted: run pack again"
+        )
+    return {"records": records, "as in the archive": as_is, "classes": sum(seen)}
+
+
+def _decoded(
+    layout: Layout, split: str, facts: Manifest, progress: Progress, threads: int | None
+) -> Iterator[tuple[Record, str, "Future[tuple[str, int]]"]]:
+    """Every record with its name, and its decoding under way; `.idx`, `.lst` and all hashes are checked."""
+    rec, idx, lst = layout.rec(split), layout.idx(split), layout.lst(split)
+    workers = threads or len(os.sched_getaffinity(0))
+    task = f"verify {split}"
+    waiting: deque[tuple[Record, str, Future[tuple[str, int]]]] = deque()
+    try:
+        with rec.open("rb", buffering=0) as raw, idx.open("rb") as places, lst.open("rb") as lines:
+            progress.add(task, rec.stat().st_size)
+            files = [_Hashed(raw), _Hashed(places), _Hashed(lines)]
+            with ThreadPoolExecutor(workers, "verify") as pool:
+                for number, record in enumerate(read_records(files[0], str(rec))):
+                    name = _check_lines(number, record, rec, files[1].line(), files[2].line())
+                    waiting.append((record, name, pool.submit(_examine, record.image)))
+                    progress.advance(task, record.end - record.offset)
+                    if len(waiting) >= workers * IN_FLIGHT:
+                        yield waiting.popleft()
+                yield from waiting
+            for path, file in zip((rec, idx, lst), files, strict=True):
+                if file.read(1):
+                    raise IntegrityError(f"{path}: longer than {rec.name} has records: run pack again")
+                _check_hash(path, facts, file.digest.hexdigest())
+    except OSError as error:
+        raise IntegrityError(f"{error.filename}: {error.strerror}: run pack") from error
+
+
+def _check_lines(number: int, record: Record, rec: Path, place: bytes, line: bytes) -> str:
+    """Check a record's line in `.idx` and `.lst` and return its name."""
+    if place != f"{number}\t{record.offset}\n".encode() or record.id != number:
+        raise IntegrityError(
+            f"{rec}: record {number} at byte {record.offset} is not so in the index: run pack again"
+        )
+    try:
+        index, label, name = line.decode().rstrip("\n").split("\t")
+        if (int(index), float(label)) == (number, record.label):
+            return name
+    except ValueError:
+        pass
+    raise IntegrityError(f"{rec}: record {number} is not so in the list: run pack again")
+
+
+def _examine(image: bytes) -> tuple[str, int]:
+    """What is wrong with a packed JPEG ("" for nothing), and its CRC-32."""
+    data = memoryview(image)
+    try:
+        facts = inspect(data)
+        pixels = decode(data)
+    except (JpegError, UnreadableImageError) as error:
+        return str(error), 0
+    if pixels.shape[:2] != (facts.height, facts.width):
+        return f"decodes to {pixels.shape[1]}x{pixels.shape[0]}, declares {facts.width}x{facts.height}", 0
+    return "", zlib.crc32(data)
+
+
+def _check_hash(path: Path, facts: Manifest, sha256: str) -> None:
+    expected = facts.files.get(path.name, {}).get("sha256")
+    if sha256 != expected:
+        raise IntegrityError(f"{path}: its SHA-256 is not the manifest's: run pack again")
+
+
+class _Hashed:
+    """A file that is read once, in large pieces, with the SHA-256 of what was read."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.digest = hashlib.sha256()
+        self._file = file
+        self._buffer = b""
+        self._position = 0
+
+    def read(self, size: int, /) -> bytes:
+        while len(self._buffer) - self._position < size and self._fill(max(CHUNK, size)):
+            pass
+        data = self._buffer[self._position : self._position + size]
+        self._position += len(data)
+        return data
+
+    def line(self) -> bytes:
+        while (end := self._buffer.find(b"\n", self._position)) < 0 and self._fill(CHUNK):
+            pass
+        return self.read((end + 1 if end >= 0 else len(self._buffer)) - self._position)
+
+    def _fill(self, size: int) -> bool:
+        more = self._file.read(size)
+        self.digest.update(more)
+        self._buffer = self._buffer[self._position :] + more
+        self._position = 0
+        return bool(more)
+
+
+def _mxnet_sample(layout: Layout, split: str, records: int) -> int:
+    """Read records spread over the file with MXNet, which shares no code with this package.
+
+    Raises:
+        IntegrityError: MXNet sees another label, or no picture.
+    """
+    import mxnet as mx  # slow to import, and wants old versions of everything: only here
+
+    step = max(1, records // MXNET_SAMPLE)
+    chosen = set(range(0, records, step))
+    with layout.lst(split).open(encoding="utf-8") as lines:
+        wanted = [
+            line.split("\t")
+            for line in itertools.islice(lines, records)
+            if int(line.split("\t")[0]) in chosen
+        ]
+    reader = mx.recordio.MXIndexedRecordIO(str(layout.idx(split)), str(layout.rec(split)), "r")
+    try:
+        for index, label, name in wanted:
+            header, image = mx.recordio.unpack(reader.read_idx(int(index)))
+            if (header.id, header.label) != (int(index), float(label)):
+                raise IntegrityError(
+                    f"{layout.rec(split)}: MXNet reads record {index} ({name.strip()}) otherwise"
+                )
+            if mx.image.imdecode(image).ndim != 3:
+                raise IntegrityError(
+                    f"{layout.rec(split)}: MXNet can't decode record {index} ({name.strip()})"
+                )
+    finally:
+        reader.close()
+    return len(wanted)
