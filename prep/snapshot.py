@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prep import contract
 from prep.aws import aws_errors
 from prep.description import Description
-from prep.errors import AwsError
+from prep.errors import AwsError, DescriptionError
 from prep.files import sync_file_system
 from prep.progress import Progress
 from prep.receipts import Receipt
@@ -98,6 +98,8 @@ def _create(
         contract.TAG_DATASET: description.name,
         contract.TAG_MANIFEST: manifest_sha256,
     }
+    if not mount.is_mount():  # freezing a folder freezes the whole file system it is on
+        raise DescriptionError(f"snapshot: {mount} is not a mount point: give the folder where {volume} is mounted")
     sync_file_system(mount)  # so that the freeze itself lasts for an instant
     _fsfreeze("--freeze", mount)
     try:
