@@ -14,6 +14,7 @@ Layout = Literal["nested", "flat", "folders"]
 Labels = Literal["path", "devkit"]
 
 SHIPPED = Path(__file__).parent / "datasets"
+NOT_SPLITS = {"archives", "bounding_boxes"}  # they lie beside the splits' folders, below ROOT
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,10 @@ class _Parser:
         )
         if not splits:
             raise self.fail("splits", "there is none")
+        used = [split.archive.file for split in splits]
+        twice = next((file for file in used if used.count(file) > 1), None)
+        if twice:
+            raise self.fail("splits", f"two are in the archive {twice}: a split needs one of its own")
         return Description(
             name=name,
             title=self.string(table, "title", "top level"),
@@ -158,6 +163,8 @@ class _Parser:
         where = f"[splits.{name}]"
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
             raise self.fail(where, "a split's name is lower-case letters, digits and underscores")
+        if name in NOT_SPLITS:
+            raise self.fail(where, "ROOT has another folder of that name: give the split another name")
         if not isinstance(item, dict):
             raise self.fail(where, "must be a table")
         self.only(item, where, {"archive", "layout", "labels", "images"})

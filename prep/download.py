@@ -132,7 +132,6 @@ class _Download:
                 md5 = self._fetch(handle, version, journal, done, count)
             finally:
                 os.close(handle)
-                journal.close()
         if md5 != self.archive.md5:
             self.partial.unlink()
             path.unlink()

@@ -9,7 +9,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from prep.errors import SpaceError
 
@@ -137,8 +137,8 @@ class Journal:
         self.fresh = kept == 0
         path.parent.mkdir(parents=True, exist_ok=True)
         with disk_errors(path.parent):
-            self._file: IO[bytes] = path.open("ab")
-            self._file.truncate(kept)
+            with path.open("ab") as file:
+                file.truncate(kept)
             if self.fresh:
                 self._write(header)
                 sync_folder(path.parent)
@@ -150,13 +150,10 @@ class Journal:
         self.entries.append(entry)
 
     def _write(self, entry: object) -> None:
-        self._file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Close the file; nothing is lost without it."""
-        self._file.close()
+        with self.path.open("ab") as file:
+            file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:

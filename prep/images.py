@@ -6,14 +6,14 @@ encoded; an image is never made larger.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import cv2
 import numpy as np
 
+from prep import planes
 from prep.jpeg import JpegError, JpegFacts, inspect, is_jpeg
-
-Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+from prep.pixels import Pixels, fit, shrink
 
 # A header can declare far more pixels than its file holds: 200 megapixels are 600 MB once decoded.
 MAX_PIXELS = 200_000_000
@@ -80,8 +80,16 @@ def prepare(data: memoryview, target: Target) -> Prepared:
     if facts.width * facts.height > MAX_PIXELS:
         raise UnreadableImageError(f"declares {facts.width}x{facts.height} pixels; {MAX_PIXELS} are allowed")
     care = _care(facts)
-    if not care and (target.resize == 0 or min(facts.width, facts.height) <= target.resize):
+    size = fit(facts.width, facts.height, target.resize)
+    if care:
+        return _convert(data, target, care, facts)
+    if size == (facts.width, facts.height):
         return Prepared(bytes(data), False, ())
+    if facts.components == 3:
+        try:
+            return Prepared(planes.encode(planes.shrunk(data, size), target.quality), True, ())
+        except planes.UnsuitableError:
+            pass
     return _convert(data, target, care, facts)
 
 
@@ -106,17 +114,19 @@ def _care(facts: JpegFacts) -> tuple[str, ...]:
 def _convert(data: memoryview, target: Target, care: tuple[str, ...], facts: JpegFacts | None) -> Prepared:
     pixels = decode(data, grey=facts is not None and facts.components == 1)
     if facts is not None:
-        rotation, flip = UPRIGHT[facts.orientation]
-        if rotation is not None:
-            pixels = cv2.rotate(pixels, rotation)  # type: ignore[assignment]  # cv2 says any dtype
-        if flip is not None:
-            pixels = cv2.flip(pixels, flip)  # type: ignore[assignment]
+        pixels = _upright(pixels, facts.orientation)
     height, width = pixels.shape[:2]
-    smaller = fit(width, height, target.resize)
-    resized = smaller != (width, height)
-    if resized:
-        pixels = cv2.resize(pixels, smaller, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    return Prepared(encode(pixels, target.quality), resized, care)
+    size = fit(width, height, target.resize)
+    return Prepared(encode(shrink(pixels, size), target.quality), size != (width, height), care)
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    rotation, flip = UPRIGHT[orientation]
+    if rotation is not None:
+        pixels = cast(Pixels, cv2.rotate(pixels, rotation))
+    if flip is not None:
+        pixels = cast(Pixels, cv2.flip(pixels, flip))
+    return pixels
 
 
 def decode(data: memoryview, grey: bool = False) -> Pixels:
@@ -132,15 +142,7 @@ def decode(data: memoryview, grey: bool = False) -> Pixels:
         raise UnreadableImageError(f"OpenCV can't decode it: {error.err}") from error
     if pixels is None:
         raise UnreadableImageError("OpenCV can't decode it")
-    return pixels  # type: ignore[return-value]  # 8 bits by the flags
-
-
-def fit(width: int, height: int, resize: int) -> tuple[int, int]:
-    """(width, height) with the short side at most `resize` pixels, in the same shape; never larger."""
-    short = min(width, height)
-    if resize == 0 or short <= resize:
-        return width, height
-    return max(1, round(width * resize / short)), max(1, round(height * resize / short))
+    return cast(Pixels, pixels)  # 8 bits by the flags
 
 
 def encode(pixels: Pixels, quality: int) -> bytes:

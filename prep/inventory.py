@@ -3,6 +3,7 @@
 `verify` holds the packed files against it, so that the archives need not be read a second time.
 """
 
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -27,11 +28,17 @@ class Inventory:
     stage = "inventory"
 
     def __init__(self, layout: Layout, inputs: Mapping[str, Any]) -> None:
-        self.journal = UnitJournal(layout.journals / "inventory.jsonl", inputs)
+        path = layout.journals / "inventory.jsonl"
+        self.journal = UnitJournal(path, inputs)
         self._path = layout.journals / "inventory.tsv"
+        self._path.touch()
         size = max((entry["bytes"] for entry in self.journal.units()), default=0)
-        self._file = self._path.open("ab")
-        self._file.truncate(size)
+        if self._path.stat().st_size < size:  # lost or damaged: what it held is noted anew
+            path.unlink()
+            self.journal = UnitJournal(path, inputs)
+            size = 0
+        with self._path.open("ab") as file:
+            file.truncate(size)
 
     def size_at(self, source: str, offset: int) -> int | None:
         """Size of the unit there if it has been noted."""
@@ -43,10 +50,12 @@ class Inventory:
             f"{loaded.split.name}\t{image.name}\t{len(image.data)}\t{zlib.crc32(image.data)}\n"
             for image in loaded.images
         )
-        with disk_errors(self._path.parent):
-            self._file.write("".join(lines).encode())
-            self._file.flush()
-        self.journal.commit(loaded.unit, bytes=self._file.tell())
+        with disk_errors(self._path.parent), self._path.open("ab") as file:
+            file.write("".join(lines).encode())
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        self.journal.commit(loaded.unit, bytes=size)
 
     def flush(self) -> None:
         """Every unit is committed when it has been consumed."""

@@ -225,8 +225,10 @@ class Job:
                     self.description, self.layout, inputs, self.settings, self.threads, self.allow_unreadable
                 )
                 consumers.append(packer)
-        if consumers:
-            self._read([*consumers, *([self._backup_consumer()] if "backup" in stages else [])], inputs)
+        if consumers and "backup" in stages:
+            consumers.append(self._backup_consumer())
+        if consumers or "pack" in stages:  # with no consumer left, what the inventory lacks is still read
+            self._read(consumers, inputs)
         if organizer:
             done["organize"] = self._keep(organizer.finish())
         if packer:

@@ -15,7 +15,7 @@ from typing import Any
 
 import cv2
 
-from prep import classes, manifest
+from prep import classes, manifest, planes
 from prep.buckets import Buckets, Entry, bucket_count, key_of
 from prep.description import Description, Split
 from prep.errors import IntegrityError
@@ -77,11 +77,14 @@ class Packer:
         self._begun = time.monotonic()
         cv2.setNumThreads(1)  # the pool has a thread a core already
         self._pool = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)), "pack")
-        self.journal = UnitJournal(layout.packing / "journal.jsonl", inputs | asdict(settings))
+        self.journal = UnitJournal(layout.packing / "journal.jsonl", inputs | self._made_with())
         if self.journal.fresh:
             self._begin_anew()
         self._buckets = {split.name: self._open(split) for split in description.splits}
         self._pending: tuple[LoadedUnit, list[Future[_Outcome]]] | None = None
+
+    def _made_with(self) -> dict[str, Any]:
+        return asdict(self._settings) | {"codec": planes.codec()}
 
     def _begin_anew(self) -> None:
         """Make room: the volume holds one copy, and packed files of other settings would be a second."""
@@ -165,13 +168,12 @@ class Packer:
             manifest.Manifest(
                 self._description.name,
                 self._description.sha256,
-                asdict(self._settings),
+                self._made_with(),
                 len(labels),
                 splits,
                 files,
             ),
         )
-        self.journal.close()
         outputs = {str(self._layout.packed / name): facts for name, facts in files.items()}
         outputs[str(self._layout.manifest)] = manifest.facts_of(self._layout.manifest)
         counts = {name: summary["records"] for name, summary in splits.items()}

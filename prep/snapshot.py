@@ -99,7 +99,9 @@ def _create(
         contract.TAG_MANIFEST: manifest_sha256,
     }
     if not mount.is_mount():  # freezing a folder freezes the whole file system it is on
-        raise DescriptionError(f"snapshot: {mount} is not a mount point: give the folder where {volume} is mounted")
+        raise DescriptionError(
+            f"snapshot: {mount} is not a mount point: give the folder where {volume} is mounted"
+        )
     sync_file_system(mount)  # so that the freeze itself lasts for an instant
     _fsfreeze("--freeze", mount)
     try:

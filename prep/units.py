@@ -7,6 +7,7 @@ archive has about as many units as classes, S3 takes any unit as a part of an up
 """
 
 import io
+import re
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from prep.files import CHUNK, MemoryFile
 
 SMALLEST = 8 << 20  # bytes
 FRACTION = 1000
+# Control characters and line ends would break lists and logs; lone surrogates stand for bytes not UTF-8.
+UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif"}
 
 
@@ -182,11 +185,9 @@ class _Window(io.RawIOBase):
 
     def holds_member_at(self, offset: int) -> bool:
         """Whether something other than end-of-archive padding begins there."""
-        available = len(self._bytes) + self._left
-        if offset + tarfile.BLOCKSIZE > available:
-            return False
-        self.extend_to(offset + tarfile.BLOCKSIZE)
-        return any(self._bytes[offset : offset + tarfile.BLOCKSIZE])
+        end = min(offset + tarfile.BLOCKSIZE, len(self._bytes) + self._left)
+        self.extend_to(end)
+        return any(self._bytes[offset:end])
 
     def cut(self, length: int) -> memoryview:
         """The first `length` bytes, for good."""
@@ -268,10 +269,10 @@ def _inner_images(path: Path, wnid: str, body: memoryview) -> Iterator[Image]:
 def _is_folder(path: Path, member: tarfile.TarInfo) -> bool:
     if member.isdir():
         return True
-    if not member.isreg():
+    if not member.isreg() or member.issparse():
         raise IntegrityError(
-            f"archive {path}: {member.name!r} is a link or a device; an image archive holds only files: "
-            "don't trust it"
+            f"archive {path}: {member.name!r} is a link, a device or sparse; an image archive holds only "
+            "plain files: don't trust it"
         )
     return False
 
@@ -283,14 +284,7 @@ def safe_name(path: Path, name: str) -> PurePosixPath:
         IntegrityError: it is absolute, climbs out with "..", or can't be a file name.
     """
     pure = PurePosixPath(name)
-    if (
-        pure.is_absolute()
-        or ".." in pure.parts
-        or not pure.name
-        or "\0" in name
-        or "\n" in name
-        or "\t" in name
-    ):
+    if pure.is_absolute() or ".." in pure.parts or not pure.name or UNFIT.search(name):
         raise IntegrityError(f"archive {path}: {name!r} is no name for a file in a data set: don't trust it")
     return pure
 

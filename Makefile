@@ -1,0 +1,92 @@
+# Each target sets up what it needs: Python packages in .venv, the CDK command line in node_modules.
+# ARGS goes to the command behind a target; SETTINGS="name=value …" are settings of the stacks.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+ARGS ?=
+SETTINGS ?=
+
+PYTHON := $(shell command -v python3.11 || command -v python3)
+CDK := node_modules/.bin/cdk
+CONTEXT = $(foreach setting,$(SETTINGS),--context $(setting))
+# Where lint has its templates: apart from cdk.out, so that it never stands in a deployment's way.
+TEMPLATES := .cache/templates
+CODE := app.py stacks prep rehearsal
+
+# Node of the wheel in .venv comes before the system's; mkfs and losetup are at times not on a user's path.
+export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
+export CDK_DISABLE_CLI_TELEMETRY := true
+
+.PHONY: help rehearse test lint synth deploy destroy clean system
+
+help: ## Say what there is to make
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand --tabs=12
+
+rehearse: system .cache/python .cache/node ## Run the whole road on this machine, with no AWS account
+	@python -m rehearsal $(ARGS)
+
+test: lint system ## Lint, then every test, the rehearsal among them
+	@python -m pytest $(ARGS)
+
+lint: .cache/python .cache/node ## Check code, shell, templates and policies
+	@ruff check --quiet
+	@ruff format --check --quiet || { echo 'lint: run "ruff format"' >&2; exit 1; }
+	@mypy --no-error-summary $(CODE)
+	@grep -rlE '^#!.*\b(bash|sh)$$' --include='*' userdata rehearsal .ci | grep -v __pycache__ | xargs shellcheck
+	@rm -rf $(TEMPLATES)
+	@# Synthesis runs cdk-nag's AwsSolutions and CDK's own rules; --strict makes a warning of theirs an error.
+	@AWS_EC2_METADATA_DISABLED=true $(CDK) synth --quiet --strict --no-notices --output $(TEMPLATES) >.cache/synth.log 2>&1 \
+	  || { cat .cache/synth.log >&2; exit 1; }
+	@cfn-lint $(TEMPLATES)/*.template.json
+	@echo 'lint: nothing found'
+
+synth: .cache/python .cache/node ## Write the CloudFormation templates to cdk.out
+	@$(CDK) synth --quiet $(CONTEXT) $(ARGS)
+
+deploy: .cache/python .cache/node ## Deploy all stacks to the AWS account in use; once before: cdk bootstrap
+	@$(CDK) deploy --all $(CONTEXT) $(ARGS)
+
+destroy: .cache/python .cache/node ## Take the stacks down; bucket and snapshots of the volumes remain
+	@$(CDK) destroy --all $(CONTEXT) $(ARGS)
+
+clean: ## Remove what the other targets set up or wrote, but for rehearsal-output
+	@rm -rf .venv .cache node_modules cdk.out .mypy_cache .ruff_cache .pytest_cache
+
+.cache/python: requirements.txt prep/requirements.txt | .cache
+	@[[ -n "$(PYTHON)" ]] && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	  || { echo 'make: Python 3.11 is needed (MXNet has nothing newer): install python3.11' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || [[ -x .venv/bin/pip ]] \
+	  || { echo 'make: the venv module of Python 3.11 is needed: install python3.11-venv' >&2; exit 1; }
+	@[[ -x .venv/bin/pip ]] || "$(PYTHON)" -m venv .venv
+	@echo 'make: installing Python packages into .venv (a minute or two the first time)'
+	@.venv/bin/pip install --quiet --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+.cache/node: package.json package-lock.json .cache/python
+	@echo 'make: installing the CDK command line'
+	@npm ci --silent --no-audit --no-fund
+	@touch $@
+
+.cache:
+	@mkdir -p $@
+
+# Commands of the rehearsal's machinery, and libraries of MXNet and PyTurboJPEG, with the Debian package that has each.
+COMMANDS := mount:mount losetup:mount mkfs.ext4:e2fsprogs blkid:util-linux fsfreeze:util-linux \
+  unshare:util-linux nsenter:util-linux setpriv:util-linux mountpoint:util-linux curl:curl awk:mawk cmp:diffutils
+LIBRARIES := libgomp.so.1:libgomp1 libquadmath.so.0:libquadmath0 libturbojpeg.so.0:libturbojpeg0
+
+system:
+	@missing=(); \
+	for pair in $(COMMANDS); do command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair##*:}"); done; \
+	for pair in $(LIBRARIES); do ldconfig -p | grep -q "$${pair%%:*}" || missing+=("$${pair##*:}"); done; \
+	if (($${#missing[@]})); then \
+	  if ((EUID)) || ! command -v apt-get >/dev/null; then \
+	    echo "make: missing; install what Debian has as: $${missing[*]}" >&2; exit 1; \
+	  fi; \
+	  echo "make: installing $${missing[*]}"; \
+	  apt-get -qq update; \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends "$${missing[@]}" >/dev/null; \
+	fi

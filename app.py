@@ -1,0 +1,52 @@
+"""The CDK app: builds the stacks from validated settings, nothing else."""
+
+import os
+import sys
+
+from aws_cdk import App, Environment, Tags, Validations
+from cdk_nag import AwsSolutionsChecks
+
+from prep import contract
+from stacks.dataset import DatasetStack
+from stacks.prep import PrepStack
+from stacks.settings import SettingsError, load_settings
+from stacks.training import TrainingStack
+
+
+def main() -> None:
+    """Synthesizes the app; a wrong setting ends it with one line and exit status 2."""
+    app = App()
+    try:
+        settings, dataset = load_settings(app.node.get_all_context())
+    except SettingsError as error:
+        sys.exit(_complain(error))
+    env = Environment(
+        account=settings.account or os.environ.get("CDK_DEFAULT_ACCOUNT"),
+        region=settings.region or os.environ.get("CDK_DEFAULT_REGION"),
+    )
+    # The one tag on everything: what costs are told apart by, and what the policies go by.
+    Tags.of(app).add(contract.TAG_DATASET, dataset.name)
+    base = DatasetStack(app, "Dataset", stack_name=f"{dataset.name}-dataset", env=env)
+    PrepStack(
+        app, "Prep", stack_name=f"{dataset.name}-prep", env=env, settings=settings, dataset=dataset, base=base
+    )
+    TrainingStack(
+        app,
+        "Training",
+        stack_name=f"{dataset.name}-training",
+        env=env,
+        settings=settings,
+        dataset=dataset,
+        base=base,
+    )
+    Validations.of(app).add_plugins(AwsSolutionsChecks(app))
+    app.synth()
+
+
+def _complain(error: SettingsError) -> int:
+    print(error, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Pixels made fewer: the one way in which images are resized."""
+
+from typing import Any, cast
+
+import cv2
+import numpy as np
+
+# From so many times the size, four samples a pixel are too few, and an odd row left out is nothing.
+FAR = 8
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def fit(width: int, height: int, resize: int) -> tuple[int, int]:
+    """(width, height) with the short side at most `resize` pixels, in the same shape; never larger."""
+    short = min(width, height)
+    if resize == 0 or short <= resize:
+        return width, height
+    return max(1, round(width * resize / short)), max(1, round(height * resize / short))
+
+
+def shrink(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Pixels, (height, width) or (height, width, channels), at `size` (width, height); antialiased.
+
+    Linearly to exactly twice the size, and that halved by averaging: every pixel of the result is the mean of
+    four samples, spread as an area filter's. OpenCV halves and interpolates with vector instructions, but has
+    none for averaging over areas of other sizes. What is far too large is halved first.
+    """
+    width, height = size
+    if (pixels.shape[1], pixels.shape[0]) == size:
+        return pixels
+    while min(pixels.shape[1] // width, pixels.shape[0] // height) >= FAR:
+        even = pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2]
+        pixels = _resize(even, even.shape[1] // 2, even.shape[0] // 2, cv2.INTER_AREA)
+    if (pixels.shape[1], pixels.shape[0]) != (2 * width, 2 * height):
+        pixels = _resize(pixels, 2 * width, 2 * height, cv2.INTER_LINEAR)
+    return _resize(pixels, width, height, cv2.INTER_AREA)
+
+
+def _resize(pixels: Pixels, width: int, height: int, interpolation: int) -> Pixels:
+    return cast(Pixels, cv2.resize(pixels, (width, height), interpolation=interpolation))

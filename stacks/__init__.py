@@ -1,0 +1,1 @@
+"""The CloudFormation stacks: what outlives instances, the prep instance, the training instances."""

@@ -1,0 +1,25 @@
+"""User data: the shell files of userdata/ below a header of exported settings."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from aws_cdk import aws_ec2 as ec2
+
+USERDATA: Final = Path(__file__).parent.parent / "userdata"
+
+
+def render(script: str, exports: Mapping[str, str]) -> ec2.UserData:
+    """User data that runs volume.sh's functions and `script` with the variables of `exports`.
+
+    A value may hold CDK tokens: what they stand for at deployment must hold no single quote.
+    """
+    lines = ["#!/usr/bin/env bash", "set -euo pipefail"]
+    for name, value in exports.items():
+        if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+            raise ValueError(f"{name} is no name for an exported variable")
+        lines.append(f"export {name}={shlex.quote(value)}")
+    files = [(USERDATA / name).read_text(encoding="utf-8") for name in ("volume.sh", script)]
+    return ec2.UserData.custom("\n".join([*lines, *files]))

@@ -1,0 +1,109 @@
+"""The Dataset stack: what outlives instances — the backup bucket and the network."""
+
+from typing import Any, Final
+
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from stacks.acknowledge import acknowledge
+
+# A whole run takes some five days; an upload that was interrupted in it must still be there to be continued.
+ABORT_UPLOADS_AFTER: Final = Duration.days(14)
+# What the prep instance overwrites by mistake can be had back for a month.
+KEEP_REPLACED_FOR: Final = Duration.days(30)
+
+
+class DatasetStack(Stack):
+    """Bucket, VPC and a security group that lets nothing in."""
+
+    def __init__(self, scope: Construct, construct_id: str, **kwargs: Any) -> None:
+        super().__init__(scope, construct_id, **kwargs)
+        self.bucket = self._make_bucket()
+        self.vpc = self._make_vpc()
+        self.security_group = self._make_security_group()
+        self._make_outputs()
+
+    def _make_bucket(self) -> s3.Bucket:
+        bucket = s3.Bucket(
+            self,
+            "Backup",
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            # Versions, because the prep instance may overwrite: with them it can't destroy a backup.
+            versioned=True,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    abort_incomplete_multipart_upload_after=ABORT_UPLOADS_AFTER,
+                    noncurrent_version_expiration=KEEP_REPLACED_FOR,
+                )
+            ],
+            removal_policy=RemovalPolicy.RETAIN,
+        )
+        acknowledge(
+            bucket,
+            {
+                "AwsSolutions-S1": "One instance writes here, by one role; access logs would tell nothing "
+                "more, and CloudTrail's data events can be turned on where an audit needs them."
+            },
+        )
+        return bucket
+
+    def _make_vpc(self) -> ec2.Vpc:
+        vpc = ec2.Vpc(
+            self,
+            "Network",
+            # Every zone there is: a GPU instance type is often to be had in one zone only.
+            max_azs=16,
+            # Public subnets, no NAT: 300 GB through a NAT gateway would cost more than the instance.
+            nat_gateways=0,
+            subnet_configuration=[
+                ec2.SubnetConfiguration(name="Public", subnet_type=ec2.SubnetType.PUBLIC, cidr_mask=20)
+            ],
+            # The backup goes to S3 within AWS's network, free of charge.
+            gateway_endpoints={
+                "S3": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.S3)
+            },
+            # Emptying the default group takes a Lambda function; no instance uses it.
+            restrict_default_security_group=False,
+        )
+        acknowledge(
+            vpc,
+            {
+                "AwsSolutions-VPC7": "Nothing can connect to these instances, and what they connect to is "
+                "known; flow logs of hundreds of GB of downloads would only cost."
+            },
+        )
+        return vpc
+
+    def _make_security_group(self) -> ec2.SecurityGroup:
+        return ec2.SecurityGroup(
+            self,
+            "NoInbound",
+            vpc=self.vpc,
+            description="Out to anywhere, in from nowhere: a shell comes through Session Manager",
+        )
+
+    def _make_outputs(self) -> None:
+        CfnOutput(
+            self,
+            "BucketName",
+            value=self.bucket.bucket_name,
+            description="Backup of archives and packed files",
+        )
+        CfnOutput(
+            self,
+            "SubnetIds",
+            value=",".join(subnet.subnet_id for subnet in self.vpc.public_subnets),
+            description="A public subnet in every zone, to launch instances in",
+        )
+        CfnOutput(
+            self,
+            "SecurityGroupId",
+            value=self.security_group.security_group_id,
+            description="Security group of all instances; no inbound rule",
+        )

@@ -1,0 +1,186 @@
+"""What the two instances may do: pure functions from names and ARNs to grants.
+
+A wildcard stands only where EC2 or S3 leaves no choice, and its grant says why.
+Actions, resources and condition keys: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aws_cdk import aws_iam as iam
+
+from prep import contract
+from stacks.acknowledge import acknowledge, wildcard_finding
+
+# Values of the tag contract.TAG_ROLE.
+ROLE_PREP: Final = "prep"
+ROLE_TRAINING: Final = "training"
+ROLE_RESTORED: Final = "restored"
+
+NO_ARN: Final = "EC2 knows no narrower resource for describing."
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Actions on ARNs under conditions; `wildcard` is the reason why an ARN ends in an asterisk."""
+
+    actions: Sequence[str]
+    resources: Sequence[str]
+    conditions: dict[str, Any] | None = None
+    wildcard: str = ""
+
+
+def add_grants(role: iam.Role, grants: Iterable[Grant]) -> None:
+    """Writes the grants into the role's policy, and the reasons for wildcards beside it."""
+    reasons: dict[str, str] = {}
+    for grant in grants:
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=[*grant.actions], resources=[*grant.resources], conditions=grant.conditions
+            )
+        )
+        if grant.wildcard:
+            for resource in grant.resources:
+                finding = wildcard_finding(role, resource)
+                reason = f"{', '.join(grant.actions)}: {grant.wildcard}"
+                reasons[finding] = f"{reasons[finding]} {reason}" if finding in reasons else reason
+    acknowledge(role, reasons)
+
+
+def _tagged(dataset: str, role: str | None = None) -> dict[str, Any]:
+    """On what carries this data set's tag, and this role's if given."""
+    tags = {f"aws:ResourceTag/{contract.TAG_DATASET}": dataset}
+    if role is not None:
+        tags[f"aws:ResourceTag/{contract.TAG_ROLE}"] = role
+    return {"StringEquals": tags}
+
+
+def session_manager() -> list[Grant]:
+    """A shell through Session Manager, and nothing else of Systems Manager.
+
+    The managed policy AmazonSSMManagedInstanceCore would also let the instance read every parameter.
+    https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-add-permissions-to-existing-profile.html
+    """
+    return [
+        Grant(
+            [
+                "ssm:UpdateInstanceInformation",
+                "ssmmessages:CreateControlChannel",
+                "ssmmessages:CreateDataChannel",
+                "ssmmessages:OpenControlChannel",
+                "ssmmessages:OpenDataChannel",
+            ],
+            ["*"],
+            wildcard="Channels have no ARN of their own.",
+        )
+    ]
+
+
+def prep_boot(
+    ec2: str, dataset: str, volumes: Sequence[str], stack_id: str, assets: Sequence[str]
+) -> list[Grant]:
+    """To attach the stack's volumes, fetch the prep package and tell the stack how the boot went.
+
+    ec2: `arn:aws:ec2:<region>:<account>`; volumes, assets: ARNs.
+    """
+    return [
+        Grant(["ec2:DescribeTags", "ec2:DescribeVolumes"], ["*"], wildcard=NO_ARN),
+        Grant(["ec2:AttachVolume"], volumes),
+        Grant(
+            ["ec2:AttachVolume"],
+            [f"{ec2}:instance/*"],
+            _tagged(dataset, ROLE_PREP),
+            wildcard="The instance can't be named in a policy that has to exist before it; its tags can.",
+        ),
+        Grant(["cloudformation:SignalResource"], [stack_id]),
+        Grant(["s3:GetObject"], assets),
+    ]
+
+
+def prep_service(
+    snapshots: str, dataset: str, volumes: Sequence[str], secret: str, parameter: str
+) -> list[Grant]:
+    """To read the site's credentials, take the snapshot and publish its id.
+
+    snapshots: `arn:aws:ec2:<region>::snapshot`; the rest: ARNs.
+    """
+    return [
+        # Six question marks: Secrets Manager ends each ARN with six characters of its own.
+        Grant(["secretsmanager:GetSecretValue"], [f"{secret}-??????"]),
+        Grant(["ec2:CreateSnapshot"], volumes),
+        Grant(
+            ["ec2:CreateSnapshot"],
+            [f"{snapshots}/*"],
+            {"StringEquals": {f"aws:RequestTag/{contract.TAG_DATASET}": dataset}},
+            wildcard="A snapshot has no id before it is made; it must be given the data set's tag.",
+        ),
+        Grant(
+            ["ec2:CreateTags"],
+            [f"{snapshots}/*"],
+            {"StringEquals": {"ec2:CreateAction": "CreateSnapshot"}},
+            wildcard="As above; only while it is being made.",
+        ),
+        Grant(["ec2:DescribeSnapshots"], ["*"], wildcard=NO_ARN),
+        Grant(["ssm:PutParameter"], [parameter]),
+    ]
+
+
+def backup(bucket: str, dataset: str) -> list[Grant]:
+    """To write the data set's objects and read them back; never to delete one. bucket: its ARN."""
+    return [
+        Grant(
+            ["s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"],
+            [f"{bucket}/{dataset}/*"],
+            wildcard="The keys are the data set's files.",
+        ),
+        # No condition on the prefix: HeadObject has none, and would get 403 for a missing object, not 404.
+        Grant(["s3:ListBucket", "s3:ListBucketMultipartUploads"], [bucket]),
+    ]
+
+
+def training(ec2: str, snapshots: str, dataset: str, parameter: str) -> list[Grant]:
+    """To make a volume from the data set's snapshot, attach it, and take it away again if that fails.
+
+    ec2: `arn:aws:ec2:<region>:<account>`; snapshots: `arn:aws:ec2:<region>::snapshot`; parameter: ARN.
+    """
+    volumes, instances = f"{ec2}:volume/*", f"{ec2}:instance/*"
+    request_tags = {
+        f"aws:RequestTag/{contract.TAG_DATASET}": dataset,
+        f"aws:RequestTag/{contract.TAG_ROLE}": ROLE_RESTORED,
+    }
+    newest = "The newest snapshot is known at boot only; its tag tells that it is the data set's."
+    not_yet = (
+        "The volume has no id before it is made; it must be given the tags that the next grants ask for."
+    )
+    own_volumes = "Volumes that such instances made themselves, as their tags tell."
+    own_instances = "Instances of the launch template have no ids yet; its tags tell which are meant."
+    return [
+        Grant(["ssm:GetParameter"], [parameter]),
+        Grant(["ec2:DescribeVolumes"], ["*"], wildcard=NO_ARN),
+        Grant(["ec2:CreateVolume"], [f"{snapshots}/*"], _tagged(dataset), newest),
+        Grant(["ec2:CreateVolume"], [volumes], {"StringEquals": request_tags}, not_yet),
+        Grant(["ec2:CreateTags"], [volumes], {"StringEquals": {"ec2:CreateAction": "CreateVolume"}}, not_yet),
+        # ModifyInstanceAttribute, of volume and instance: what marks the one to be deleted with the other.
+        Grant(
+            ["ec2:AttachVolume", "ec2:DeleteVolume", "ec2:DetachVolume", "ec2:ModifyInstanceAttribute"],
+            [volumes],
+            _tagged(dataset, ROLE_RESTORED),
+            own_volumes,
+        ),
+        Grant(
+            ["ec2:AttachVolume", "ec2:DetachVolume", "ec2:ModifyInstanceAttribute"],
+            [instances],
+            _tagged(dataset, ROLE_TRAINING),
+            own_instances,
+        ),
+        Grant(
+            ["ec2:CreateTags"],
+            [instances],
+            {
+                **_tagged(dataset, ROLE_TRAINING),
+                "ForAllValues:StringEquals": {"aws:TagKeys": [contract.TAG_STATE]},
+            },
+            own_instances,
+        ),
+    ]

@@ -1,0 +1,244 @@
+"""The settings of the CDK app: typed, with defaults, and checked before anything is built.
+
+They come from cdk.json's context or from `-c name=value`; a wrong one is a SettingsError of one line.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from stacks.ebs import Volume, find_fault
+
+PACKAGE: Final = Path(__file__).parent.parent / "prep"
+DATASETS: Final = PACKAGE / "datasets"
+
+GIB: Final = 1024**3
+
+# What the CDK command line keeps among the settings, beside keys such as "@aws-cdk/…", "aws:cdk:…" and
+# "availability-zones:account=…".
+CDK_KEYS: Final = frozenset(("acknowledged-issue-numbers", "cli-telemetry"))
+
+SYSTEM_FOLDERS: Final = frozenset(
+    ("bin", "boot", "dev", "etc", "lib", "lib64", "proc", "root", "run", "sbin", "sys", "tmp", "usr")
+)
+
+
+class SettingsError(Exception):
+    """A setting that can't be: its name, its value and the remedy, in one line."""
+
+    def __init__(self, name: str, value: object, remedy: str) -> None:
+        super().__init__(f"setting {name}={value}: {remedy}")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What the stacks need of a data set description."""
+
+    name: str
+    path: Path
+    shipped: bool  # within the prep package, so that its name says it all
+    archive_bytes: int  # of the archives whose size is known
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting with its default. Sizes in GiB, throughput and rate in MiB/s, resize in pixels."""
+
+    dataset: str = "ilsvrc2012"
+    region: str | None = None
+    account: str | None = None
+    source: str | None = None  # replaces the base URL of the description's own
+    secret_name: str | None = None  # <data set's name>/credentials unless given
+    prep_instance_type: str = "t2.large"
+    work_volume_gib: int = 1000
+    work_volume_type: str = "sc1"
+    dataset_volume_gib: int = 200
+    dataset_volume_type: str = "gp3"
+    dataset_volume_iops: int | None = None  # gp3 has 3000 unless given
+    dataset_volume_throughput: int | None = None  # gp3 has 125 unless given
+    resize: int = 480
+    quality: int = 95
+    snapshot_of: str = "packed"
+    training_instance_type: str = "g5.xlarge"
+    mount_point: str = "/data"
+    restored_volume_type: str = "gp3"
+    restored_volume_iops: int | None = None
+    restored_volume_throughput: int | None = None
+    initialization_rate: int = 0  # 0: blocks load as they are first read
+
+    @property
+    def work_volume(self) -> Volume:
+        """The volume of archives and class folders."""
+        return Volume(self.work_volume_gib, self.work_volume_type)
+
+    @property
+    def dataset_volume(self) -> Volume:
+        """The volume of packed files."""
+        return Volume(
+            self.dataset_volume_gib,
+            self.dataset_volume_type,
+            self.dataset_volume_iops,
+            self.dataset_volume_throughput,
+        )
+
+    @property
+    def restored_volume(self) -> Volume:
+        """A training instance's volume: as large as the one that the snapshot is of."""
+        return Volume(
+            self.dataset_volume_gib if self.snapshot_of == "packed" else self.work_volume_gib,
+            self.restored_volume_type,
+            self.restored_volume_iops,
+            self.restored_volume_throughput,
+        )
+
+
+def load_settings(context: Mapping[str, Any]) -> tuple[Settings, Dataset]:
+    """Reads the settings out of the app's context and checks each, and each against the others."""
+    known = {field.name: field for field in fields(Settings)}
+    given: dict[str, Any] = {}
+    for name, value in context.items():
+        if name in CDK_KEYS or name.startswith("@") or ":" in name:
+            continue
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+            raise SettingsError(name, value, f"there is no such setting; the nearest is {nearest[0]}")
+        if value is not None and value != "":
+            given[name] = _whole_number(name, value) if known[name].type in (int, int | None) else str(value)
+    settings = Settings(**given)
+    dataset = _read_dataset(settings.dataset)
+    _check_names(settings)
+    _check_instance_types(settings)
+    _check_volumes(settings, dataset)
+    _check_images(settings)
+    _check_mount_point(settings.mount_point)
+    _check_source(settings.source)
+    return settings, dataset
+
+
+def _whole_number(name: str, value: object) -> int:
+    text = str(value)
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+        raise SettingsError(name, value, "must be a whole number")
+    return int(text)
+
+
+def _read_dataset(name: str) -> Dataset:
+    shipped = re.fullmatch(r"[A-Za-z0-9_-]+", name) is not None
+    path = DATASETS / f"{name}.toml" if shipped else Path(name)
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in DATASETS.glob("*.toml")))
+        raise SettingsError(
+            "dataset", name, f"no such description; use one of {names}, or the path of a .toml file"
+        )
+    try:
+        description = tomllib.loads(path.read_text(encoding="utf-8"))
+        title = str(description["name"])
+        sizes = [int(archive.get("bytes", 0)) for archive in description["archives"]]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError("dataset", name, f"not a TOML file: {error}") from None
+    except (KeyError, AttributeError, TypeError, ValueError):
+        raise SettingsError(
+            "dataset", name, "the description has no name or no proper list of archives"
+        ) from None
+    # Stack names and SSM parameter names carry it; SSM refuses the two prefixes.
+    if not re.fullmatch(r"(?!aws|ssm)[a-z][a-z0-9-]{0,39}", title):
+        raise SettingsError(
+            "dataset",
+            name,
+            f"the name in it, {title}, must be lower-case letters, digits and hyphens, 40 at most",
+        )
+    return Dataset(title, path, shipped, sum(sizes))
+
+
+def _check_names(settings: Settings) -> None:
+    patterns = {
+        "region": (r"[a-z]{2}(-[a-z]+)+-\d", "must be a Region such as us-east-1"),
+        "account": (r"\d{12}", "must be an account number of 12 digits"),
+        "secret_name": (r"[\w/+=.@-]{1,512}", "must be letters, digits and /_+=.@- only"),
+    }
+    for name, (pattern, remedy) in patterns.items():
+        value = getattr(settings, name)
+        if value is not None and not re.fullmatch(pattern, value, re.ASCII):
+            raise SettingsError(name, value, remedy)
+
+
+def _check_instance_types(settings: Settings) -> None:
+    for name in ("prep_instance_type", "training_instance_type"):
+        value = getattr(settings, name)
+        match = re.fullmatch(r"([a-z]+\d+)([a-z-]*(?:\d+[a-z]*)?)\.[a-z0-9-]+", value)
+        if match is None:
+            raise SettingsError(name, value, "must be an instance type such as t2.large or g5.xlarge")
+        generation, attributes = match.groups()
+        if "g" in attributes or generation == "a1":
+            raise SettingsError(name, value, "is an Arm machine; MXNet and the GPU image need x86_64")
+    # The image's NVIDIA driver is the open one, which begins with the Turing generation:
+    # https://docs.aws.amazon.com/dlami/latest/devguide/important-changes.html
+    family = settings.training_instance_type.split(".", maxsplit=1)[0]
+    if re.fullmatch(r"p[23](dn)?|g[23]s?", family):
+        raise SettingsError(
+            "training_instance_type",
+            settings.training_instance_type,
+            "the GPU image's driver does not know so old a GPU; use G4dn, G5, G6, G6e, P4, P5 or P6",
+        )
+    if family == "g4ad":
+        raise SettingsError(
+            "training_instance_type",
+            settings.training_instance_type,
+            "has AMD GPUs; the image drives NVIDIA's",
+        )
+
+
+def _check_volumes(settings: Settings, dataset: Dataset) -> None:
+    for prefix in ("work_volume", "dataset_volume", "restored_volume"):
+        volume: Volume = getattr(settings, prefix)
+        fault = find_fault(volume)
+        if fault is not None:
+            name = f"{prefix}_{fault.field}"
+            raise SettingsError(name, getattr(volume, fault.field), fault.remedy)
+    # The archives and the images unpacked from them lie side by side.
+    needed = -(-2 * dataset.archive_bytes // GIB)
+    if settings.work_volume_gib < needed:
+        remedy = f"the archives and the images unpacked from them need {needed} GiB"
+        raise SettingsError("work_volume_gib", settings.work_volume_gib, remedy)
+    rate = settings.initialization_rate
+    if rate != 0 and not 100 <= rate <= 300:
+        raise SettingsError("initialization_rate", rate, "must be 0 (none) or 100 to 300 MiB/s")
+
+
+def _check_images(settings: Settings) -> None:
+    if settings.resize > 65535:
+        raise SettingsError(
+            "resize", settings.resize, "a JPEG has 65535 pixels a side at most; 0 keeps every size"
+        )
+    if not 1 <= settings.quality <= 100:
+        raise SettingsError("quality", settings.quality, "must be 1 to 100")
+    if settings.snapshot_of not in ("packed", "work"):
+        raise SettingsError("snapshot_of", settings.snapshot_of, "must be packed or work")
+
+
+def _check_mount_point(mount_point: str) -> None:
+    parts = mount_point.split("/")
+    if not re.fullmatch(r"(/[A-Za-z0-9._-]+)+", mount_point) or "." in parts or ".." in parts:
+        raise SettingsError("mount_point", mount_point, "must be an absolute path such as /data")
+    if parts[1] in SYSTEM_FOLDERS or mount_point in ("/home", "/opt", "/var"):
+        raise SettingsError(
+            "mount_point", mount_point, "would hide a folder of the system; use one such as /data"
+        )
+
+
+def _check_source(source: str | None) -> None:
+    if source is None:
+        return
+    if not re.fullmatch(r"https?://[!-~]+", source) or set(source) & set("\"'\\`$"):
+        raise SettingsError("source", source, "must be a base URL such as https://example.org/archives/")
+    parts = urlsplit(source)
+    if "@" in parts.netloc:
+        # The value is left out of the message: it holds a password.
+        raise SettingsError("source", "…", "must hold no user name and password; they belong in the secret")
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1"):
+        raise SettingsError("source", source, "would send the access key unencrypted; use https")

@@ -1,0 +1,116 @@
+"""The Training stack: a launch template whose instances come up with the data set mounted."""
+
+from typing import Any, Final
+
+from aws_cdk import CfnOutput, Stack, Tags
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from prep import contract
+from stacks import boot, policies
+from stacks.dataset import DatasetStack
+from stacks.settings import Dataset, Settings
+
+# NVIDIA's open driver and CUDA on Amazon Linux 2023; resolved at each launch, so always the newest.
+# https://docs.aws.amazon.com/dlami/latest/devguide/aws-deep-learning-x86-base-gpu-ami-amazon-linux-2023.html
+IMAGE_PARAMETER: Final = (
+    "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-amazon-linux-2023/latest/ami-id"
+)
+
+# The image alone takes about half of it; the rest is for frameworks and checkpoints.
+ROOT_GIB: Final = 125
+
+
+class TrainingStack(Stack):
+    """A launch template that names no subnet: it can be used in any zone."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        dataset: Dataset,
+        base: DatasetStack,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(scope, construct_id, **kwargs)
+        self._settings = settings
+        self._dataset = dataset
+        self._base = base
+        self._role = self._make_role()
+        self.launch_template = self._make_launch_template()
+        self._make_outputs()
+
+    def _make_role(self) -> iam.Role:
+        name = self._dataset.name
+        role = iam.Role(
+            self,
+            "Role",
+            assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
+            description=f"What a training instance of {name} may do",
+        )
+        parameter = self.format_arn(
+            service="ssm",
+            resource="parameter",
+            resource_name=contract.snapshot_parameter(name).removeprefix("/"),
+        )
+        ec2_arn = f"arn:{self.partition}:ec2:{self.region}:{self.account}"
+        snapshots = f"arn:{self.partition}:ec2:{self.region}::snapshot"
+        policies.add_grants(
+            role,
+            [*policies.session_manager(), *policies.training(ec2_arn, snapshots, name, parameter)],
+        )
+        return role
+
+    def _make_launch_template(self) -> ec2.LaunchTemplate:
+        template = ec2.LaunchTemplate(
+            self,
+            "LaunchTemplate",
+            instance_type=ec2.InstanceType(self._settings.training_instance_type),
+            machine_image=ec2.MachineImage.resolve_ssm_parameter_at_launch(IMAGE_PARAMETER),
+            http_tokens=ec2.LaunchTemplateHttpTokens.REQUIRED,
+            # Two hops: frameworks run in containers, which reach the metadata service one hop further off.
+            http_put_response_hop_limit=2,
+            role=self._role,
+            security_group=self._base.security_group,
+            block_devices=[
+                ec2.BlockDevice(
+                    device_name="/dev/xvda",
+                    volume=ec2.BlockDeviceVolume.ebs(
+                        ROOT_GIB, encrypted=True, volume_type=ec2.EbsDeviceVolumeType.GP3
+                    ),
+                )
+            ],
+            user_data=boot.render("training.sh", self._exports()),
+        )
+        Tags.of(template).add("Name", f"{self._dataset.name}-training")
+        Tags.of(template).add(contract.TAG_ROLE, policies.ROLE_TRAINING)
+        return template
+
+    def _exports(self) -> dict[str, str]:
+        wish = self._settings.restored_volume
+        rate = self._settings.initialization_rate
+        return {
+            "AWS_DEFAULT_REGION": self.region,
+            "DATASET": self._dataset.name,
+            "SNAPSHOT_PARAMETER": contract.snapshot_parameter(self._dataset.name),
+            "MOUNT_POINT": self._settings.mount_point,
+            "VOLUME_TYPE": wish.type,
+            "VOLUME_IOPS": str(wish.iops or ""),
+            "VOLUME_THROUGHPUT": str(wish.throughput or ""),
+            "INITIALIZATION_RATE": str(rate or ""),
+            "TAG_DATASET": contract.TAG_DATASET,
+            "TAG_ROLE": contract.TAG_ROLE,
+            "TAG_STATE": contract.TAG_STATE,
+        }
+
+    def _make_outputs(self) -> None:
+        template_id = self.launch_template.launch_template_id
+        CfnOutput(
+            self,
+            "LaunchTemplateId",
+            value=template_id or "",
+            description="Launch training instances from it, in any subnet of the Dataset stack",
+        )

@@ -1,0 +1,107 @@
+"""The real app, synthesized in a process of its own as the CDK command line would."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent.parent
+
+TINY = """\
+name = "tiny"
+[[archives]]
+file = "tiny.tar"
+url = "https://example.org/tiny.tar"
+"""
+
+
+def run_app(
+    output: Path, settings: Mapping[str, str], program: str = "app.py"
+) -> "subprocess.CompletedProcess[str]":
+    """Runs the app with cdk.json's context and these settings; deprecated calls are errors."""
+    context = json.loads((REPOSITORY / "cdk.json").read_text())["context"] | dict(settings)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
+    environment |= {
+        "CDK_OUTDIR": str(output),
+        "CDK_CONTEXT_JSON": json.dumps(context),
+        "JSII_DEPRECATED": "fail",
+    }
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    command = [sys.executable, program] if program.endswith(".py") else [sys.executable, "-c", program]
+    return subprocess.run(  # noqa: S603
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """What one run of the app wrote."""
+
+    folder: Path
+    stderr: str
+
+    def template(self, stack: str) -> dict[str, Any]:
+        template: dict[str, Any] = json.loads((self.folder / f"{stack}.template.json").read_text())
+        return template
+
+    def resources(self, kind: str | None = None, stack: str | None = None) -> dict[str, dict[str, Any]]:
+        """Resources of one type or of all: of one stack by logical id, of all stacks by stack/logical id."""
+        if stack is None:
+            return {
+                f"{each}/{name}": resource
+                for each in ("Dataset", "Prep", "Training")
+                for name, resource in self.resources(kind, each).items()
+            }
+        resources: dict[str, dict[str, Any]] = self.template(stack)["Resources"]
+        return {name: r for name, r in resources.items() if kind is None or r["Type"] == kind}
+
+    def only(self, kind: str, stack: str | None = None) -> dict[str, Any]:
+        """The one resource of this type."""
+        (resource,) = self.resources(kind, stack).values()
+        return resource
+
+
+def synthesize(folder: Path, settings: Mapping[str, str]) -> Synthesis:
+    result = run_app(folder, settings)
+    assert result.returncode == 0, result.stderr
+    return Synthesis(folder, result.stderr)
+
+
+@pytest.fixture(scope="session")
+def defaults(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
+    """The app as it comes."""
+    return synthesize(tmp_path_factory.mktemp("defaults"), {})
+
+
+@pytest.fixture(scope="session")
+def custom(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
+    """Every setting other than its default, with a description of the user's own."""
+    description = tmp_path_factory.mktemp("description") / "mine.toml"
+    description.write_text(TINY)
+    settings = {
+        "dataset": str(description),
+        "region": "eu-west-1",
+        "source": "https://mirror.example.org/archives",
+        "secret_name": "site/login",
+        "prep_instance_type": "m7i.large",
+        "work_volume_gib": "500",
+        "work_volume_type": "st1",
+        "dataset_volume_gib": "100",
+        "dataset_volume_type": "io2",
+        "dataset_volume_iops": "5000",
+        "resize": "256",
+        "quality": "90",
+        "snapshot_of": "work",
+        "training_instance_type": "p5.48xlarge",
+        "mount_point": "/mnt/images",
+        "restored_volume_iops": "16000",
+        "restored_volume_throughput": "1000",
+        "initialization_rate": "300",
+    }
+    return synthesize(tmp_path_factory.mktemp("custom"), settings)

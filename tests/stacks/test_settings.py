@@ -1,0 +1,159 @@
+"""Settings: what is taken, what is refused, and in which words."""
+
+from pathlib import Path
+
+import pytest
+
+from stacks.settings import SettingsError, load_settings
+
+
+def test_defaults() -> None:
+    settings, dataset = load_settings({})
+    assert dataset.name == "ilsvrc2012"
+    assert dataset.shipped
+    assert (settings.work_volume.gib, settings.work_volume.type) == (1000, "sc1")
+    assert (settings.dataset_volume.gib, settings.dataset_volume.type) == (200, "gp3")
+    assert settings.restored_volume.gib == 200
+
+
+def test_the_command_line_gives_text() -> None:
+    settings, _ = load_settings({"resize": "256", "quality": 90, "source": ""})
+    assert (settings.resize, settings.quality, settings.source) == (256, 90, None)
+
+
+def test_keys_of_cdk_itself_pass() -> None:
+    load_settings(
+        {
+            "@aws-cdk/core:x": True,
+            "aws:cdk:enable-path-metadata": True,
+            "availability-zones:account=1:region=r": [],
+            "cli-telemetry": False,
+        }
+    )
+
+
+def test_a_restored_volume_is_as_large_as_what_the_snapshot_is_of() -> None:
+    settings, _ = load_settings({"snapshot_of": "work"})
+    assert settings.restored_volume.gib == 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("regoin", "eu-west-1", "there is no such setting; the nearest is region"),
+        ("region", "Frankfurt", "must be a Region such as us-east-1"),
+        ("account", "1234", "must be an account number of 12 digits"),
+        ("secret_name", "my secret", "must be letters, digits and /_+=.@- only"),
+        ("work_volume_gib", "1 TB", "must be a whole number"),
+        ("work_volume_gib", "-5", "must be a whole number"),
+        ("work_volume_gib", 100, "a sc1 volume has 125 to 16384 GiB"),
+        ("work_volume_gib", 200, "the archives and the images unpacked from them need 289 GiB"),
+        ("work_volume_type", "gp4", "use one of gp2, gp3, io1, io2, st1, sc1"),
+        ("dataset_volume_iops", 2999, "a gp3 volume has 3000 to 80000 IOPS"),
+        ("dataset_volume_throughput", 2001, "a gp3 volume has 125 to 2000 MiB/s"),
+        ("dataset_volume_throughput", 800, "3000 IOPS allow 750 MiB/s; give it 3200 IOPS"),
+        ("initialization_rate", 50, "must be 0 (none) or 100 to 300 MiB/s"),
+        ("initialization_rate", 301, "must be 0 (none) or 100 to 300 MiB/s"),
+        ("resize", 70000, "a JPEG has 65535 pixels a side at most; 0 keeps every size"),
+        ("quality", 0, "must be 1 to 100"),
+        ("quality", 101, "must be 1 to 100"),
+        ("snapshot_of", "both", "must be packed or work"),
+        ("prep_instance_type", "big", "must be an instance type such as t2.large or g5.xlarge"),
+        ("prep_instance_type", "m7g.large", "is an Arm machine; MXNet and the GPU image need x86_64"),
+        ("training_instance_type", "g5g.xlarge", "is an Arm machine; MXNet and the GPU image need x86_64"),
+        ("training_instance_type", "g4ad.xlarge", "has AMD GPUs; the image drives NVIDIA's"),
+        ("mount_point", "data", "must be an absolute path such as /data"),
+        ("mount_point", "/mnt/../etc", "must be an absolute path such as /data"),
+        ("mount_point", "/mnt/my data", "must be an absolute path such as /data"),
+        ("mount_point", "/usr/share", "would hide a folder of the system; use one such as /data"),
+        ("mount_point", "/home", "would hide a folder of the system; use one such as /data"),
+        ("source", "ftp://example.org/", "must be a base URL such as https://example.org/archives/"),
+        ("source", "https://example.org/a'b", "must be a base URL such as https://example.org/archives/"),
+        ("source", "http://example.org/", "would send the access key unencrypted; use https"),
+    ],
+)
+def test_a_wrong_value(name: str, value: object, remedy: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings({name: value})
+    assert str(raised.value) == f"setting {name}={value}: {remedy}"
+
+
+@pytest.mark.parametrize("family", ["p2.xlarge", "p3.2xlarge", "p3dn.24xlarge", "g3.4xlarge", "g3s.xlarge"])
+def test_gpus_that_the_image_does_not_drive(family: str) -> None:
+    with pytest.raises(SettingsError, match="does not know so old a GPU"):
+        load_settings({"training_instance_type": family})
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        *("g4dn.xlarge", "g5.xlarge", "g6.xlarge", "g6e.2xlarge", "gr6.4xlarge", "p4d.24xlarge"),
+        *("p4de.24xlarge", "p5.48xlarge", "p5en.48xlarge", "p6-b200.48xlarge", "c7i-flex.large"),
+    ],
+)
+def test_machines_that_the_image_runs_on(family: str) -> None:
+    settings, _ = load_settings({"training_instance_type": family})
+    assert settings.training_instance_type == family
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "remedy"),
+    [
+        ({"type": "sc1", "iops": 3000}, "iops", "a sc1 volume takes no IOPS"),
+        ({"type": "gp2", "throughput": 250}, "throughput", "a gp2 volume takes no throughput"),
+        ({"type": "io2"}, "iops", "an io2 volume needs its IOPS given"),
+        ({"type": "io1", "iops": 64000}, "iops", "200 GiB of io1 allow 10000 IOPS"),
+        ({"type": "gp3", "gib": 10, "iops": 6000}, "iops", "10 GiB of gp3 allow 5000 IOPS"),
+        ({"type": "gp3", "gib": 65537}, "gib", "a gp3 volume has 1 to 65536 GiB"),
+    ],
+)
+def test_what_one_setting_of_a_volume_makes_of_another(
+    given: dict[str, object], name: str, remedy: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings({f"dataset_volume_{key}": value for key, value in given.items()})
+    assert str(raised.value).startswith(f"setting dataset_volume_{name}=")
+    assert remedy in str(raised.value)
+
+
+def test_limits_themselves_are_taken() -> None:
+    load_settings(
+        {
+            "dataset_volume_gib": 160,
+            "dataset_volume_iops": 80000,
+            "dataset_volume_throughput": 2000,
+            "restored_volume_iops": 8000,
+            "restored_volume_throughput": 2000,
+        }
+    )
+
+
+def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings({"source": "https://anna:hunter2@example.org/"})
+    assert "hunter2" not in str(raised.value)
+    assert "belong in the secret" in str(raised.value)
+
+
+def test_plain_http_is_for_this_machine_only() -> None:
+    settings, _ = load_settings({"source": "http://127.0.0.1:8000"})
+    assert settings.source == "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name = ", "not a TOML file"),
+        ("title = 'x'", "has no name or no proper list of archives"),
+        ("name = 'x'\narchives = 3", "has no name or no proper list of archives"),
+        ("name = 'My Set'\narchives = []", "lower-case letters, digits and hyphens"),
+        ("name = 'aws-set'\narchives = []", "lower-case letters, digits and hyphens"),
+    ],
+)
+def test_a_description_that_is_none(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    with pytest.raises(SettingsError) as raised:
+        load_settings({"dataset": str(path)})
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)

@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# Boots a training instance: makes a volume from the data set's newest snapshot in the instance's own zone, attaches
+# it, mounts it read-only, and tags the instance with the outcome. A second run reuses the volume it finds.
+# VOLUME_IOPS, VOLUME_THROUGHPUT and INITIALIZATION_RATE are empty where they do not apply.
+set -euo pipefail
+
+: "${DATASET:?}" "${SNAPSHOT_PARAMETER:?}" "${MOUNT_POINT:?}" "${AWS_DEFAULT_REGION:?}"
+: "${VOLUME_TYPE:?}" "${VOLUME_IOPS?}" "${VOLUME_THROUGHPUT?}" "${INITIALIZATION_RATE?}"
+: "${TAG_DATASET:?}" "${TAG_ROLE:?}" "${TAG_STATE:?}"
+export LOG_TAG=dataset-training-boot
+TAG_INSTANCE=dataset-instance # on a restored volume: the instance that made it
+DEVICE=/dev/sdf
+CREATED="" # the volume that this run made; until it is mounted, a failure takes it away again
+# How many volumes were made and taken away again: EC2 answers a known client token with the volume it first made.
+ATTEMPTS_FILE=/var/lib/dataset-training-attempts
+
+tag_state() {
+  aws ec2 create-tags --resources "${INSTANCE_ID}" --tags "Key=${TAG_STATE},Value=$1" ||
+    log "could not tag ${INSTANCE_ID} ${TAG_STATE}=$1"
+}
+
+# Takes away the volume that this run made. Each step may fail, as some may not have happened yet.
+remove_created() {
+  umount "${MOUNT_POINT}" 2>/dev/null || true
+  if volume_is "${CREATED}" 'in-use *'; then
+    aws ec2 detach-volume --volume-id "${CREATED}" --instance-id "${INSTANCE_ID}" >/dev/null || true
+  fi
+  # Two minutes: a detachment takes seconds once nothing has the device open.
+  local -r deadline=$((SECONDS + 120))
+  until volume_is "${CREATED}" 'available *' || ((SECONDS >= deadline)); do
+    sleep 2
+  done
+  if aws ec2 delete-volume --volume-id "${CREATED}"; then
+    log "deleted volume ${CREATED}"
+    printf '%s\n' "$((ATTEMPT + 1))" >"${ATTEMPTS_FILE}"
+  else
+    log "volume ${CREATED} is left over: delete it by hand"
+  fi
+}
+
+on_exit() {
+  local -r status=$?
+  if ((status != 0)); then
+    log "FAILED: the data set ${DATASET} is not at ${MOUNT_POINT}; the reason is above"
+    if [[ -n ${CREATED} ]]; then
+      remove_created
+    fi
+    tag_state failed
+  fi
+}
+
+find_snapshot() {
+  aws ssm get-parameter --name "${SNAPSHOT_PARAMETER}" --output text --query Parameter.Value ||
+    die "no snapshot id in the parameter ${SNAPSHOT_PARAMETER}: is the prep instance done? Then run this again"
+}
+
+# The volume that an earlier run on this instance made from this snapshot, if there is one.
+find_volume() { # SNAPSHOT
+  local volume
+  volume="$(aws ec2 describe-volumes --output text --query 'Volumes[0].VolumeId' --filters \
+    "Name=tag:${TAG_INSTANCE},Values=${INSTANCE_ID}" "Name=snapshot-id,Values=$1" \
+    Name=status,Values=creating,available,in-use)" || die "could not list volumes"
+  if [[ ${volume} == vol-* ]]; then
+    printf '%s' "${volume}"
+  fi
+}
+
+create_volume() { # SNAPSHOT ZONE [RATE]
+  local -r tags="{Key=Name,Value=${DATASET}-restored},{Key=${TAG_DATASET},Value=${DATASET}}"
+  local -r roles="{Key=${TAG_ROLE},Value=restored},{Key=${TAG_INSTANCE},Value=${INSTANCE_ID}}"
+  # The token makes a repeated request, as after a lost answer, return the same volume. 64 characters at most.
+  local -a options=(--client-token "${INSTANCE_ID}:$1:${ATTEMPT}:${3:-0}" --snapshot-id "$1"
+    --availability-zone "$2" --volume-type "${VOLUME_TYPE}"
+    --tag-specifications "ResourceType=volume,Tags=[${tags},${roles}]")
+  if [[ -n ${VOLUME_IOPS} ]]; then
+    options+=(--iops "${VOLUME_IOPS}")
+  fi
+  if [[ -n ${VOLUME_THROUGHPUT} ]]; then
+    options+=(--throughput "${VOLUME_THROUGHPUT}")
+  fi
+  if [[ -n ${3:-} ]]; then
+    options+=(--volume-initialization-rate "$3")
+  fi
+  aws ec2 create-volume "${options[@]}" --output text --query VolumeId
+}
+
+# A volume that is loaded at the rate asked for, or, where quota or capacity does not allow that, as it is read.
+restore_volume() { # SNAPSHOT ZONE
+  if [[ -n ${INITIALIZATION_RATE} ]]; then
+    if create_volume "$1" "$2" "${INITIALIZATION_RATE}"; then
+      return
+    fi
+    log "no initialization at ${INITIALIZATION_RATE} MiB/s to be had: blocks will load as they are first read"
+  fi
+  create_volume "$1" "$2" || die "could not create a volume from snapshot $1 in $2"
+}
+
+main() {
+  INSTANCE_ID="$(imds instance-id)"
+  trap on_exit EXIT
+  if mountpoint --quiet "${MOUNT_POINT}"; then
+    log "${MOUNT_POINT} is mounted already"
+    tag_state ready
+    return
+  fi
+  ATTEMPT=0
+  if [[ -f ${ATTEMPTS_FILE} ]]; then
+    ATTEMPT="$(<"${ATTEMPTS_FILE}")"
+  fi
+  local snapshot zone volume device label
+  zone="$(imds placement/availability-zone)"
+  snapshot="$(find_snapshot)"
+  volume="$(find_volume "${snapshot}")"
+  if [[ -z ${volume} ]]; then
+    volume="$(restore_volume "${snapshot}" "${zone}")"
+    CREATED="${volume}"
+    log "created ${volume} from ${snapshot} in ${zone}"
+  fi
+  attach_volume "${volume}" "${DEVICE}"
+  aws ec2 modify-instance-attribute --instance-id "${INSTANCE_ID}" --block-device-mappings \
+    "[{\"DeviceName\": \"${DEVICE}\", \"Ebs\": {\"VolumeId\": \"${volume}\", \"DeleteOnTermination\": true}}]" ||
+    die "could not have volume ${volume} deleted with the instance"
+  device="$(find_device "${volume}")"
+  label="$(blkid --probe --match-tag LABEL --output value "${device}")" ||
+    die "volume ${volume} (${device}) holds no labelled file system"
+  mount_label "${label}" "${MOUNT_POINT}" ro,noatime,nofail
+  tag_state ready
+  log "the data set ${DATASET} is at ${MOUNT_POINT}"
+}
+
+main
