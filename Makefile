@@ -1,5 +1,6 @@
 # Each target sets up what it needs: Python packages in .venv, the CDK command line in node_modules.
-# ARGS goes to the command behind a target; SETTINGS="name=value …" are settings of the stacks.
+# ARGS goes to the command behind a target; SETTINGS="name=value …" are settings of the stacks,
+# STACKS="Prep" chooses among them.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -8,6 +9,7 @@ MAKEFLAGS += --no-print-directory
 
 ARGS ?=
 SETTINGS ?=
+STACKS ?= --all
 
 PYTHON := $(shell command -v python3.11 || command -v python3)
 CDK := node_modules/.bin/cdk
@@ -20,7 +22,7 @@ CODE := app.py stacks prep rehearsal
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 export CDK_DISABLE_CLI_TELEMETRY := true
 
-.PHONY: help rehearse test lint synth deploy destroy clean system
+.PHONY: help rehearse test lint synth bootstrap deploy destroy clean system
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand --tabs=12
@@ -46,11 +48,14 @@ lint: .cache/python .cache/node ## Check code, shell, templates and policies
 synth: .cache/python .cache/node ## Write the CloudFormation templates to cdk.out
 	@$(CDK) synth --quiet $(CONTEXT) $(ARGS)
 
-deploy: .cache/python .cache/node ## Deploy all stacks to the AWS account in use; once before: cdk bootstrap
-	@$(CDK) deploy --all $(CONTEXT) $(ARGS)
+bootstrap: .cache/python .cache/node ## Once per account and Region: what CDK itself needs there
+	@$(CDK) bootstrap $(CONTEXT) $(ARGS)
+
+deploy: .cache/python .cache/node ## Deploy all stacks to the AWS account in use
+	@$(CDK) deploy $(STACKS) $(CONTEXT) $(ARGS)
 
 destroy: .cache/python .cache/node ## Take the stacks down; bucket and snapshots of the volumes remain
-	@$(CDK) destroy --all $(CONTEXT) $(ARGS)
+	@$(CDK) destroy $(STACKS) $(CONTEXT) $(ARGS)
 
 clean: ## Remove what the other targets set up or wrote, but for rehearsal-output
 	@rm -rf .venv .cache node_modules cdk.out .mypy_cache .ruff_cache .pytest_cache

@@ -6,6 +6,7 @@ devkit's own ILSVRC2012_ID is another number and leads only from an image's grou
 
 import re
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -52,6 +53,8 @@ def read_devkit(path: Path) -> Devkit:
     """
     import scipy.io  # heavy, and only data sets with a devkit need it
 
+    no_mat = (scipy.io.matlab.MatReadError, NotImplementedError, TypeError, zlib.error)
+
     try:
         with tarfile.open(path) as tar:
             meta = scipy.io.loadmat(_member(tar, META), squeeze_me=True)["synsets"]
@@ -62,7 +65,7 @@ def read_devkit(path: Path) -> Devkit:
         return Devkit(words, tuple(wnids[int(number)] for number in truth))
     except OSError as error:
         raise IntegrityError(f"devkit {path}: {error.strerror or error}: download it again") from error
-    except (tarfile.TarError, EOFError, KeyError, ValueError, IndexError) as error:
+    except (tarfile.TarError, EOFError, KeyError, ValueError, IndexError, *no_mat) as error:
         raise IntegrityError(
             f"devkit {path}: not an ILSVRC devkit ({error!r}): check the description"
         ) from error

@@ -63,7 +63,8 @@ DOWNLOADING = _options(
     click.option(
         "--source",
         envvar=contract.ENV_SOURCE,
-        help="Base URL to fetch the archives from, by file name, instead of the description's URLs.",
+        help="Where to fetch the archives from, by file name, instead of the description's URLs: a base URL, "
+        "s3://BUCKET/PREFIX such as an earlier backup's, or a folder.",
     ),
     click.option(
         "--secret",
@@ -168,9 +169,15 @@ def pack_command(**options: Any) -> None:
 @cli.command("verify")
 @COMMON
 @THREADS
-def verify_command(**options: Any) -> None:
+@click.option("--against", metavar="s3://BUCKET", help="Check the backup there by S3's checksums instead.")
+def verify_command(against: str | None, **options: Any) -> None:
     """Check every record and hash of the packed files, and read a sample with MXNet."""
-    _do(options, Job.verify)
+    if against is None:
+        _do(options, Job.verify)
+        return
+    if not against.startswith("s3://") or not against[5:].rstrip("/"):
+        raise click.BadParameter(f"{against!r} is not s3://BUCKET", param_hint="--against")
+    _do(options | {"bucket": against[5:].rstrip("/")}, Job.check_backup)
 
 
 @cli.command("backup")
@@ -179,6 +186,26 @@ def verify_command(**options: Any) -> None:
 def backup_command(**options: Any) -> None:
     """Send archives, packed files and receipts to S3."""
     _do(options, Job.backup)
+
+
+@cli.command("restore")
+@COMMON
+@BUCKET
+@click.option(
+    "--what",
+    type=click.Choice(["archives", "packed", "all"]),
+    default="packed",
+    show_default=True,
+    help="What to bring back.",
+)
+def restore_command(what: str, **options: Any) -> None:
+    """Bring archives or packed files back from the backup, each checked by its digest.
+
+    \b
+    Example: python -m prep restore --bucket my-bucket --packed /dataset
+    """
+    wanted = ["archives", "packed"] if what == "all" else [what]
+    _do(options, lambda job: job.restore(wanted))
 
 
 @cli.command("snapshot")

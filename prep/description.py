@@ -26,6 +26,16 @@ class Archive:
     md5: str
     bytes: int | None
 
+    @property
+    def algorithm(self) -> str:
+        """By which its digest is made."""
+        return "md5"
+
+    @property
+    def digest(self) -> str:
+        """What tells whether it is whole."""
+        return self.md5
+
 
 @dataclass(frozen=True)
 class Split:

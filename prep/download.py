@@ -1,24 +1,26 @@
-"""Download: every archive from its site into `ROOT/archives`, checked by size and MD5, resuming where it was.
+"""Download: every archive into `ROOT/archives`, checked by size and MD5, resuming where it was.
 
-An archive is fetched as ranges over several connections into `<file>.partial`; a journal beside it names
-the ranges that are on disk and the version (ETag and size) they are of. The MD5 runs over the contiguous
+A file is fetched as ranges over several connections into `<file>.partial`; a journal beside it names
+the ranges that are on disk and the version (ETag and size) they are of. The digest runs over the contiguous
 beginning as it grows, while its bytes are in memory. A file under its own name is whole and checked.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from prep.description import Archive, Description
+from prep.description import Description
 from prep.errors import IntegrityError, SpaceError
-from prep.files import CHUNK, Journal, disk_errors, sync_folder
-from prep.http_source import HttpSource, SourceChangedError, Version
+from prep.files import CHUNK, Journal, disk_errors, sync_folder, write_json
 from prep.layout import Layout
+from prep.origin import Origin, SourceChangedError, Version, Wanted
 from prep.progress import Progress
 from prep.receipts import Receipt
 
@@ -29,22 +31,16 @@ VERSIONS = 3  # how often a file may change on the server before we give up
 SPARE = 64 << 20  # bytes left free: journals and receipts must still be written
 
 
-def download(description: Description, layout: Layout, source: HttpSource, progress: Progress) -> Receipt:
-    """Fetch what is not there yet, the smallest archive first, and give the receipt.
+def download(description: Description, layout: Layout, origin: Origin, progress: Progress) -> Receipt:
+    """Fetch the archives that are not there yet, the smallest first, and give the receipt.
 
     Raises:
         SpaceError: the volume has no room for all of it; nothing has been fetched then.
-        CredentialsError, SourceError: as `HttpSource` has it.
-        IntegrityError: an archive came with another size or MD5 than the description's.
+        CredentialsError, SourceError, AwsError: as the origin has it.
+        IntegrityError: an archive has another size or MD5 than the description's.
     """
     begun = time.monotonic()
-    with disk_errors(layout.archives):
-        layout.archives.mkdir(parents=True, exist_ok=True)
-    archives = sorted(description.archives, key=lambda archive: archive.bytes or 0)
-    missing = [archive for archive in archives if not _is_there(layout, archive)]
-    _check_space(layout.archives, missing)
-    for archive in missing:
-        _Download(archive, layout.archives / archive.file, source, progress).run()
+    fetched = fetch_files(description.archives, layout.archives, layout.checked, origin, progress)
     outputs = {
         str(layout.archives / archive.file): {
             "bytes": (layout.archives / archive.file).stat().st_size,
@@ -52,7 +48,7 @@ def download(description: Description, layout: Layout, source: HttpSource, progr
         }
         for archive in description.archives
     }
-    counts = {"archives": len(archives), "fetched": len(missing)}
+    counts = {"archives": len(description.archives), "fetched": fetched}
     return Receipt("download", inputs(description), {}, outputs, counts, round(time.monotonic() - begun, 1))
 
 
@@ -61,41 +57,98 @@ def inputs(description: Description) -> dict[str, Any]:
     return {"archives": {archive.file: archive.md5 for archive in description.archives}}
 
 
-def _is_there(layout: Layout, archive: Archive) -> bool:
-    """Whether the archive lies there whole: the name is given only after the check of its MD5."""
-    path = layout.archives / archive.file
+def fetch_files(
+    files: Sequence[Wanted], folder: Path, checked_path: Path, origin: Origin, progress: Progress
+) -> int:
+    """Fetch what isn't in the folder yet, and check what somebody put there; returns how many were fetched.
+
+    `checked_path` notes what has been checked, so that it is read for that only once.
+
+    Raises:
+        SpaceError, CredentialsError, SourceError, AwsError, IntegrityError: as `download` has it.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    checked = _Checked(checked_path)
+    ordered = sorted(files, key=lambda wanted: wanted.bytes or 0)
+    missing = [wanted for wanted in ordered if not _is_there(folder / wanted.file, wanted, checked, progress)]
+    _check_space(folder, missing)
+    for wanted in missing:
+        _Download(wanted, folder / wanted.file, origin, progress).run()
+        checked.note(folder / wanted.file, wanted)
+    return len(missing)
+
+
+class _Checked:
+    """Which files have been found whole: name, size, time of change and digest."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._files: dict[str, list[Any]] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            self._files = {}
+
+    def knows(self, path: Path, wanted: Wanted) -> bool:
+        return self._files.get(path.name) == self._facts(path, wanted)
+
+    def note(self, path: Path, wanted: Wanted) -> None:
+        self._files[path.name] = self._facts(path, wanted)
+        write_json(self._path, self._files)
+
+    def _facts(self, path: Path, wanted: Wanted) -> list[Any]:
+        facts = path.stat()
+        return [facts.st_size, facts.st_mtime_ns, wanted.digest]
+
+
+def _is_there(path: Path, wanted: Wanted, checked: _Checked, progress: Progress) -> bool:
+    """Whether the file lies there whole; one that somebody else put there is read to see."""
     if not path.exists():
         return False
+    if checked.knows(path, wanted):
+        return True
     size = path.stat().st_size
-    if archive.bytes is not None and size != archive.bytes:
+    if wanted.bytes is not None and size != wanted.bytes:
         raise IntegrityError(
-            f"archive {path}: has {size} bytes, the description says {archive.bytes}: "
+            f"{path}: has {size} bytes, should have {wanted.bytes}: move it away or mend the description"
+        )
+    digest = hashlib.new(wanted.algorithm, usedforsecurity=False)
+    task = f"check {path.name}"
+    progress.add(task, size)
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            progress.advance(task, len(chunk))
+    if digest.hexdigest() != wanted.digest:
+        raise IntegrityError(
+            f"{path}: its {wanted.algorithm.upper()} is {digest.hexdigest()}, should be {wanted.digest}: "
             "move it away or mend the description"
         )
+    checked.note(path, wanted)
     return True
 
 
-def _check_space(folder: Path, missing: list[Archive]) -> None:
+def _check_space(folder: Path, missing: Sequence[Wanted]) -> None:
     needed = SPARE
-    for archive in missing:
-        partial = folder / f"{archive.file}.partial"
+    for wanted in missing:
+        partial = folder / f"{wanted.file}.partial"
         there = partial.stat().st_blocks * 512 if partial.exists() else 0
-        needed += max(0, (archive.bytes or 0) - there)
+        needed += max(0, (wanted.bytes or 0) - there)
     free = shutil.disk_usage(folder).free
     if missing and free < needed:
         raise SpaceError(
-            f"{folder}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed for the archives: "
-            "grow the volume, or give another --root"
+            f"{folder}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed for what is to be fetched: "
+            "grow the volume, or give another folder"
         )
 
 
 class _Download:
-    """One archive on its way."""
+    """One file on its way."""
 
-    def __init__(self, archive: Archive, path: Path, source: HttpSource, progress: Progress) -> None:
-        self.archive = archive
+    def __init__(self, wanted: Wanted, path: Path, origin: Origin, progress: Progress) -> None:
+        self.wanted = wanted
         self.path = path
-        self.source = source
+        self.origin = origin
         self.progress = progress
         self.partial = path.with_name(path.name + ".partial")
         self.stop = threading.Event()
@@ -104,17 +157,17 @@ class _Download:
         """Fetch it, beginning anew if the server's file changes meanwhile: two versions are never mixed."""
         for left in reversed(range(VERSIONS)):
             try:
-                self._run(self.source.version(self.archive))
+                self._run(self.origin.version(self.wanted))
                 return
             except SourceChangedError:
                 if not left:
                     raise
 
     def _run(self, version: Version) -> None:
-        if self.archive.bytes is not None and version.size != self.archive.bytes:
+        if self.wanted.bytes is not None and version.size != self.wanted.bytes:
             raise IntegrityError(
-                f"{self.archive.file}: the server's has {version.size} bytes, the description says "
-                f"{self.archive.bytes}: mend the description, or the source"
+                f"{self.wanted.file}: the server's has {version.size} bytes, the description says "
+                f"{self.wanted.bytes}: mend the description, or the source"
             )
         path = self.path.with_name(self.path.name + ".journal")
         journal = Journal(path, {"etag": version.etag, "size": version.size, "range": RANGE_BYTES})
@@ -122,30 +175,31 @@ class _Download:
             self.partial.unlink(missing_ok=True)
         done = {entry["range"] for entry in journal.entries}
         count = -(-version.size // RANGE_BYTES)
-        self.progress.add(self.archive.file, version.size, min(version.size, len(done) * RANGE_BYTES))
+        self.progress.add(self.wanted.file, version.size, min(version.size, len(done) * RANGE_BYTES))
         with disk_errors(self.path.parent):
             handle = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 # Preallocated: four connections' ranges come out in order on the disk.
                 if os.fstat(handle).st_size < version.size:
                     os.posix_fallocate(handle, 0, version.size)
-                md5 = self._fetch(handle, version, journal, done, count)
+                digest = self._fetch(handle, version, journal, done, count)
             finally:
                 os.close(handle)
-        if md5 != self.archive.md5:
+        if digest != self.wanted.digest:
             self.partial.unlink()
             path.unlink()
             raise IntegrityError(
-                f"{self.archive.file}: its MD5 is {md5}, the description says {self.archive.md5}; the file "
-                "was removed: run again to download it anew, or mend the description"
+                f"{self.wanted.file}: its {self.wanted.algorithm.upper()} is {digest}, should be "
+                f"{self.wanted.digest}; the file was removed: run again to fetch it anew, or mend the "
+                "description"
             )
         self.partial.rename(self.path)
         path.unlink()
         sync_folder(self.path.parent)
 
     def _fetch(self, handle: int, version: Version, journal: Journal, done: set[int], count: int) -> str:
-        """Fetch the missing ranges and return the MD5 of the whole."""
-        md5 = hashlib.md5(usedforsecurity=False)
+        """Fetch the missing ranges and return the digest of the whole."""
+        digest = hashlib.new(self.wanted.algorithm, usedforsecurity=False)
         with ThreadPoolExecutor(CONNECTIONS, "download") as pool:
             self.stop = threading.Event()
             running: dict[Future[bytes], int] = {}
@@ -159,7 +213,7 @@ class _Download:
                         following += 1
                     if hashed in done:
                         data = held.pop(hashed, None)
-                        _hash(md5, handle, hashed, version) if data is None else md5.update(data)
+                        _hash(digest, handle, hashed, version) if data is None else digest.update(data)
                         hashed += 1
                         continue
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -169,16 +223,16 @@ class _Download:
                         journal.append({"range": number})
                         done.add(number)
                         held[number] = data
-                        self.progress.advance(self.archive.file, len(data))
+                        self.progress.advance(self.wanted.file, len(data))
             except BaseException:
                 self.stop.set()  # the others end at their next chunk, not at the end of their range
                 raise
-        return md5.hexdigest()
+        return digest.hexdigest()
 
     def _range(self, version: Version, number: int) -> bytes:
         start = number * RANGE_BYTES
         end = min(start + RANGE_BYTES, version.size)
-        return self.source.fetch(self.archive, version, start, end, self.stop)
+        return self.origin.fetch(self.wanted, version, start, end, self.stop)
 
 
 def _write(handle: int, data: bytes, offset: int) -> None:
@@ -189,11 +243,11 @@ def _write(handle: int, data: bytes, offset: int) -> None:
     os.fdatasync(handle)
 
 
-def _hash(md5: "hashlib._Hash", handle: int, number: int, version: Version) -> None:
+def _hash(digest: "hashlib._Hash", handle: int, number: int, version: Version) -> None:
     """Read back a range of an earlier run: the digest's state can't be kept across a kill."""
     offset = number * RANGE_BYTES
     end = min(offset + RANGE_BYTES, version.size)
     while offset < end:
         chunk = os.pread(handle, min(CHUNK, end - offset), offset)
-        md5.update(chunk)
+        digest.update(chunk)
         offset += len(chunk)

@@ -10,7 +10,6 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -19,8 +18,8 @@ import urllib3
 from urllib3.util import Retry, Timeout, make_headers
 
 from prep.credentials import Credentials
-from prep.description import Archive
 from prep.errors import CredentialsError, SourceError
+from prep.origin import SourceChangedError, Version, Wanted
 
 # Tries of one request, pauses of 1, 2, 4 … 60 s between: about five minutes, longer than a server's restart.
 TRIES = 10
@@ -28,24 +27,13 @@ LONGEST_PAUSE = 60.0
 LONGEST_RETRY_AFTER = 600.0
 # A server that sends nothing for a minute will not go on.
 TIMEOUT = Timeout(connect=20, read=60)
-REDIRECTS = Retry(total=5, connect=0, read=0, status=0, other=0, redirect=5, raise_on_redirect=True)
+# Redirects only: what fails otherwise is tried again here, where Retry-After is heeded too.
+REDIRECTS = Retry(total=5, connect=0, read=0, status=0, other=0, redirect=5, respect_retry_after_header=False)
 PIECE = 1 << 20
 CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Version:
-    """What a server serves under a URL at present: size in bytes, and ETag or "" if it gives none."""
-
-    size: int
-    etag: str
-
-
-class SourceChangedError(SourceError):
-    """The server has another version of the file than the one that was begun."""
 
 
 class _PassingError(Exception):
@@ -64,89 +52,89 @@ class HttpSource:
         self._source = source
         self._pool = urllib3.PoolManager(maxsize=connections, timeout=TIMEOUT, retries=REDIRECTS)
 
-    def url(self, archive: Archive) -> str:
+    def url(self, wanted: Wanted) -> str:
         """Where an archive comes from."""
         if not self._source:
-            return archive.url
-        return f"{self._source.rstrip('/')}/{urlsplit(archive.url).path.rpartition('/')[2]}"
+            return wanted.url
+        return f"{self._source.rstrip('/')}/{urlsplit(wanted.url).path.rpartition('/')[2]}"
 
-    def version(self, archive: Archive) -> Version:
+    def version(self, wanted: Wanted) -> Version:
         """Size and ETag of what the server has.
 
         Raises:
             CredentialsError: it doesn't let us in.
             SourceError: it doesn't have the archive, or doesn't answer.
         """
-        return self._tries(archive, lambda: self._version(archive), threading.Event())
+        return self._tries(wanted, lambda: self._version(wanted), threading.Event())
 
-    def fetch(self, archive: Archive, version: Version, start: int, end: int, stop: threading.Event) -> bytes:
+    def fetch(self, wanted: Wanted, version: Version, start: int, end: int, stop: threading.Event) -> bytes:
         """The bytes [start, end) of that version.
 
         Raises:
             CredentialsError, SourceError: as above, and if the server now has another version.
         """
-        return self._tries(archive, lambda: self._fetch(archive, version, start, end, stop), stop)
+        return self._tries(wanted, lambda: self._fetch(wanted, version, start, end, stop), stop)
 
-    def _tries(self, archive: Archive, attempt: Callable[[], T], stop: threading.Event) -> T:
+    def _tries(self, wanted: Wanted, attempt: Callable[[], T], stop: threading.Event) -> T:
         reason = ""
         for number in range(TRIES):
             pause = None
             try:
                 return attempt()
-            except urllib3.exceptions.SSLError as error:
-                raise SourceError(
-                    f"{self.url(archive)}: its certificate can't be trusted: {error}"
-                ) from error
             except urllib3.exceptions.HTTPError as error:
                 reason = _plain(error)
+                if "CERTIFICATE_VERIFY_FAILED" in reason:
+                    raise SourceError(
+                        f"{self.url(wanted)}: its certificate can't be trusted: {reason}: run again when "
+                        "the site has mended it"
+                    ) from error
             except _PassingError as error:
                 reason, pause = str(error), error.pause
             if number + 1 == TRIES:
                 break
             backoff = min(LONGEST_PAUSE, 2.0**number) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
             if stop.wait(backoff if pause is None else min(pause, LONGEST_RETRY_AFTER)):
-                raise SourceError(f"{self.url(archive)}: stopped, because another range failed")
+                raise SourceError(f"{self.url(wanted)}: stopped, because another range failed")
         raise SourceError(
-            f"{self.url(archive)}: {reason}, {TRIES} times: run again later, it goes on where it was"
+            f"{self.url(wanted)}: {reason}, {TRIES} times: run again later, it goes on where it was"
         )
 
-    def _get(self, archive: Archive, byte_range: str) -> urllib3.BaseHTTPResponse:
-        url = self.url(archive)
+    def _get(self, wanted: Wanted, byte_range: str) -> urllib3.BaseHTTPResponse:
+        url = self.url(wanted)
         headers = {"Range": f"bytes={byte_range}", "Accept-Encoding": "identity"}
         if self._credentials:
             parts = urlsplit(url)
             if parts.scheme != "https" and parts.hostname not in LOOPBACK:
                 raise CredentialsError(f"{url}: credentials are sent over https only: mend the URL")
-            headers |= make_headers(basic_auth=f"{self._credentials.username}:{self._credentials.access_key}")
+            who = f"{self._credentials.username}:{self._credentials.access_key}"
+            headers |= make_headers(basic_auth=who, basic_auth_encoding="utf-8")
         response = self._pool.request("GET", url, headers=headers, preload_content=False)
         if response.status in (200, 206) and "text/html" not in response.headers.get("Content-Type", ""):
             return response
         response.close()
         raise _refusal(url, response)
 
-    def _version(self, archive: Archive) -> Version:
-        response = self._get(archive, "0-0")
+    def _version(self, wanted: Wanted) -> Version:
+        response = self._get(wanted, "0-0")
         try:
             match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             if response.status != 206 or match is None:
                 raise SourceError(
-                    f"{self.url(archive)}: the server doesn't serve ranges, so it can't be resumed"
+                    f"{self.url(wanted)}: the server doesn't serve ranges, so it can't be resumed"
                 )
             return Version(int(match.group(3)), response.headers.get("ETag", ""))
         finally:
             response.close()
 
-    def _fetch(
-        self, archive: Archive, version: Version, start: int, end: int, stop: threading.Event
-    ) -> bytes:
-        response = self._get(archive, f"{start}-{end - 1}")
+    def _fetch(self, wanted: Wanted, version: Version, start: int, end: int, stop: threading.Event) -> bytes:
+        response = self._get(wanted, f"{start}-{end - 1}")
         try:
             match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             if response.status != 206 or match is None:
                 raise _PassingError("answered a request for a range with the whole file")
             first, last, size = (int(group) for group in match.groups())
             if Version(size, response.headers.get("ETag", "")) != version:
-                raise SourceChangedError(f"{self.url(archive)}: the server has another version of it now")
+                raise SourceChangedError(f"{self.url(wanted)}: the server has another version of it now")
             if (first, last) != (start, end - 1):
                 raise _PassingError(f"sent bytes {first}-{last} when asked for {start}-{end - 1}")
             data = bytearray()

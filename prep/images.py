@@ -60,6 +60,11 @@ class Prepared:
     resized: bool
     care: tuple[str, ...]
 
+    @property
+    def as_is(self) -> bool:
+        """Whether the JPEG is the file that went in, byte for byte."""
+        return not self.resized and not self.care
+
 
 def prepare(data: memoryview, target: Target) -> Prepared:
     """Make an image file fit for packing.

@@ -8,23 +8,28 @@ import fcntl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prep import aws, contract, credentials, download, manifest, receipts, snapshot, verify
+from prep import aws, backup, contract, credentials, download, manifest, receipts, restore, snapshot, verify
 from prep.backup import Backup
 from prep.classes import class_finder
 from prep.description import Archive, Description
 from prep.errors import DescriptionError, IntegrityError
 from prep.files import disk_errors
+from prep.folder_origin import FolderOrigin
 from prep.http_source import HttpSource
 from prep.inventory import Inventory
 from prep.layout import Layout
 from prep.organize import Organizer
+from prep.origin import Origin
 from prep.pack import DEFAULT_SETTINGS, Packer, PackSettings
-from prep.passes import Consumer, Source, UnitJournal, run_pass
+from prep.passes import Consumer, Source, UnitJournal, at_work, run_pass
 from prep.progress import Progress
 from prep.receipts import Receipt
+from prep.s3_origin import S3Origin
+from prep.units import read_blocks
 
 STAGES = ("download", "organize", "pack", "verify", "backup", "snapshot")
 
@@ -76,7 +81,7 @@ class Job:
             self.download(),
             *self._pass(["organize", "pack", "backup"] if self.bucket else ["organize", "pack"]),
         ]
-        done.append(self.verify())
+        done.append(self.verify(self.bucket is not None))
         if self.bucket:
             done.append(self.backup())
         if self.volume:
@@ -91,11 +96,28 @@ class Job:
         standing = self._standing("download", inputs, {})
         if standing:
             return standing
+        return self._keep(download.download(self.description, self.layout, self._origin(), self.progress))
+
+    def _origin(self) -> Origin:
+        """Where `source` says the archives come from: a bucket, a folder, or an archive server."""
+        scheme, _, rest = (self.source or "").partition("://")
+        if scheme == "s3":
+            bucket, _, prefix = rest.partition("/")
+            return S3Origin(aws.s3(), bucket, prefix)
+        if self.source and not rest:
+            return FolderOrigin(Path(self.source))
+        if self.source and scheme not in ("http", "https"):
+            raise DescriptionError(f"source {self.source}: must be https://…, s3://bucket/prefix or a folder")
         found = credentials.from_environment()
         if found is None and self.secret:
             found = credentials.from_secret(aws.secretsmanager(), self.secret)
-        source = HttpSource(found, self.source, download.CONNECTIONS)
-        return self._keep(download.download(self.description, self.layout, source, self.progress))
+        return HttpSource(found, self.source, download.CONNECTIONS)
+
+    def restore(self, what: Sequence[str]) -> Receipt:
+        """Bring back what the backup holds."""
+        if not self.bucket:
+            raise DescriptionError(f"restore: no bucket: give --bucket or set {contract.ENV_BUCKET}")
+        return restore.restore(aws.s3(), self.bucket, self.description, self.layout, what, self.progress)
 
     def organize(self) -> Receipt:
         """Write the images into class folders."""
@@ -105,12 +127,29 @@ class Job:
         """Make the RecordIO files."""
         return self._pass(["pack"])[0]
 
-    def verify(self) -> Receipt:
-        """Check the packed files."""
+    def verify(self, back_up: bool = False) -> Receipt:
+        """Check the packed files, and send them to S3 while they are in memory if asked to."""
         inputs = self._manifest_inputs()
-        return self._standing("verify", inputs, {}) or self._keep(
-            verify.verify(self.description, self.layout, inputs, self.progress, self.threads)
+        standing = self._standing("verify", inputs, {})
+        if standing:
+            return standing
+        consumers = []
+        if back_up:
+            consumers = [self._backup_consumer()]
+            consumers[0].expect_packed(manifest.read(self.layout))
+            self._show_packed(consumers[0])
+        return self._keep(
+            verify.verify(self.description, self.layout, inputs, self.progress, self.threads, consumers)
         )
+
+    def check_backup(self) -> Receipt:
+        """Compare the backup with the checksums that S3 keeps."""
+        if not self.bucket:
+            raise DescriptionError("verify: --against must be s3://BUCKET")
+        receipt = receipts.read(self.layout, "backup")
+        if receipt is None:
+            raise IntegrityError("verify: there is no receipt of a backup: run backup first")
+        return backup.check(aws.s3(), self.bucket, receipt)
 
     def backup(self) -> Receipt:
         """Send archives, packed files and receipts to S3."""
@@ -122,6 +161,14 @@ class Job:
             return standing
         consumer = self._backup_consumer()
         self._read([consumer])
+        consumer.expect_packed(manifest.read(self.layout))
+        self._show_packed(consumer)
+        with at_work([consumer], self.progress) as give:
+            for split in self.description.splits:
+                rec = self.layout.rec(split.name)
+                for loaded in read_blocks(rec, split, partial(consumer.size_at, rec.name)):
+                    if not give(loaded):
+                        break
         receipt = self._keep(consumer.finish(inputs, self.progress))
         consumer.send_receipts(self.progress)
         return receipt
@@ -239,6 +286,13 @@ class Job:
     def _backup_consumer(self) -> Backup:
         assert self.bucket  # noqa: S101 - callers have seen to it
         return Backup(aws.s3(), self.bucket, self.description, self.layout, self._pass_inputs())
+
+    def _show_packed(self, consumer: Backup) -> None:
+        recs = [self.layout.rec(split.name) for split in self.description.splits]
+        done = sum(
+            size for (name, _), size in consumer.journal.sizes.items() if name in {rec.name for rec in recs}
+        )
+        self.progress.add(consumer.stage, sum(rec.stat().st_size for rec in recs), done)
 
     def _read(self, consumers: Sequence[Consumer], inputs: dict[str, Any] | None = None) -> None:
         inputs = inputs or self._pass_inputs()

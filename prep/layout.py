@@ -27,6 +27,11 @@ class Layout:
         return self.root / ".prep"
 
     @property
+    def checked(self) -> Path:
+        """Which archives have been found whole."""
+        return self.root / ".prep" / "checked.json"
+
+    @property
     def journals(self) -> Path:
         """Journals of stages under way, except pack's, which lies beside its buckets."""
         return self.root / ".prep" / "journals"

@@ -2,6 +2,7 @@
 
 import tarfile
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,11 @@ def _unpack(archive: Path, folder: Path) -> int:
             for member in tar:
                 tar.extract(member, folder, filter="data")  # refuses what climbs out of the folder
                 count += member.isfile()
-    except (tarfile.TarError, EOFError) as error:
+    except tarfile.ReadError as error:  # its text is a line for each kind of compression that was tried
+        raise IntegrityError(f"archive {archive}: no readable tar: download it again") from error
+    except (tarfile.TarError, EOFError, zlib.error) as error:
         raise IntegrityError(f"archive {archive}: {error}: download it again, or don't trust it") from error
+    except OSError as error:
+        raise IntegrityError(f"archive {archive}: {error.strerror or error}: download it again") from error
     sync_file_system(folder)
     return count

@@ -129,6 +129,7 @@ class Packer:
             buckets=list(buckets.sizes),
             images=len(outcomes),
             resized=sum(outcome.prepared is not None and outcome.prepared.resized for outcome in outcomes),
+            as_is=sum(outcome.prepared is not None and outcome.prepared.as_is for outcome in outcomes),
             classes=sorted({outcome.name.partition("/")[0] for outcome in outcomes}),
             care={o.name: list(o.prepared.care) for o in outcomes if o.prepared and o.prepared.care},
             unreadable={o.name: o.problem for o in outcomes if o.prepared is None},
@@ -211,6 +212,7 @@ def _summary(units: list[dict[str, Any]], split: Split) -> dict[str, Any]:
         "images": images,
         "records": images - len(unreadable),
         "resized": sum(entry["resized"] for entry in mine),
+        "as_is": sum(entry["as_is"] for entry in mine),
         "care": dict(sorted(care.items())),
         "unreadable": dict(sorted(unreadable.items())),
     }

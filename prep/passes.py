@@ -8,6 +8,7 @@ three units a consumer are in memory, and they are the same ones, beside the one
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,35 +25,25 @@ class UnitJournal(Journal):
 
     def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
         super().__init__(path, settings)
-        self._sizes: dict[tuple[str, int], int] = {}
-        kept: list[dict[str, Any]] = []
-        for entry in self.entries:
-            if "forgotten" in entry:
-                kept = [
-                    other for other in kept if entry["forgotten"] not in (other.get("unit"), other.get("of"))
-                ]
-            else:
-                kept.append(entry)
-        self.entries = kept
+        self.sizes: dict[tuple[str, int], int] = {}
+        self.entries = _remembered(self.entries)
         for entry in self.units():
-            self._sizes[entry["unit"], entry["offset"]] = entry["size"]
+            self.sizes[entry["unit"], entry["offset"]] = entry["size"]
 
     def size_at(self, source: str, offset: int) -> int | None:
         """Size of the committed unit that begins there, or None."""
-        return self._sizes.get((source, offset))
+        return self.sizes.get((source, offset))
 
     def commit(self, unit: Unit, **more: Any) -> None:
         """Note a unit as done."""
         self.append({"unit": unit.archive, "offset": unit.offset, "size": unit.size} | more)
-        self._sizes[unit.archive, unit.offset] = unit.size
+        self.sizes[unit.archive, unit.offset] = unit.size
 
     def forget(self, source: str) -> None:
         """Take back all that was noted of an archive: its units must be worked on anew."""
         self.append({"forgotten": source})
-        self.entries = [
-            e for e in self.entries if source not in (e.get("unit"), e.get("of"), e.get("forgotten"))
-        ]
-        self._sizes = {key: size for key, size in self._sizes.items() if key[0] != source}
+        self.entries = _remembered(self.entries)
+        self.sizes = {key: size for key, size in self.sizes.items() if key[0] != source}
 
     def units(self) -> Iterator[dict[str, Any]]:
         """Entries of committed units, in order."""
@@ -62,11 +53,22 @@ class UnitJournal(Journal):
     def peek(path: Path) -> int:
         """Bytes of all committed units of a journal that may be in use, without opening it for writing."""
         entries = (parse_line(line) or {} for line in path.read_bytes().splitlines(keepends=True))
-        return sum(entry["size"] for entry in entries if "unit" in entry)
+        return sum(entry["size"] for entry in _remembered(entries) if "unit" in entry)
 
     def bytes_done(self) -> int:
         """Bytes of all committed units."""
-        return sum(self._sizes.values())
+        return sum(self.sizes.values())
+
+
+def _remembered(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries without those that were taken back later."""
+    kept: list[dict[str, Any]] = []
+    for entry in entries:
+        if "forgotten" in entry:
+            kept = [other for other in kept if entry["forgotten"] not in (other.get("unit"), other.get("of"))]
+        else:
+            kept.append(entry)
+    return kept
 
 
 class Consumer(Protocol):
@@ -111,13 +113,28 @@ def run_pass(sources: Iterable[Source], consumers: Sequence[Consumer], progress:
     Raises:
         PrepError: what the first consumer to fail raised, once the others have finished their unit.
     """
-    workers = [_Worker(consumer, progress) for consumer in consumers]
-    try:
+    with at_work(consumers, progress) as give:
         for loaded in (loaded for source in sources for loaded in source.units(consumers)):
-            for worker in workers:
-                worker.give(loaded)
-            if any(worker.failure for worker in workers):
+            if not give(loaded):
                 break
+
+
+@contextmanager
+def at_work(consumers: Sequence[Consumer], progress: Progress) -> Iterator[Callable[[LoadedUnit], bool]]:
+    """Consumers in their threads, and what hands a unit to each that lacks it; False once one has failed.
+
+    Raises:
+        PrepError: at the end, what the first consumer to fail raised.
+    """
+    workers = [_Worker(consumer, progress) for consumer in consumers]
+
+    def give(loaded: LoadedUnit) -> bool:
+        for worker in workers:
+            worker.give(loaded)
+        return not any(worker.failure for worker in workers)
+
+    try:
+        yield give
     finally:
         for worker in workers:
             worker.finish()

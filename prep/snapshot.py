@@ -47,6 +47,7 @@ def snapshot(
         AwsError: a call was refused, or the snapshot failed or took more than two days.
     """
     begun = time.monotonic()
+    _thaw(mount)  # a run that was killed at the wrong moment has left it frozen
     name = snapshot_under_way(ec2, description, volume, manifest_sha256)
     if name is None:
         name = _create(ec2, description, volume, mount, manifest_sha256)
@@ -103,8 +104,8 @@ def _create(
             f"snapshot: {mount} is not a mount point: give the folder where {volume} is mounted"
         )
     sync_file_system(mount)  # so that the freeze itself lasts for an instant
-    _fsfreeze("--freeze", mount)
     try:
+        _freeze(mount)
         with aws_errors(f"create a snapshot of {volume}"):
             return ec2.create_snapshot(
                 VolumeId=volume,
@@ -117,11 +118,19 @@ def _create(
                 ],
             )["SnapshotId"]
     finally:
-        _fsfreeze("--unfreeze", mount)
+        _thaw(mount)
 
 
-def _fsfreeze(action: str, mount: Path) -> None:
-    done = subprocess.run(["fsfreeze", action, str(mount)], capture_output=True, text=True, check=False)  # noqa: S603, S607 - util-linux
+def _fsfreeze(action: str, mount: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["fsfreeze", action, str(mount)], capture_output=True, text=True, check=False)  # noqa: S603, S607 - util-linux
+
+
+def _thaw(mount: Path) -> None:
+    _fsfreeze("--unfreeze", mount)  # fails where it isn't frozen, which is just as well
+
+
+def _freeze(mount: Path) -> None:
+    done = _fsfreeze("--freeze", mount)
     if done.returncode:
         raise AwsError(
             f"snapshot: {done.stderr.strip()}: {mount} must be the volume's mount point, and this process "

@@ -23,6 +23,9 @@ SMALLEST = 8 << 20  # bytes
 FRACTION = 1000
 # Control characters and line ends would break lists and logs; lone surrogates stand for bytes not UTF-8.
 UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Blocks of a packed file: memory holds a few at once, and S3 takes 10,000 parts, up to four a block.
+SMALLEST_BLOCK = 32 << 20  # bytes
+MOST_BLOCKS = 2000
 IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif"}
 
 
@@ -129,6 +132,23 @@ def read_folder_units(
         offset += size
         index += 1
         run, size = [], 0
+
+
+def read_blocks(
+    path: Path, split: Split, wanted: Callable[[int], int | None] = lambda _: None
+) -> Iterator[LoadedUnit]:
+    """Read any file of a split, such as a packed one, in blocks that count as units without images."""
+    total = path.stat().st_size
+    size = max(SMALLEST_BLOCK, -(-total // MOST_BLOCKS))
+    with path.open("rb", buffering=0) as file:
+        for index, offset in enumerate(range(0, total, size)):
+            if wanted(offset) is not None:
+                continue
+            file.seek(offset)
+            window = _Window(file, path, total - offset)
+            length = min(size, total - offset)
+            window.extend_to(length)
+            yield LoadedUnit(Unit(path.name, index, offset, length), split, window.cut(length), ())
 
 
 def _load(

@@ -11,10 +11,11 @@ import os
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 
@@ -27,10 +28,14 @@ from prep.images import UnreadableImageError, decode
 from prep.jpeg import JpegError, inspect
 from prep.layout import Layout
 from prep.manifest import Manifest
+from prep.passes import Consumer, at_work
 from prep.progress import Progress
 from prep.receipts import Receipt
 from prep.recordio import Record, read_records
-from prep.units import ClassOf
+from prep.units import ClassOf, LoadedUnit, read_blocks
+
+Chunk = bytes | memoryview
+Decoded = tuple[Record, str, "Future[tuple[str, int]]"]
 
 MXNET_SAMPLE = 200  # records a split that MXNet reads too; it would take a day over all of ImageNet
 IN_FLIGHT = 64  # records a thread being decoded or waiting: bounds memory, keeps every core busy
@@ -42,8 +47,12 @@ def verify(
     inputs: dict[str, Any],
     progress: Progress,
     threads: int | None = None,
+    consumers: Sequence[Consumer] = (),
 ) -> Receipt:
     """Check all packed files and give the receipt.
+
+    The consumers get the `.rec` files' blocks as they are read, before it is known whether they hold: backup
+    sends them on, so that the files are read once, and makes objects of them only after this has returned.
 
     Raises:
         IntegrityError: something is not as it should be; the message names file and record.
@@ -51,6 +60,8 @@ def verify(
     begun = time.monotonic()
     cv2.setNumThreads(1)
     facts = manifest.read(layout)
+    if facts.description_sha256 != description.sha256:
+        raise IntegrityError(f"{layout.manifest}: made by another description than this one: run pack again")
     table = classes.read_table(layout)
     labels = {name: label for label, (name, _) in enumerate(table)}
     if len(table) != description.classes:
@@ -61,7 +72,10 @@ def verify(
     class_of = classes.class_finder(description, layout)
     counts: dict[str, Any] = {}
     for split in description.splits:
-        found = _verify_split(split, layout, facts, labels, class_of(split), progress, threads)
+        with at_work(consumers, progress) as give:
+            chunks = _chunks(layout.rec(split.name), split, give)
+            records = _decoded(layout, split.name, facts, chunks, progress, threads)
+            found = _verify_split(split, layout, facts, labels, class_of(split), records)
         counts[split.name] = found | {"read by MXNet": _mxnet_sample(layout, split.name, found["records"])}
     outputs = {str(layout.manifest): manifest.facts_of(layout.manifest)}
     return Receipt("verify", inputs, {}, outputs, counts, round(time.monotonic() - begun, 1))
@@ -73,8 +87,7 @@ def _verify_split(
     facts: Manifest,
     labels: dict[str, int],
     class_of: ClassOf,
-    progress: Progress,
-    threads: int | None,
+    decoded_records: Iterator[Decoded],
 ) -> dict[str, int]:
     rec = layout.rec(split.name)
     originals = inventory.read(layout, split.name)
@@ -88,7 +101,7 @@ def _verify_split(
     seen = [False] * len(labels)
     previous = (-1, "")
     seed = int(facts.settings["seed"])
-    for record, name, decoded in _decoded(layout, split.name, facts, progress, threads):
+    for record, name, decoded in decoded_records:
         wnid, _, file = name.partition("/")
         where = f"{rec} record {records} ({name})"
         label = labels.get(wnid)
@@ -114,27 +127,40 @@ def _verify_split(
         raise IntegrityError(
             f"{rec}: {len(missing)} images are missing, such as {missing[0]}: run pack again"
         )
-    converted = sum(name not in summary["unreadable"] for name in summary["care"])
-    if as_is < records - summary["resized"] - converted:
+    if as_is != summary["as_is"]:
         raise IntegrityError(
-            f"{rec}: {as_is} of {records} images are the archive's bytes; the manifest says "
-            f"{summary['resized']} were resized and {converted} converted: run pack again"
+            f"{rec}: {as_is} of {records} images are the archive's bytes, the manifest says "
+            f"{summary['as_is']}: run pack again"
         )
     return {"records": records, "as in the archive": as_is, "classes": sum(seen)}
 
 
+def _chunks(rec: Path, split: Split, give: Callable[[LoadedUnit], bool]) -> Iterator[Chunk]:
+    for loaded in read_blocks(rec, split):
+        give(loaded)
+        yield loaded.data
+
+
 def _decoded(
-    layout: Layout, split: str, facts: Manifest, progress: Progress, threads: int | None
-) -> Iterator[tuple[Record, str, "Future[tuple[str, int]]"]]:
+    layout: Layout,
+    split: str,
+    facts: Manifest,
+    chunks: Iterator[Chunk],
+    progress: Progress,
+    threads: int | None,
+) -> Iterator[Decoded]:
     """Every record with its name, and its decoding under way; `.idx`, `.lst` and all hashes are checked."""
     rec, idx, lst = layout.rec(split), layout.idx(split), layout.lst(split)
     workers = threads or len(os.sched_getaffinity(0))
     task = f"verify {split}"
-    waiting: deque[tuple[Record, str, Future[tuple[str, int]]]] = deque()
+    waiting: deque[Decoded] = deque()
     try:
-        with rec.open("rb", buffering=0) as raw, idx.open("rb") as places, lst.open("rb") as lines:
+        with idx.open("rb") as places, lst.open("rb") as lines:
             progress.add(task, rec.stat().st_size)
-            files = [_Hashed(raw), _Hashed(places), _Hashed(lines)]
+            files = [
+                _Hashed(chunks),
+                *(_Hashed(iter(partial(file.read, CHUNK), b"")) for file in (places, lines)),
+            ]
             with ThreadPoolExecutor(workers, "verify") as pool:
                 for number, record in enumerate(read_records(files[0], str(rec))):
                     name = _check_lines(number, record, rec, files[1].line(), files[2].line())
@@ -186,30 +212,30 @@ def _check_hash(path: Path, facts: Manifest, sha256: str) -> None:
 
 
 class _Hashed:
-    """A file that is read once, in large pieces, with the SHA-256 of what was read."""
+    """A file that is read once, chunk by chunk, with the SHA-256 of what was read."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, chunks: Iterator[Chunk]) -> None:
         self.digest = hashlib.sha256()
-        self._file = file
+        self._chunks = chunks
         self._buffer = b""
         self._position = 0
 
     def read(self, size: int, /) -> bytes:
-        while len(self._buffer) - self._position < size and self._fill(max(CHUNK, size)):
+        while len(self._buffer) - self._position < size and self._fill():
             pass
         data = self._buffer[self._position : self._position + size]
         self._position += len(data)
         return data
 
     def line(self) -> bytes:
-        while (end := self._buffer.find(b"\n", self._position)) < 0 and self._fill(CHUNK):
+        while (end := self._buffer.find(b"\n", self._position)) < 0 and self._fill():
             pass
         return self.read((end + 1 if end >= 0 else len(self._buffer)) - self._position)
 
-    def _fill(self, size: int) -> bool:
-        more = self._file.read(size)
+    def _fill(self) -> bool:
+        more = next(self._chunks, b"")
         self.digest.update(more)
-        self._buffer = self._buffer[self._position :] + more
+        self._buffer = b"".join((memoryview(self._buffer)[self._position :], more))
         self._position = 0
         return bool(more)
 
