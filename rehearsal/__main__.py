@@ -1,0 +1,163 @@
+"""`python -m rehearsal`: the whole road on this machine, with no AWS account."""
+
+import fcntl
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from rehearsal import cdk, findings
+from rehearsal.narrator import Narrator, RehearsalError
+from rehearsal.preparation import Wishes
+from rehearsal.road import travel
+from rehearsal.volumes import check_space
+
+# Debian's package for each command that the rehearsal calls.
+COMMANDS = {
+    "blkid": "util-linux",
+    "cmp": "diffutils",
+    "curl": "curl",
+    "findmnt": "util-linux",
+    "fsfreeze": "util-linux",
+    "losetup": "mount",
+    "mkfs.ext4": "e2fsprogs",
+    "nsenter": "util-linux",
+    "pivot_root": "util-linux",
+    "setpriv": "util-linux",
+    "unshare": "util-linux",
+}
+
+
+@click.command()
+@click.option(
+    "--dataset",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Description (TOML) of another data set than the generated sample.",
+)
+@click.option(
+    "--archives",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder with that data set's archives, under the file names that the description gives.",
+)
+@click.option(
+    "--instances", type=click.IntRange(1, 16), default=2, show_default=True, help="GPU instances to launch."
+)
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("rehearsal-output"),
+    show_default=True,
+    help="Folder for the contact sheet, the logs and the report.",
+)
+@click.option(
+    "-c", "--context", multiple=True, metavar="KEY=VALUE", help="A setting of the stacks, as with cdk -c."
+)
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="ACTION",
+    help="Deploy policies that lack this action (ec2:CreateSnapshot): the rehearsal must then fail.",
+)
+@click.option("--keep", is_flag=True, help="Leave the volumes' files in the output folder.")
+def main(
+    dataset: Path | None,
+    archives: Path | None,
+    instances: int,
+    output: Path,
+    context: tuple[str, ...],
+    without: tuple[str, ...],
+    keep: bool,
+) -> None:
+    """Run the whole road on this machine, with no AWS account.
+
+    Deploys the real stacks into an embedded AWS, boots the prep instance and GPU instances with their real
+    user data on real block devices, reads a first batch, and takes everything down again. Needs Linux and
+    root. Exit status 0 only if every check holds.
+
+    Example: python -m rehearsal --dataset pets.toml --archives ~/pets --instances 3
+    """
+    if (dataset is None) != (archives is None):
+        raise click.UsageError("--dataset and --archives go together")
+    if wrong := [word for word in context if "=" not in word]:
+        raise click.UsageError(f"-c {wrong[0]}: not KEY=VALUE")
+    output = output.resolve()
+    settings = dict(word.split("=", 1) for word in context)
+    wishes = Wishes(output, dataset, archives, instances, settings, without, keep)
+    sys.exit(run(wishes))
+
+
+def run(wishes: Wishes) -> int:
+    """Travels the road and prints what came of it; gives the exit status."""
+    narrator = Narrator()
+    # SIGTERM like Ctrl-C, also where a script that runs in the background has Ctrl-C ignored: clean up.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    failure: RehearsalError | None = None
+    try:
+        check_host(wishes.output)
+        with only_one(wishes.output):
+            travel(wishes, narrator)
+    except RehearsalError as error:
+        failure = error
+    except KeyboardInterrupt:
+        failure = RehearsalError("interrupted")
+    except OSError as error:
+        failure = RehearsalError(f"the operating system refused: {error}")
+    return report(narrator, failure, wishes.output)
+
+
+def check_host(output: Path) -> None:
+    """One line for what is missing."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        raise RehearsalError(
+            "the rehearsal mounts loop devices, so it needs Linux and root: sudo make rehearse"
+        )
+    missing = [name for name in COMMANDS if shutil.which(name) is None]
+    if missing:
+        packages = " ".join(sorted({COMMANDS[name] for name in missing}))
+        raise RehearsalError(f"missing commands: {', '.join(missing)}; remedy: apt-get install {packages}")
+    if "overlay" not in Path("/proc/filesystems").read_text() or not Path("/dev/loop-control").exists():
+        raise RehearsalError(
+            "this kernel has no loop devices or no overlay file system for the rehearsal to use"
+        )
+    cdk.check_installed()
+    output.mkdir(parents=True, exist_ok=True)
+    check_space(output)
+
+
+@contextmanager
+def only_one(output: Path) -> Iterator[None]:
+    """Two rehearsals must not share a folder; the lock goes with the process, however it ends."""
+    with (output / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RehearsalError(f"another rehearsal uses {output}: wait for it, or give --output") from None
+        yield
+
+
+def report(narrator: Narrator, failure: RehearsalError | None, output: Path) -> int:
+    if narrator.rows:
+        print(f"\n{narrator.table()}\n")
+    if failure is not None:
+        for line in failure.details:
+            print(f"    {line}", file=sys.stderr)
+        where = f" at the step: {narrator.step_name}" if narrator.step_name else ""
+        print(f"FAILED{where}: {failure}", file=sys.stderr)
+    elif not narrator.all_ok:
+        wrong = [what for what, ok, _ in narrator.rows if not ok]
+        print(f"FAILED: {'; '.join(wrong)}", file=sys.stderr)
+    else:
+        print(f"Everything held, in {narrator.elapsed():.0f} s. Files: {output}")
+    if output.is_dir():
+        (output / "report.json").write_text(findings.as_json(narrator) + "\n")
+    return 0 if failure is None and narrator.all_ok else 1
+
+
+if __name__ == "__main__":
+    main()

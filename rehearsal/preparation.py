@@ -1,0 +1,155 @@
+"""Before the road: the data, the archive server's credentials, the embedded AWS, the command line."""
+
+# ruff: noqa: S603 (fixed commands, found on the PATH)
+
+import hashlib
+import json
+import secrets
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rehearsal.cdk import Cdk
+from rehearsal.findings import Subject
+from rehearsal.narrator import Narrator, RehearsalError
+from rehearsal.operator_side import Cloud, start_cloud
+from rehearsal.sample import make_sample
+
+BATCH = 24  # images of a first batch, and tiles of an instance on the contact sheet
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What to rehearse: the options of the command line."""
+
+    output: Path
+    description: Path | None
+    archives: Path | None
+    instances: int
+    settings: dict[str, str]
+    without: tuple[str, ...]
+    keep: bool
+
+
+@dataclass
+class Road:
+    """What the steps hand on."""
+
+    wishes: Wishes
+    narrator: Narrator
+    stack: ExitStack
+    description: Path
+    archives: Path
+    name: str
+    splits: dict[str, int]  # name → images
+    cloud: Cloud
+    cdk: Cdk
+    mount: str
+    username: str = "rehearsal"
+    access_key: str = field(default_factory=lambda: secrets.token_hex(20))
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.cloud, self.name, self.description, self.archives, self.mount)
+
+
+def prepare(wishes: Wishes, narrator: Narrator, stack: ExitStack) -> Road:
+    """Data, archive server, embedded AWS."""
+    output = wishes.output
+    state = output / "cloud"
+    shutil.rmtree(state, ignore_errors=True)  # of a run that was killed
+    for name in ("cdk", "logs", "batches"):
+        shutil.rmtree(output / name, ignore_errors=True)
+        (output / name).mkdir(parents=True)
+    for name in ("contact-sheet.png", "report.json"):
+        (output / name).unlink(missing_ok=True)
+    if wishes.description is None or wishes.archives is None:
+        with narrator.step("Make a sample data set in the shape of ILSVRC2012"):
+            description, made = sample(output / "sample")
+            archives = description.parent / "archives"
+            size = sum(file.stat().st_size for file in archives.iterdir())
+            narrator.note(f"{size / 1e6:.0f} MB in {archives}{'' if made else ', from an earlier run'}")
+    else:
+        description, archives = wishes.description.resolve(), wishes.archives.resolve()
+    facts = read_description(description)
+    with narrator.step("Start the embedded AWS"):
+        cloud = start_cloud(state, output / "logs" / "cloud.log", wishes.settings.get("region", "us-east-1"))
+        stack.callback(_stop_cloud, cloud, keep=wishes.keep)
+        narrator.note(cloud.endpoint)
+    home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-cdk-")))
+    cdk = Cdk(output / "cdk", cloud.environment(home), narrator, zones(cloud))
+    mount = wishes.settings.get("mount_point", "/data")
+    name = str(facts["name"])
+    splits = {split: int(each.get("images", BATCH)) for split, each in facts["splits"].items()}
+    return Road(wishes, narrator, stack, description, archives, name, splits, cloud, cdk, mount)
+
+
+def sample(folder: Path) -> tuple[Path, bool]:
+    """The generated data set's description, and whether it had to be made.
+
+    The same code makes the same bytes, so what an earlier run made with it is used again.
+    """
+    digest = hashlib.sha256()
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(module.read_bytes())
+    mark = folder / "made-by.json"
+    if mark.exists():
+        facts = json.loads(mark.read_text())
+        description = folder / facts["description"]
+        if facts["code"] == digest.hexdigest() and description.exists():
+            return description, False
+    shutil.rmtree(folder, ignore_errors=True)
+    description = make_sample(folder)
+    mark.write_text(json.dumps({"code": digest.hexdigest(), "description": description.name}))
+    return description, True
+
+
+def zones(cloud: Cloud) -> dict[str, object]:
+    """The zones of the region, as the command line would look them up and keep them.
+
+    With them in its context it runs the app once, not twice.
+    """
+    found = cloud.client("ec2").describe_availability_zones()["AvailabilityZones"]
+    key = f"availability-zones:account={cloud.account}:region={cloud.region}"
+    return {key: [zone["ZoneName"] for zone in found]}
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The description, as far as the rehearsal needs it; its rules are the app's and prep's."""
+    try:
+        facts = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise RehearsalError(f"{path}: not a data set description: {error}") from None
+    if not isinstance(facts.get("name"), str) or not isinstance(facts.get("splits"), dict):
+        raise RehearsalError(f"{path}: not a data set description: it needs a name and splits")
+    return facts
+
+
+def _stop_cloud(cloud: Cloud, *, keep: bool) -> None:
+    cloud.stop()
+    if not keep:
+        shutil.rmtree(cloud.folder, ignore_errors=True)
+
+
+def make_secret(road: Road) -> None:
+    """As the README has it: the value comes from a file, so that it shows in no process list."""
+    name = road.wishes.settings.get("secret_name", f"{road.name}/credentials")
+    secret = json.dumps({"username": road.username, "access_key": road.access_key})
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(secret)
+        file.flush()
+        command = ["aws", "secretsmanager", "create-secret", "--name", name]
+        done = subprocess.run(
+            [*command, "--secret-string", f"file://{file.name}"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=dict(road.cdk.environment),
+        )
+    if done.returncode != 0:
+        raise RehearsalError("the secret could not be created", done.stderr.splitlines()[-5:])

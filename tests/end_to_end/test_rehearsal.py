@@ -1,0 +1,143 @@
+"""The whole road, as a user travels it: `python -m rehearsal`, judged by its exit status and its report."""
+
+# ruff: noqa: S603 (the rehearsal itself)
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rehearsal.__main__ import check_host, only_one
+from rehearsal.narrator import RehearsalError
+from rehearsal.sample import make_sample
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+needs_root = pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="loop devices and mounts need Linux and root"
+)
+
+
+def rehearse(output: Path, *options: str, seconds: float = 420) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "rehearsal", "--output", str(output), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
+        cwd=REPOSITORY,
+    )
+
+
+def loops() -> list[str]:
+    found = Path("/sys/block").glob("loop*/loop/backing_file")
+    return [text for path in found if (text := path.read_text().strip())]
+
+
+@needs_root
+def test_the_whole_road(tmp_path: Path) -> None:
+    done = rehearse(tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    checks = {row["check"]: row for row in report["checks"]}
+    assert all(row["ok"] for row in checks.values())
+    assert checks["train: labels in .rec"]["figure"].startswith("600 ")
+    assert checks["validation: labels in .rec"]["figure"].startswith("200 ")
+    assert sum("own volume, read-only" in check for check in checks) == 2
+    assert (tmp_path / "contact-sheet.png").stat().st_size > 100_000
+    assert not (tmp_path / "cloud").exists()
+    assert not [loop for loop in loops() if str(tmp_path) in loop]
+    calls = [json.loads(line) for line in (tmp_path / "logs" / "calls.jsonl").read_text().splitlines()]
+    assert {"ec2:CreateSnapshot", "s3:PutObject", "ssm:PutParameter"} <= {call["call"] for call in calls}
+    assert len({call["role"] for call in calls}) == 2
+
+
+@needs_root
+def test_another_shape(tmp_path: Path) -> None:
+    description = make_sample(
+        tmp_path / "data", classes=3, images_per_class=12, validation_images=9, name="pets", layout="folders"
+    )
+    options = ["--dataset", str(description), "--archives", str(description.parent / "archives")]
+    done = rehearse(tmp_path / "output", *options, "--instances", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((tmp_path / "output" / "report.json").read_text())
+    figures = {row["check"]: row["figure"] for row in report["checks"]}
+    assert figures["train: labels in .rec"].startswith("36 ")
+    assert figures["validation: labels in .rec"].startswith("9 ")
+    assert any("pets-dataset" in figure for figure in figures.values())
+
+
+@needs_root
+@pytest.mark.parametrize("action", ["ec2:AttachVolume", "ec2:CreateSnapshot"])
+def test_a_missing_permission_is_named(tmp_path: Path, action: str) -> None:
+    """One that the boot needs, and one that is needed last, on day five."""
+    description = make_sample(tmp_path / "data", classes=2, images_per_class=4, validation_images=4)
+    options = ["--dataset", str(description), "--archives", str(description.parent / "archives")]
+    done = rehearse(tmp_path / "output", *options, "--instances", "1", "--without", action)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("FAILED at the step: ")
+    assert f"{action} was refused to role sample-prep-Role" in last
+    assert " on arn:aws:ec2:us-east-1:123456789012:volume/vol-" in last
+    assert "Traceback" not in done.stderr
+    assert not [loop for loop in loops() if str(tmp_path) in loop]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dataset", "pyproject.toml"], "--dataset and --archives go together"),
+        (["-c", "resize"], "-c resize: not KEY=VALUE"),
+        (["--instances", "0"], "0 is not in the range"),
+        (["--dataset", "none.toml", "--archives", "."], "'none.toml' does not exist"),
+    ],
+)
+def test_a_wrong_option_gets_one_line(tmp_path: Path, options: list[str], message: str) -> None:
+    done = rehearse(tmp_path, *options, seconds=60)
+    assert done.returncode == 2
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_without_root_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(RehearsalError, match="it needs Linux and root: sudo make rehearse"):
+        check_host(tmp_path)
+
+
+def test_a_missing_command_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RehearsalError, match=r"missing commands: blkid, .*apt-get install .*e2fsprogs"):
+        check_host(tmp_path)
+
+
+@needs_root
+def test_two_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
+    with only_one(tmp_path):
+        done = rehearse(tmp_path, seconds=60)
+    assert done.returncode == 1
+    assert f"another rehearsal uses {tmp_path}" in done.stderr.splitlines()[-1]
+
+
+@needs_root
+def test_a_wrong_setting_is_one_line_of_the_app(tmp_path: Path) -> None:
+    description = make_sample(tmp_path / "data", classes=2, images_per_class=2, validation_images=2)
+    options = ["--dataset", str(description), "--archives", str(description.parent / "archives")]
+    done = rehearse(tmp_path / "output", *options, "-c", "work_volume_type=floppy", seconds=120)
+    assert done.returncode == 1
+    assert "floppy" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("FAILED at the step: cdk synth")
+
+
+@needs_root
+def test_a_file_that_is_no_description(tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("name = 3\n")
+    done = rehearse(
+        tmp_path / "output", "--dataset", str(tmp_path / "x.toml"), "--archives", str(tmp_path), seconds=60
+    )
+    assert done.returncode == 1
+    assert "x.toml: not a data set description: it needs a name and splits" in done.stderr.splitlines()[-1]
