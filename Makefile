@@ -31,7 +31,7 @@ rehearse: system .cache/python .cache/node ## Run the whole road on this machine
 	@python -m rehearsal $(ARGS)
 
 test: lint system ## Lint, then every test, the rehearsal among them
-	@python -m pytest $(ARGS)
+	@python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 lint: .cache/python .cache/node ## Check code, shell, templates and policies
 	@ruff check --quiet

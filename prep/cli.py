@@ -279,8 +279,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stop)  # systemd stops a service this way
     try:
         cli.main(standalone_mode=False, prog_name="python -m prep")
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        click.echo(f"error: {error.format_message()}", err=True)
         return error.exit_code
     except click.Abort:
         click.echo("interrupted: run the same command again, it goes on where it was", err=True)
@@ -288,10 +291,10 @@ def main() -> int:
     except PrepError as error:
         click.echo(f"error: {error}", err=True)
         return error.exit_code
-    except PermissionError as error:
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
         click.echo(
-            f"error: {error.filename}: {error.strerror}: check --root and --packed, and who owns them",
-            err=True,
+            f"error: {where}{error.strerror or error}: check --root and --packed, and who owns them", err=True
         )
         return PrepError.exit_code
     return 0

@@ -9,8 +9,9 @@ import random
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -117,14 +118,34 @@ class HttpSource:
     def _version(self, wanted: Wanted) -> Version:
         response = self._get(wanted, "0-0")
         try:
+            etag = response.headers.get("ETag", "")
             match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-            if response.status != 206 or match is None:
-                raise SourceError(
-                    f"{self.url(wanted)}: the server doesn't serve ranges, so it can't be resumed"
-                )
-            return Version(int(match.group(3)), response.headers.get("ETag", ""))
+            if response.status == 206 and match is not None:
+                return Version(int(match.group(3)), etag)
+            length = response.headers.get("Content-Length", "")
+            if not length.isdigit():
+                raise SourceError(f"{self.url(wanted)}: the server serves neither ranges nor a length")
+            return Version(int(length), etag, partial(self._stream, wanted, int(length)))
         finally:
             response.close()
+
+    def _stream(self, wanted: Wanted, size: int) -> Iterator[bytes]:
+        """The whole file over one connection; a break of it can't be mended, only begun anew."""
+        done = 0
+        try:
+            response = self._get(wanted, "0-")
+            try:
+                while piece := response.read(min(PIECE, size - done)):
+                    done += len(piece)
+                    yield piece
+            finally:
+                response.close()
+        except (_PassingError, urllib3.exceptions.HTTPError) as error:
+            reason = _plain(error) if isinstance(error, urllib3.exceptions.HTTPError) else str(error)
+            raise SourceError(
+                f"{self.url(wanted)}: {reason} after {done} bytes, and the server serves no ranges to go on "
+                "with: run again, it begins anew"
+            ) from error
 
     def _fetch(self, wanted: Wanted, version: Version, start: int, end: int, stop: threading.Event) -> bytes:
         response = self._get(wanted, f"{start}-{end - 1}")

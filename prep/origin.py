@@ -1,7 +1,8 @@
 """Where files come from: an archive server, a bucket or a folder, as far as `download` needs to know."""
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from prep.errors import SourceError
@@ -33,10 +34,14 @@ class Wanted(Protocol):
 
 @dataclass(frozen=True)
 class Version:
-    """What there is of a file at present: size in bytes, and ETag or "" where there is none."""
+    """What there is of a file at present: size in bytes, and ETag or "" where there is none.
+
+    `stream` is None, or, where no ranges can be had, what gives the whole file in one go, piece by piece.
+    """
 
     size: int
     etag: str
+    stream: Callable[[], Iterator[bytes]] | None = field(default=None, compare=False)
 
 
 class SourceChangedError(SourceError):

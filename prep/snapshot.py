@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ssm import SSMClient
 
-POLL_SECONDS = 15.0
+# Looked at soon, for a small volume, then ever more seldom: a large one takes hours.
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 15.0
 # 1000 GiB read at sc1's base rate of 11.7 MiB/s take 24 hours.
 LONGEST_SECONDS = 48 * 3600.0
 # DescribeSnapshots may lag behind CreateSnapshot; so many unknowns in a row are no lag any more.
@@ -143,6 +145,7 @@ def _wait(ec2: "EC2Client", name: str, progress: Progress, pause: Callable[[floa
     progress.add(task, 100)
     deadline = time.monotonic() + LONGEST_SECONDS
     percent = unknown = 0
+    seconds = FIRST_PAUSE
     while time.monotonic() < deadline:
         with aws_errors(f"look at snapshot {name}"):
             found = ec2.describe_snapshots(Filters=[{"Name": "snapshot-id", "Values": [name]}])["Snapshots"]
@@ -158,5 +161,6 @@ def _wait(ec2: "EC2Client", name: str, progress: Progress, pause: Callable[[floa
             percent = max(percent, now)
             if state == "completed":
                 return
-        pause(POLL_SECONDS)
+        pause(seconds)
+        seconds = min(LONGEST_PAUSE, 2 * seconds)
     raise AwsError(f"snapshot {name}: not complete after two days: run again to go on waiting")
