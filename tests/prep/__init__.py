@@ -1,0 +1,1 @@
+"""Tests of `prep`, a module for each of its modules."""

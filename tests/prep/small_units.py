@@ -1,0 +1,12 @@
+"""`python -m prep` with units and buckets so small that a sample of a few megabytes has many of each."""
+
+import sys
+
+from prep import buckets, units
+from prep.cli import main
+
+units.SMALLEST = 1 << 20
+buckets.BUCKET_BYTES = 4 << 20
+
+if __name__ == "__main__":
+    sys.exit(main())

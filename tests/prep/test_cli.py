@@ -1,0 +1,316 @@
+"""The command line as a process: one line for each mistake, the right exit code, no secret, no trace."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import boto3
+import pytest
+
+from prep import contract
+from prep.cli import cli
+from prep.job import STAGES
+from rehearsal.archive_server import ArchiveServer, Fault
+from tests.prep import pictures
+from tests.prep.commands import LONGEST, PREP_SMALL, folders, lines, run, start, wait_for
+from tests.prep.datasets import Images, packed_files, place_archives, write_folders
+
+USERNAME, ACCESS_KEY = "someone", "hush/hush"
+SITE = {contract.ENV_USERNAME: USERNAME, contract.ENV_ACCESS_KEY: ACCESS_KEY}
+TINY: dict[str, Images] = {
+    "train": {
+        "cat": {"1.jpg": pictures.jpeg(40, 30, 1), "2.png": pictures.save(pictures.picture(40, 30), "PNG")},
+        "dog": {"1.jpg": pictures.jpeg(60, 80, 2), "3.jpg": pictures.jpeg(20, 20, 3)},
+    }
+}
+NO_AWS: dict[str, str | None] = {
+    "AWS_ACCESS_KEY_ID": None,
+    "AWS_SECRET_ACCESS_KEY": None,
+    "AWS_SESSION_TOKEN": None,
+    "AWS_PROFILE": None,
+    "AWS_REGION": None,
+    "AWS_DEFAULT_REGION": None,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/dev/null",
+    "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+}
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """Description of a small data set whose archives are in place."""
+    toml = write_folders(tmp_path / "set", TINY)
+    place_archives(toml, tmp_path / "root")
+    return toml
+
+
+def one_line(done: "subprocess.CompletedProcess[str]", code: int, message: str) -> None:
+    """The mistake is said in one line on standard error, and that is all."""
+    assert "Traceback" not in done.stderr
+    said = [
+        line
+        for line in done.stderr.splitlines()
+        if not line.startswith(("pack: ", "download: ", "organize: "))
+    ]
+    assert len(said) == 1, done.stderr
+    assert re.search(message, said[0]), said[0]
+    assert said[0].startswith("error: ")
+    assert (done.returncode, done.stdout) == (code, "")
+    assert ACCESS_KEY not in done.stderr
+
+
+MISTAKES: dict[str, tuple[list[str], int, str]] = {
+    "unknown command": (["pakc"], 2, "No such command 'pakc'"),
+    "unknown option": (["pack", "--reszie", "3"], 2, "No such option.*--reszie"),
+    "no number": (["pack", "--resize", "large"], 2, "'--resize': 'large' is not a valid int"),
+    "quality 0": (["pack", "--quality", "0"], 2, "'--quality': 0 is not in the range 1<=x<=100"),
+    "no thread": (["pack", "--threads", "0"], 2, "'--threads': 0 is not in the range"),
+    "unknown data set": (
+        ["pack", "--dataset", "imagenet"],
+        2,
+        "'imagenet': no such description; shipped are",
+    ),
+    "no description": (["pack", "--dataset", "/none.toml"], 2, "/none.toml: No such file"),
+    "no bucket": (["backup"], 2, "backup: no bucket: give --bucket or set PREP_BUCKET"),
+    "no volume": (["snapshot"], 2, "snapshot: no volume: give --volume or set PREP_VOLUME"),
+    "wrong choice": (["snapshot", "--snapshot-of", "both"], 2, "'both' is not one of 'packed', 'work'"),
+    "not downloaded": (["pack"], 5, "ILSVRC2012_img_train.tar: not there: run download first"),
+    "not packed": (["verify"], 5, "MANIFEST.json: No such file or directory: run pack"),
+    "not verified": (["snapshot", "--volume", "vol-1"], 5, "MANIFEST.json: No such file"),
+    "root is a file": (["pack", "--root", "/dev/null"], 1, "/dev/null/.prep: Not a directory: check --root"),
+    "root below a file": (
+        ["pack", "--root", "/dev/null/x"],
+        1,
+        "/dev/null/x.*: Not a directory: check --root",
+    ),
+    "root can't be made": (["pack", "--root", "/proc/x"], 1, "/proc/x.*: No such file .*: check --root"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
+    given = [] if code == 2 and arguments[0] == "pakc" else folders(tmp_path)
+    # The later of two options counts.
+    one_line(run(arguments[0], *given, *arguments[1:], env=NO_AWS), code, message)
+
+
+def test_options_from_the_environment_are_checked_too(tmp_path: Path) -> None:
+    done = run("pack", *folders(tmp_path), env={contract.ENV_QUALITY: "101"})
+    one_line(done, 2, "'--quality'.*101 is not in the range")
+
+
+def test_no_aws_credentials(tmp_path: Path, tiny: Path) -> None:
+    arguments = ["--dataset", str(tiny), *folders(tmp_path)]
+    assert run("pack", *arguments).returncode == 0
+    env = NO_AWS | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    one_line(run("backup", *arguments, "--bucket", "b", env=env), 3, "no AWS credentials: run `aws conf")
+
+
+def test_helps() -> None:
+    """Every command's help, with an exit code of 0 and on standard output."""
+    top = run("--help")
+    assert (top.returncode, top.stderr) == (0, "")
+    assert set(STAGES) | {"run", "status"} <= set(cli.commands)
+    for name, command in cli.commands.items():
+        assert re.search(rf"^  {name} ", top.stdout, re.MULTILINE)
+        done = run(name, "-h") if name == "pack" else None
+        text = (
+            done.stdout if done else command.get_help(command.make_context(name, [], resilient_parsing=True))
+        )
+        assert text.startswith("Usage: ")
+        assert "--dataset" in text
+        assert "--packed" in text
+        assert len(command.help or "") > 20
+    for secret in ("--username", "--access-key", "--password"):
+        assert secret not in top.stdout
+
+
+def test_without_a_command() -> None:
+    done = run()
+    assert done.returncode == 2
+    assert "Usage: python -m prep" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_result_goes_to_standard_output(tmp_path: Path, tiny: Path) -> None:
+    arguments = ["--dataset", str(tiny), *folders(tmp_path)]
+    silent = run("pack", *arguments)
+    assert (silent.returncode, silent.stdout) == (0, "")
+    assert silent.stderr.startswith("pack: done in ")
+    done = run("pack", "--json", *arguments)
+    receipt = json.loads(done.stdout)
+    assert (receipt["stage"], receipt["counts"]) == ("pack", {"train": 4})
+    assert str(tmp_path / "packed" / "train.rec") in receipt["outputs"]
+
+
+def test_relative_folders(tmp_path: Path, tiny: Path) -> None:
+    done = run("pack", "--dataset", str(tiny), "--root", os.path.relpath(tmp_path / "root"), "--packed",
+               os.path.relpath(tmp_path / "packed"))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "packed" / "train.rec").exists()
+
+
+def test_status(tmp_path: Path, tiny: Path) -> None:
+    arguments = ["--dataset", str(tiny), *folders(tmp_path)]
+    fresh = run("status", *arguments)
+    assert fresh.returncode == 0
+    assert [line.split(None, 1) for line in fresh.stdout.splitlines()] == [[s, "not begun"] for s in STAGES]
+    assert run("pack", *arguments).returncode == 0
+    (tmp_path / "root" / ".prep" / "journals" / "organize.jsonl").write_text('{"settings": {}}\n')
+    text = run("status", *arguments).stdout.splitlines()
+    assert re.fullmatch(r"pack +done +\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, [\d.]+ s", text[STAGES.index("pack")])
+    assert re.match(r"organize +begun +0.0 GB of the archives", text[STAGES.index("organize")])
+    table = json.loads(run("status", "--json", *arguments).stdout)
+    assert {stage: facts["state"] for stage, facts in table.items()} == {
+        stage: {"pack": "done", "organize": "begun"}.get(stage, "not begun") for stage in STAGES
+    }
+    assert table["pack"]["counts"] == {"train": 4}
+
+
+def test_status_of_nothing(tmp_path: Path) -> None:
+    """Looks, and makes nothing."""
+    done = run("status", *folders(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Path:
+    """A description whose archives lie on a server only."""
+    return write_folders(tmp_path / "set", TINY)
+
+
+def fetch(toml: Path, folder: Path, server: ArchiveServer, **env: str) -> "subprocess.CompletedProcess[str]":
+    arguments = ["--dataset", str(toml), *folders(folder), "--source", server.url]
+    return run("download", *arguments, env={**NO_AWS, **env})
+
+
+def test_download_mistakes_and_their_remedies(tmp_path: Path, served: Path) -> None:
+    archives = served.parent / "archives"
+    good = served.read_text()
+    with ArchiveServer(archives, USERNAME, ACCESS_KEY) as server:
+        one_line(fetch(served, tmp_path, server), 3, r"train.tar: refused \(HTTP 401\)")
+        one_line(fetch(served, tmp_path, server, **(SITE | {contract.ENV_ACCESS_KEY: "wrong"})), 3, "refused")
+        one_line(
+            fetch(served, tmp_path, server, **{contract.ENV_USERNAME: "me"}), 3, "PREP_ACCESS_KEY is not set"
+        )
+        (archives / "train.tar").rename(archives / "away")
+        one_line(fetch(served, tmp_path, server, **SITE), 4, r"train.tar: not there \(HTTP 404\)")
+        (archives / "away").rename(archives / "train.tar")
+        served.write_text(re.sub('md5 = "[0-9a-f]{8}', 'md5 = "00000000', good))
+        one_line(fetch(served, tmp_path, server, **SITE), 5, "its MD5 is .* 00000000.*; the file was removed")
+        server.plan = lambda _: Fault(html=True)
+        served.write_text(good)
+        one_line(fetch(served, tmp_path, server, **SITE), 4, "sent a web page instead of the archive")
+        server.plan = None
+        done = fetch(served, tmp_path, server, **SITE)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "root" / "archives" / "train.tar").read_bytes() == (
+            archives / "train.tar"
+        ).read_bytes()
+        assert ACCESS_KEY not in done.stderr + done.stdout
+
+
+def test_credentials_from_a_secret(aws: str, tmp_path: Path, served: Path) -> None:
+    assert aws
+    arguments = ["--dataset", str(served), *folders(tmp_path), "--secret", "set/credentials"]
+    with ArchiveServer(served.parent / "archives", USERNAME, ACCESS_KEY) as server:
+        arguments += ["--source", server.url]
+        one_line(run("download", *arguments), 3, "secret set/credentials: ResourceNotFoundException")
+        client = boto3.client("secretsmanager")
+        client.create_secret(Name="set/credentials", SecretString=f'{{"username": "{ACCESS_KEY}"}}')
+        one_line(run("download", *arguments), 3, "secret set/credentials: must be JSON of the form")
+        client.put_secret_value(
+            SecretId="set/credentials",
+            SecretString=json.dumps({"username": USERNAME, "access_key": ACCESS_KEY}),
+        )
+        done = run("download", *arguments)
+        assert done.returncode == 0, done.stderr
+        for path in (tmp_path / "root").rglob("*"):
+            assert not path.is_file() or ACCESS_KEY.encode() not in path.read_bytes()
+
+
+def test_second_process_is_refused(tmp_path: Path, served: Path) -> None:
+    """While the first goes on."""
+    with ArchiveServer(
+        served.parent / "archives",
+        USERNAME,
+        ACCESS_KEY,
+        plan=lambda _: Fault(stall_after=0, stall_seconds=30),
+    ) as server:
+        arguments = ["--dataset", str(served), *folders(tmp_path), "--source", server.url]
+        first = start("download", *arguments, env=SITE)
+        assert wait_for(lambda: bool(server.requests), first)
+        one_line(run("pack", *arguments[:-2]), 2, "root: another prep is at work there: wait for it")
+        assert run("status", *arguments[:-2]).returncode == 0
+        assert first.poll() is None
+        first.kill()
+        first.communicate()
+    assert "another prep" not in run("pack", *arguments[:-2]).stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_pack_goes_on(tmp_path: Path, sample: Path, number: signal.Signals) -> None:
+    place_archives(sample, tmp_path / "root")
+    journal = tmp_path / "packed" / ".packing" / "journal.jsonl"
+    command = ["pack", "--dataset", str(sample), *folders(tmp_path)]
+    process = start(*command, program=PREP_SMALL)
+    assert wait_for(lambda: lines(journal) >= 4, process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=LONGEST)
+    assert process.returncode == 130
+    assert errors.strip() == "interrupted: run the same command again, it goes on where it was"
+    kept = lines(journal)
+    assert kept >= 4
+    done = run(*command, program=PREP_SMALL)
+    assert done.returncode == 0, done.stderr
+    assert set(packed_files(tmp_path)) >= {"train.rec", "validation.rec", "MANIFEST.json"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_download_goes_on(tmp_path: Path, served: Path, number: signal.Signals) -> None:
+    """Even where the server is silent for a while."""
+    with ArchiveServer(served.parent / "archives", USERNAME, ACCESS_KEY) as server:
+        server.plan = lambda asked: (
+            Fault(stall_after=10, stall_seconds=2) if asked.range != "bytes=0-0" else None
+        )
+        command = ["download", "--dataset", str(served), *folders(tmp_path), "--source", server.url]
+        process = start(*command, env=SITE)
+        assert wait_for(lambda: len(server.requests) >= 2, process)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 130
+        assert errors.strip() == "interrupted: run the same command again, it goes on where it was"
+        server.plan = None
+        assert run(*command, env=SITE).returncode == 0
+
+
+def test_whole_run_and_nothing_twice(aws: str, tmp_path: Path, served: Path) -> None:
+    """`run` without a volume: every stage but the snapshot; and once more, which does nothing."""
+    assert aws
+    boto3.client("s3").create_bucket(Bucket="run-bucket")
+    with ArchiveServer(served.parent / "archives", USERNAME, ACCESS_KEY) as server:
+        env = SITE | {
+            contract.ENV_DATASET: str(served),
+            contract.ENV_ROOT: str(tmp_path / "root"),
+            contract.ENV_PACKED: str(tmp_path / "packed"),
+            contract.ENV_SOURCE: server.url,
+            contract.ENV_BUCKET: "run-bucket",
+            contract.ENV_RESIZE: "32",
+        }
+        first = run("run", "--json", env=env)
+        assert first.returncode == 0, first.stderr
+        assert [receipt["stage"] for receipt in json.loads(first.stdout)] == [
+            "download", "organize", "pack", "verify", "backup",
+        ]  # fmt: skip
+        assert json.loads((tmp_path / "packed" / "MANIFEST.json").read_text())["settings"]["resize"] == 32
+        asked = len(server.requests)
+        second = run("run", "--json", env=env)
+        assert json.loads(second.stdout) == json.loads(first.stdout)
+        assert len(server.requests) == asked
+    assert re.findall(r"^(\w+): done on ", second.stderr, re.MULTILINE) == [
+        "download", "organize", "pack", "verify", "backup",
+    ]  # fmt: skip

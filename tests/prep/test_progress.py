@@ -1,0 +1,58 @@
+"""Progress for a log: a line now and then, with what is done, the rate and the time left."""
+
+import pytest
+
+from prep import progress
+from prep.progress import Progress
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time of day, to be set."""
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_line_every_half_minute(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress() as shown:
+        shown.add("pack", 1_000_000, 100_000)
+        for _ in range(59):
+            clock[0] += 1.0
+            shown.advance("pack", 1000)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("pack: 130.0 kB of 1.0 MB (13 %)")
+    assert err.count("\n") == 1
+
+
+def test_unknown_total(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress() as shown:
+        shown.add("a", None)
+        clock[0] += 60
+        shown.advance("a", 5)
+    assert capsys.readouterr().err.startswith("a: 5 bytes")
+
+
+def test_silent(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(shown=False) as shown:
+        shown.add("a", 10)
+        clock[0] += 100
+        shown.advance("a", 5)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_notes_are_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    """Brackets are no markup, and long lines are not folded."""
+    text = "error in [splits.train] " + "x" * 200
+    with Progress() as shown:
+        shown.note(text)
+    assert capsys.readouterr().err == text + "\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (3600, "1 h 00 min"), (90_061, "25 h 01 min")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert progress._duration(seconds) == text
