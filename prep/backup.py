@@ -62,8 +62,8 @@ class Backup:
     def expect_packed(self, packed: Manifest) -> None:
         """Be ready for the blocks of the `.rec` files of this manifest."""
         prefix = contract.packed_prefix(self._description.name)
-        for split in self._description.splits:
-            name = self._layout.rec(split.name).name
+        for _, part in packed.parts():
+            name = self._layout.rec(part).name
             self._expect(name, Target(prefix + name, {"sha256": packed.files[name]["sha256"]}))
 
     def size_at(self, source: str, offset: int) -> int | None:

@@ -98,6 +98,13 @@ PACKING = _options(
         help="Seed of the shuffle.",
     ),
     click.option(
+        "--part-mib",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Size from which a split goes on in another file, <split>-00001.rec …; 0 makes one file.",
+    ),
+    click.option(
         "--threads", type=click.IntRange(min=1), show_default="one a core", help="Images worked on at once."
     ),
     click.option(
@@ -249,7 +256,7 @@ def status_command(**options: Any) -> None:
 
 def _job(options: dict[str, Any], progress: Progress) -> Job:
     options.pop("no_progress")
-    packing = {key: options.pop(key) for key in ("resize", "quality", "seed") if key in options}
+    packing = {key: options.pop(key) for key in ("resize", "quality", "seed", "part_mib") if key in options}
     return Job(
         description=description.load(options.pop("dataset")),
         layout=Layout(options.pop("root").absolute(), options.pop("packed").absolute()),

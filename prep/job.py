@@ -29,7 +29,7 @@ from prep.passes import Consumer, Source, UnitJournal, at_work, run_pass
 from prep.progress import Progress
 from prep.receipts import Receipt
 from prep.s3_origin import S3Origin
-from prep.units import read_blocks
+from prep.units import LoadedUnit, read_blocks
 
 STAGES = ("download", "organize", "pack", "verify", "backup", "snapshot")
 
@@ -164,11 +164,9 @@ class Job:
         consumer.expect_packed(manifest.read(self.layout))
         self._show_packed(consumer)
         with at_work([consumer], self.progress) as give:
-            for split in self.description.splits:
-                rec = self.layout.rec(split.name)
-                for loaded in read_blocks(rec, split, partial(consumer.size_at, rec.name)):
-                    if not give(loaded):
-                        break
+            for loaded in self._packed_blocks(consumer):
+                if not give(loaded):
+                    break
         receipt = self._keep(consumer.finish(inputs, self.progress))
         consumer.send_receipts(self.progress)
         return receipt
@@ -287,8 +285,15 @@ class Job:
         assert self.bucket  # noqa: S101 - callers have seen to it
         return Backup(aws.s3(), self.bucket, self.description, self.layout, self._pass_inputs())
 
+    def _packed_blocks(self, consumer: Backup) -> Iterator[LoadedUnit]:
+        """The blocks of the `.rec` files that the consumer lacks."""
+        splits = {split.name: split for split in self.description.splits}
+        for name, part in manifest.read(self.layout).parts():
+            rec = self.layout.rec(part)
+            yield from read_blocks(rec, splits[name], partial(consumer.size_at, rec.name))
+
     def _show_packed(self, consumer: Backup) -> None:
-        recs = [self.layout.rec(split.name) for split in self.description.splits]
+        recs = [self.layout.rec(part) for _, part in manifest.read(self.layout).parts()]
         done = sum(
             size for (name, _), size in consumer.journal.sizes.items() if name in {rec.name for rec in recs}
         )

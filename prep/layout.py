@@ -55,14 +55,14 @@ class Layout:
         """Class folders of one split."""
         return self.root / split
 
-    def rec(self, split: str) -> Path:
-        """RecordIO file of one split."""
-        return self.packed / f"{split}.rec"
+    def rec(self, part: str) -> Path:
+        """RecordIO file, of a split or of a part of one."""
+        return self.packed / f"{part}.rec"
 
-    def idx(self, split: str) -> Path:
-        """Index of one split's records: key and offset."""
-        return self.packed / f"{split}.idx"
+    def idx(self, part: str) -> Path:
+        """Index of the records: key and offset, of a split or of a part of one."""
+        return self.packed / f"{part}.idx"
 
-    def lst(self, split: str) -> Path:
-        """List of one split's records: index, label, name."""
-        return self.packed / f"{split}.lst"
+    def lst(self, part: str) -> Path:
+        """List of the records: index, label, name, of a split or of a part of one."""
+        return self.packed / f"{part}.lst"

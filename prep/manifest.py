@@ -21,6 +21,10 @@ class Manifest:
     splits: dict[str, dict[str, Any]]
     files: dict[str, dict[str, Any]]
 
+    def parts(self) -> list[tuple[str, str]]:
+        """(split, part) in order; a part is the name of its files without suffix."""
+        return [(split, part) for split, facts in self.splits.items() for part in facts["parts"]]
+
 
 def facts_of(path: Path) -> dict[str, Any]:
     """Size in bytes and SHA-256 of a file."""

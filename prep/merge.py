@@ -5,11 +5,12 @@ is cut off when the merge goes on.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from prep.buckets import Buckets
+from prep.buckets import Buckets, Entry
 from prep.errors import IntegrityError
 from prep.files import disk_errors, sha256_of, sync_folder
 from prep.layout import Layout
@@ -58,64 +59,74 @@ def merge(
     labels: dict[str, int],
     journal: UnitJournal,
     progress: Progress,
-) -> dict[str, dict[str, Any]]:
-    """Merge what is not merged yet; returns {file name: {"bytes", "sha256"}} of the three files.
+    part_bytes: int = 0,
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Merge what is not merged yet into one part, or several of `part_bytes` and up to a bucket more.
+
+    Returns {part: {file name: {"bytes", "sha256"}}}, the part being its files' name without suffix.
 
     Raises:
         IntegrityError: two images have the same name.
     """
-    paths = {"rec": layout.rec(split), "idx": layout.idx(split), "lst": layout.lst(split)}
-    done = [entry for entry in journal.entries if entry.get("merged") == split]
-    complete = next((entry for entry in journal.entries if entry.get("complete") == split), None)
-    if complete is None:
-        last = done[-1] if done else {"count": 0, "rec": 0, "idx": 0, "lst": 0}
+    merged = [entry for entry in journal.entries if entry.get("merged") == split]
+    parts = {entry["part"]: entry["files"] for entry in journal.entries if entry.get("part_of") == split}
+    for part in parts:
+        _rename(layout, part)  # journaled as whole, but perhaps not yet renamed
+    for number in range(len(merged)):
+        buckets.remove(number)  # journaled as merged, but perhaps not yet removed
+    task = f"merge {split}"
+    progress.add(task, sum(buckets.sizes), sum(buckets.sizes[: len(merged)]))
+    while not parts or len(merged) < buckets.count or merged[-1]["part"] not in parts:
+        part = f"{split}-{len(parts):05d}" if part_bytes else split
+        last = merged[-1] if merged and merged[-1]["part"] == part else {"rec": 0, "idx": 0, "lst": 0}
         with ExitStack() as stack, disk_errors(layout.packed):
-            outputs = {kind: _Output(path, last[kind]) for kind, path in paths.items()}
+            outputs = {kind: _Output(path, last[kind]) for kind, path in _paths(layout, part).items()}
             for output in outputs.values():
                 stack.callback(output.close)
-            _merge(split, buckets, labels, journal, progress, outputs, len(done), last["count"])
-            files = {output.path.name: output.facts() for output in outputs.values()}
-        complete = {"complete": split, "files": files}
-        journal.append(complete)
-    for path in paths.values():
+            while len(merged) < buckets.count and (not part_bytes or outputs["rec"].size < part_bytes):
+                number = len(merged)
+                count = merged[-1]["count"] if merged else 0
+                count = _merge_bucket(split, buckets.sorted_entries(number), labels, outputs, count)
+                sizes = {kind: output.size for kind, output in outputs.items()}
+                entry = {"merged": split, "part": part, "bucket": number, "count": count} | sizes
+                journal.append(entry)
+                merged.append(entry)
+                buckets.remove(number)
+                progress.advance(task, buckets.sizes[number])
+            parts[part] = {output.path.name: output.facts() for output in outputs.values()}
+        journal.append({"part_of": split, "part": part, "files": parts[part]})
+        _rename(layout, part)
+    return parts
+
+
+def _paths(layout: Layout, part: str) -> dict[str, Path]:
+    return {"rec": layout.rec(part), "idx": layout.idx(part), "lst": layout.lst(part)}
+
+
+def _rename(layout: Layout, part: str) -> None:
+    for path in _paths(layout, part).values():
         partial = path.with_name(path.name + ".partial")
         if partial.exists():
             partial.replace(path)
     sync_folder(layout.packed)
-    result: dict[str, dict[str, Any]] = complete["files"]
-    return result
 
 
-def _merge(
-    split: str,
-    buckets: Buckets,
-    labels: dict[str, int],
-    journal: UnitJournal,
-    progress: Progress,
-    outputs: dict[str, _Output],
-    first: int,
-    index: int,
-) -> None:
-    task = f"merge {split}"
-    progress.add(task, outputs["rec"].size + sum(buckets.sizes[first:]), outputs["rec"].size)
-    for number in range(first):
-        buckets.remove(number)  # journaled as merged, but perhaps not yet removed
-    for number in range(first, buckets.count):
-        previous = None
-        for entry in buckets.sorted_entries(number):
-            if entry.name == previous:
-                raise IntegrityError(
-                    f"pack: two images of split {split} are named {entry.name}: mend the archive"
-                )
-            previous = entry.name
-            label = labels[entry.name.partition("/")[0]]
-            outputs["idx"].write(f"{index}\t{outputs['rec'].size}\n".encode())
-            outputs["lst"].write(f"{index}\t{label}\t{entry.name}\n".encode())
-            outputs["rec"].write(image_record(label, index, entry.jpeg))
-            index += 1
-        for output in outputs.values():
-            output.flush()
-        sizes = {kind: output.size for kind, output in outputs.items()}
-        journal.append({"merged": split, "bucket": number, "count": index} | sizes)
-        buckets.remove(number)
-        progress.advance(task, buckets.sizes[number])
+def _merge_bucket(
+    split: str, entries: Sequence[Entry], labels: dict[str, int], outputs: dict[str, _Output], index: int
+) -> int:
+    """Append a bucket's entries, the first with that index; returns the index after the last. Durable."""
+    previous = None
+    for entry in entries:
+        if entry.name == previous:
+            raise IntegrityError(
+                f"pack: two images of split {split} are named {entry.name}: mend the archive"
+            )
+        previous = entry.name
+        label = labels[entry.name.partition("/")[0]]
+        outputs["idx"].write(f"{index}\t{outputs['rec'].size}\n".encode())
+        outputs["lst"].write(f"{index}\t{label}\t{entry.name}\n".encode())
+        outputs["rec"].write(image_record(label, index, entry.jpeg))
+        index += 1
+    for output in outputs.values():
+        output.flush()
+    return index

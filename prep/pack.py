@@ -31,11 +31,15 @@ from prep.units import Image, LoadedUnit
 
 @dataclass(frozen=True)
 class PackSettings:
-    """What decides the bytes that come out: short side in pixels, JPEG quality, seed of the shuffle."""
+    """What decides the bytes that come out: short side in pixels, JPEG quality, seed of the shuffle.
+
+    `part_mib` is the size in MiB from which a split goes on in another file; 0 makes one file of it.
+    """
 
     resize: int = 480
     quality: int = 95
     seed: int = 0
+    part_mib: int = 0
 
     @property
     def target(self) -> Target:
@@ -90,8 +94,9 @@ class Packer:
         """Make room: the volume holds one copy, and packed files of other settings would be a second."""
         for split in self._description.splits:
             shutil.rmtree(self._layout.packing / split.name, ignore_errors=True)
-            for path in (self._layout.rec, self._layout.idx, self._layout.lst):
-                path(split.name).unlink(missing_ok=True)
+            for kind in ("rec", "idx", "lst"):
+                for path in self._layout.packed.glob(f"{split.name}*.{kind}*"):
+                    path.unlink()
         self._layout.manifest.unlink(missing_ok=True)
 
     def _open(self, split: Split) -> Buckets:
@@ -159,11 +164,14 @@ class Packer:
             self._description, self._layout, {name for entry in units for name in entry["classes"]}
         )
         files = {"classes.tsv": manifest.facts_of(self._layout.classes)}
+        splits: dict[str, dict[str, Any]] = {}
         for split in self._description.splits:
-            files |= merge(
-                self._layout, split.name, self._buckets[split.name], labels, self.journal, progress
-            )
-        splits = {split.name: _summary(units, split) for split in self._description.splits}
+            buckets = self._buckets[split.name]
+            part_bytes = self._settings.part_mib << 20
+            parts = merge(self._layout, split.name, buckets, labels, self.journal, progress, part_bytes)
+            splits[split.name] = _summary(units, split) | {"parts": list(parts)}
+            for facts in parts.values():
+                files |= facts
         manifest.write(
             self._layout,
             manifest.Manifest(

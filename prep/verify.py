@@ -6,7 +6,6 @@ that its image decodes, and for images packed as they are that they are the arch
 """
 
 import hashlib
-import itertools
 import os
 import time
 import zlib
@@ -15,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 
@@ -35,7 +34,16 @@ from prep.recordio import Record, read_records
 from prep.units import ClassOf, LoadedUnit, read_blocks
 
 Chunk = bytes | memoryview
-Decoded = tuple[Record, str, "Future[tuple[str, int]]"]
+
+
+class Decoded(NamedTuple):
+    """A record: how to name it in a complaint, what it is, its image's name, and the image's examination."""
+
+    where: str
+    record: Record
+    name: str
+    examined: "Future[tuple[str, int]]"
+
 
 MXNET_SAMPLE = 200  # records a split that MXNet reads too; it would take a day over all of ImageNet
 IN_FLIGHT = 64  # records a thread being decoded or waiting: bounds memory, keeps every core busy
@@ -72,11 +80,12 @@ def verify(
     class_of = classes.class_finder(description, layout)
     counts: dict[str, Any] = {}
     for split in description.splits:
+        parts = facts.splits[split.name]["parts"]
         with at_work(consumers, progress) as give:
-            chunks = _chunks(layout.rec(split.name), split, give)
-            records = _decoded(layout, split.name, facts, chunks, progress, threads)
+            records = _records(layout, split, parts, facts, give, progress, threads)
             found = _verify_split(split, layout, facts, labels, class_of(split), records)
-        counts[split.name] = found | {"read by MXNet": _mxnet_sample(layout, split.name, found["records"])}
+        read = sum(_mxnet_sample(layout, part, MXNET_SAMPLE // len(parts) + 1) for part in parts)
+        counts[split.name] = found | {"read by MXNet": read}
     outputs = {str(layout.manifest): manifest.facts_of(layout.manifest)}
     return Receipt("verify", inputs, {}, outputs, counts, round(time.monotonic() - begun, 1))
 
@@ -89,7 +98,6 @@ def _verify_split(
     class_of: ClassOf,
     decoded_records: Iterator[Decoded],
 ) -> dict[str, int]:
-    rec = layout.rec(split.name)
     originals = inventory.read(layout, split.name)
     if len(originals) != split.images:
         raise IntegrityError(
@@ -101,9 +109,8 @@ def _verify_split(
     seen = [False] * len(labels)
     previous = (-1, "")
     seed = int(facts.settings["seed"])
-    for record, name, decoded in decoded_records:
+    for where, record, name, examined in decoded_records:
         wnid, _, file = name.partition("/")
-        where = f"{rec} record {records} ({name})"
         label = labels.get(wnid)
         if label is None or record.label != label:
             raise IntegrityError(f"{where}: label {record.label:g}, its class is {label}: run pack again")
@@ -116,7 +123,7 @@ def _verify_split(
         if place <= previous:
             raise IntegrityError(f"{where}: out of the shuffle's order: run pack again")
         previous = place
-        problem, crc32 = decoded.result()
+        problem, crc32 = examined.result()
         if problem:
             raise IntegrityError(f"{where}: {problem}: run pack again")
         as_is += (len(record.image), crc32) == original
@@ -125,11 +132,13 @@ def _verify_split(
     missing = sorted(set(originals) - set(summary["unreadable"]))
     if missing:
         raise IntegrityError(
-            f"{rec}: {len(missing)} images are missing, such as {missing[0]}: run pack again"
+            f"{layout.packed}: split {split.name}: {len(missing)} images are missing, such as {missing[0]}: "
+            "run pack again"
         )
     if as_is != summary["as_is"]:
         raise IntegrityError(
-            f"{rec}: {as_is} of {records} images are the archive's bytes, the manifest says "
+            f"{layout.packed}: split {split.name}: {as_is} of {records} images are the archive's bytes, "
+            "the manifest says "
             f"{summary['as_is']}: run pack again"
         )
     return {"records": records, "as in the archive": as_is, "classes": sum(seen)}
@@ -141,18 +150,38 @@ def _chunks(rec: Path, split: Split, give: Callable[[LoadedUnit], bool]) -> Iter
         yield loaded.data
 
 
+def _records(
+    layout: Layout,
+    split: Split,
+    parts: Sequence[str],
+    facts: Manifest,
+    give: Callable[[LoadedUnit], bool],
+    progress: Progress,
+    threads: int | None,
+) -> Iterator[Decoded]:
+    """The records of all parts of a split, numbered through."""
+    first = count = 0
+    for part in parts:
+        chunks = _chunks(layout.rec(part), split, give)
+        for decoded in _decoded(layout, part, first, facts, chunks, progress, threads):
+            yield decoded
+            count += 1
+        first = count
+
+
 def _decoded(
     layout: Layout,
-    split: str,
+    part: str,
+    first: int,
     facts: Manifest,
     chunks: Iterator[Chunk],
     progress: Progress,
     threads: int | None,
 ) -> Iterator[Decoded]:
-    """Every record with its name, and its decoding under way; `.idx`, `.lst` and all hashes are checked."""
-    rec, idx, lst = layout.rec(split), layout.idx(split), layout.lst(split)
+    """Every record, the first of that number, its decoding under way; checks `.idx`, `.lst` and hashes."""
+    rec, idx, lst = layout.rec(part), layout.idx(part), layout.lst(part)
     workers = threads or len(os.sched_getaffinity(0))
-    task = f"verify {split}"
+    task = f"verify {part}"
     waiting: deque[Decoded] = deque()
     try:
         with idx.open("rb") as places, lst.open("rb") as lines:
@@ -162,9 +191,10 @@ def _decoded(
                 *(_Hashed(iter(partial(file.read, CHUNK), b"")) for file in (places, lines)),
             ]
             with ThreadPoolExecutor(workers, "verify") as pool:
-                for number, record in enumerate(read_records(files[0], str(rec))):
+                for number, record in enumerate(read_records(files[0], str(rec)), first):
                     name = _check_lines(number, record, rec, files[1].line(), files[2].line())
-                    waiting.append((record, name, pool.submit(_examine, record.image)))
+                    where = f"{rec} record {number} ({name})"
+                    waiting.append(Decoded(where, record, name, pool.submit(_examine, record.image)))
                     progress.advance(task, record.end - record.offset)
                     if len(waiting) >= workers * IN_FLIGHT:
                         yield waiting.popleft()
@@ -240,34 +270,25 @@ class _Hashed:
         return bool(more)
 
 
-def _mxnet_sample(layout: Layout, split: str, records: int) -> int:
-    """Read records spread over the file with MXNet, which shares no code with this package.
+def _mxnet_sample(layout: Layout, part: str, most: int) -> int:
+    """Read up to `most` records spread over the file with MXNet, which shares no code with this package.
 
     Raises:
         IntegrityError: MXNet sees another label, or no picture.
     """
     import mxnet as mx  # slow to import, and wants old versions of everything: only here
 
-    step = max(1, records // MXNET_SAMPLE)
-    chosen = set(range(0, records, step))
-    with layout.lst(split).open(encoding="utf-8") as lines:
-        wanted = [
-            line.split("\t")
-            for line in itertools.islice(lines, records)
-            if int(line.split("\t")[0]) in chosen
-        ]
-    reader = mx.recordio.MXIndexedRecordIO(str(layout.idx(split)), str(layout.rec(split)), "r")
+    rec = layout.rec(part)
+    lines = layout.lst(part).read_text(encoding="utf-8").splitlines()
+    wanted = [line.split("\t") for line in lines[:: max(1, len(lines) // most)]]
+    reader = mx.recordio.MXIndexedRecordIO(str(layout.idx(part)), str(rec), "r")
     try:
         for index, label, name in wanted:
             header, image = mx.recordio.unpack(reader.read_idx(int(index)))
             if (header.id, header.label) != (int(index), float(label)):
-                raise IntegrityError(
-                    f"{layout.rec(split)}: MXNet reads record {index} ({name.strip()}) otherwise"
-                )
+                raise IntegrityError(f"{rec}: MXNet reads record {index} ({name}) otherwise")
             if mx.image.imdecode(image).ndim != 3:
-                raise IntegrityError(
-                    f"{layout.rec(split)}: MXNet can't decode record {index} ({name.strip()})"
-                )
+                raise IntegrityError(f"{rec}: MXNet can't decode record {index} ({name})")
     finally:
         reader.close()
     return len(wanted)

@@ -54,7 +54,9 @@ def filled(folder: Path, names: list[str] = NAMES, sizes: list[int] | None = Non
 
 
 def merged(folder: Path, buckets: Buckets, journal: UnitJournal) -> dict[str, bytes]:
-    facts = merge(layout_of(folder), "train", buckets, LABELS, journal, Progress(shown=False))
+    parts = merge(layout_of(folder), "train", buckets, LABELS, journal, Progress(shown=False))
+    assert list(parts) == ["train"]
+    facts = parts["train"]
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     journal_file = files.pop("journal", b"")
     assert journal_file
@@ -153,3 +155,31 @@ def test_magic_is_in_no_bare_place(expected: dict[str, bytes]) -> None:
     """Offsets are multiples of four, as every reader expects."""
     assert all(int(line.split(b"\t")[1]) % 4 == 0 for line in expected["train.idx"].splitlines())
     assert expected["train.rec"][:4] == struct.pack("<I", 0xCED7230A)
+
+
+def in_parts(folder: Path, buckets: Buckets, journal: UnitJournal) -> dict[str, bytes]:
+    parts = merge(layout_of(folder), "train", buckets, LABELS, journal, Progress(shown=False), 4000)
+    assert len(parts) > 2
+    assert list(parts) == [f"train-{number:05d}" for number in range(len(parts))]
+    return {name: (folder / name).read_bytes() for facts in parts.values() for name in facts}
+
+
+def test_parts_are_the_one_file_cut(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    files = in_parts(tmp_path, filled(tmp_path), UnitJournal(tmp_path / "journal", {}))
+    for kind in ("rec", "lst"):
+        whole = b"".join(data for name, data in files.items() if name.endswith(kind))
+        assert whole == expected[f"train.{kind}"]
+    for name, data in files.items():
+        if name.endswith("idx"):
+            assert data.splitlines()[0].endswith(b"\t0")  # offsets count from the part's own beginning
+
+
+@pytest.mark.parametrize("last", range(0, 11, 2))
+def test_parts_stopped_and_resumed(tmp_path: Path, last: int) -> None:
+    (tmp_path / "undisturbed").mkdir()
+    undisturbed = tmp_path / "undisturbed"
+    wanted = in_parts(undisturbed, filled(undisturbed), UnitJournal(undisturbed / "journal", {}))
+    sizes = filled(tmp_path).sizes
+    with pytest.raises(Stopped):
+        in_parts(tmp_path, filled(tmp_path, sizes=sizes), StoppingJournal(tmp_path / "journal", last))
+    assert in_parts(tmp_path, filled(tmp_path, sizes=sizes), UnitJournal(tmp_path / "journal", {})) == wanted
