@@ -4,6 +4,7 @@ A label is the position of the class's wnid in sorted order, as im2rec, torchvis
 devkit's own ILSVRC2012_ID is another number and leads only from an image's ground truth to its wnid.
 """
 
+import json
 import re
 import tarfile
 import zlib
@@ -14,7 +15,7 @@ from typing import IO
 
 from prep.description import Description, Split
 from prep.errors import IntegrityError
-from prep.files import write_whole
+from prep.files import write_json, write_whole
 from prep.layout import Layout
 
 GROUND_TRUTH = re.compile(r"validation_ground_truth\.txt$")
@@ -140,5 +141,16 @@ def read_table(layout: Layout) -> list[tuple[str, str]]:
     return table
 
 
+def write_devkit(layout: Layout, devkit: Devkit) -> None:
+    """Keep what a devkit would say, for a copy of the data set that comes without one."""
+    write_json(layout.devkit, {"words": dict(devkit.words), "ground_truth": devkit.ground_truth})
+
+
 def _devkit(description: Description, layout: Layout) -> Devkit | None:
-    return read_devkit(layout.archives / description.devkit.file) if description.devkit else None
+    if description.devkit is None:
+        return None
+    archive = layout.archives / description.devkit.file
+    if archive.exists() or not layout.devkit.exists():
+        return read_devkit(archive)
+    kept = json.loads(layout.devkit.read_text())
+    return Devkit(kept["words"], tuple(kept["ground_truth"]))

@@ -160,6 +160,19 @@ def organize_command(**options: Any) -> None:
     _do(options, Job.organize)
 
 
+@cli.command("adopt")
+@COMMON
+@click.argument("copy", type=click.Path(path_type=Path, file_okay=False))
+def adopt_command(copy: Path, **options: Any) -> None:
+    """Link the images of Kaggle's copy of ImageNet, unpacked at COPY, into class folders.
+
+    \b
+    Example: python -m prep adopt ~/imagenet-object-localization-challenge --root ~/imagenet
+             python -m prep pack --from-folders --root ~/imagenet --packed ~/imagenet-packed
+    """
+    _do(options, lambda job: job.adopt(copy))
+
+
 @cli.command("pack")
 @COMMON
 @PACKING
@@ -190,9 +203,14 @@ def verify_command(against: str | None, **options: Any) -> None:
 @cli.command("backup")
 @COMMON
 @BUCKET
-def backup_command(**options: Any) -> None:
+@click.option(
+    "--loose-images",
+    is_flag=True,
+    help="Send the organized images one by one instead: 1.3 million requests for ImageNet, about $7.",
+)
+def backup_command(loose_images: bool, **options: Any) -> None:
     """Send archives, packed files and receipts to S3."""
-    _do(options, Job.backup)
+    _do(options, Job.send_loose_images if loose_images else Job.backup)
 
 
 @cli.command("restore")

@@ -58,6 +58,11 @@ def packed_prefix(dataset: str) -> str:
     return f"{dataset}/packed/"
 
 
+def images_prefix(dataset: str) -> str:
+    """The S3 key prefix under which loose images are backed up, if at all."""
+    return f"{dataset}/images/"
+
+
 def receipts_prefix(dataset: str) -> str:
     """The S3 key prefix under which the stages' receipts are backed up."""
     return f"{dataset}/receipts/"

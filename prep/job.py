@@ -12,7 +12,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prep import aws, backup, contract, credentials, download, manifest, receipts, restore, snapshot, verify
+from prep import (
+    aws,
+    backup,
+    contract,
+    credentials,
+    download,
+    kaggle,
+    loose,
+    manifest,
+    receipts,
+    restore,
+    snapshot,
+    verify,
+)
 from prep.backup import Backup
 from prep.classes import class_finder
 from prep.description import Archive, Description
@@ -123,6 +136,10 @@ class Job:
         """Write the images into class folders."""
         return self._pass(["organize"])[0]
 
+    def adopt(self, copy: Path) -> Receipt:
+        """Take the images of Kaggle's copy for the class folders."""
+        return kaggle.adopt(copy, self.layout, self.progress)
+
     def pack(self) -> Receipt:
         """Make the RecordIO files."""
         return self._pass(["pack"])[0]
@@ -170,6 +187,15 @@ class Job:
         receipt = self._keep(consumer.finish(inputs, self.progress))
         consumer.send_receipts(self.progress)
         return receipt
+
+    def send_loose_images(self) -> Receipt:
+        """Send the organized images to S3 one by one."""
+        if not self.bucket:
+            raise DescriptionError(f"backup: no bucket: give --bucket or set {contract.ENV_BUCKET}")
+        inputs = {"description": self.description.sha256}
+        return self._standing("loose", inputs, {"bucket": self.bucket}) or self._keep(
+            loose.send(aws.s3(), self.bucket, self.description, self.layout, inputs, self.progress)
+        )
 
     def snapshot(self) -> Receipt:
         """Take and publish a snapshot of what `verify` has passed."""

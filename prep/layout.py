@@ -32,6 +32,11 @@ class Layout:
         return self.root / ".prep" / "checked.json"
 
     @property
+    def devkit(self) -> Path:
+        """What the devkit would say, where images were adopted from a copy without one."""
+        return self.root / ".prep" / "devkit.json"
+
+    @property
     def journals(self) -> Path:
         """Journals of stages under way, except pack's, which lies beside its buckets."""
         return self.root / ".prep" / "journals"
