@@ -87,6 +87,12 @@ class MemoryFile(io.RawIOBase):
         self._data = data
         self._position = 0
 
+    def _length(self) -> int:
+        return len(self._data)
+
+    def _between(self, start: int, end: int) -> bytes:
+        return bytes(self._data[start:end])
+
     def readable(self) -> bool:
         """It can be read."""
         return True
@@ -101,14 +107,14 @@ class MemoryFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Go to a position."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._data)}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length()}[whence]
         self._position = base + offset
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
         """Up to `size` bytes, or all that are left."""
-        end = len(self._data) if size is None or size < 0 else self._position + size
-        data = bytes(self._data[self._position : end])
+        end = self._length() if size is None or size < 0 else min(self._position + size, self._length())
+        data = self._between(self._position, end)
         self._position += len(data)
         return data
 

@@ -6,7 +6,6 @@ archive has about as many units as classes, S3 takes any unit as a part of an up
 10,000), and the cut depends on the archive alone, not on who reads it or how often they were interrupted.
 """
 
-import io
 import re
 import tarfile
 from collections.abc import Callable, Iterator
@@ -182,15 +181,15 @@ def _load(
     return window.cut(cut), members
 
 
-class _Window(io.RawIOBase):
+class _Window(MemoryFile):
     """A seekable file over the unit being read, which reads on from the archive as it is asked to."""
 
     def __init__(self, file: BinaryIO, path: Path, left: int) -> None:
+        super().__init__(memoryview(b""))
         self._file = file
         self._path = path
         self._left = left
         self._bytes = bytearray()
-        self._position = 0
 
     def extend_to(self, length: int) -> None:
         """Have at least `length` bytes in memory."""
@@ -213,27 +212,12 @@ class _Window(io.RawIOBase):
         """The first `length` bytes, for good."""
         return memoryview(self._bytes)[:length].toreadonly()
 
-    def readable(self) -> bool:
-        return True
+    def _length(self) -> int:
+        return len(self._bytes) + self._left
 
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        if whence != io.SEEK_SET:
-            raise io.UnsupportedOperation("only absolute positions")
-        self._position = offset
-        return offset
-
-    def read(self, size: int = -1) -> bytes:
-        end = min(self._position + size, len(self._bytes) + self._left)
+    def _between(self, start: int, end: int) -> bytes:
         self.extend_to(end)
-        data = bytes(self._bytes[self._position : end])
-        self._position += len(data)
-        return data
+        return bytes(self._bytes[start:end])
 
 
 @contextmanager
