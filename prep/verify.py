@@ -79,13 +79,17 @@ def verify(
     _check_hash(layout.classes, facts, manifest.facts_of(layout.classes)["sha256"])
     class_of = classes.class_finder(description, layout)
     counts: dict[str, Any] = {}
-    for split in description.splits:
-        parts = facts.splits[split.name]["parts"]
-        with at_work(consumers, progress) as give:
-            records = _records(layout, split, parts, facts, give, progress, threads)
-            found = _verify_split(split, layout, facts, labels, class_of(split), records)
-        read = sum(_mxnet_sample(layout, part, MXNET_SAMPLE // len(parts) + 1) for part in parts)
-        counts[split.name] = found | {"read by MXNet": read}
+    workers = threads or len(os.sched_getaffinity(0))
+    # Not in the generators below: one that an error leaves unfinished ends when garbage is collected,
+    # and joining threads from within that can wait for ever.
+    with ThreadPoolExecutor(workers, "verify") as pool:
+        for split in description.splits:
+            parts = facts.splits[split.name]["parts"]
+            with at_work(consumers, progress) as give:
+                records = _records(layout, split, parts, facts, give, progress, pool, workers * IN_FLIGHT)
+                found = _verify_split(split, layout, facts, labels, class_of(split), records)
+            read = sum(_mxnet_sample(layout, part, MXNET_SAMPLE // len(parts) + 1) for part in parts)
+            counts[split.name] = found | {"read by MXNet": read}
     outputs = {str(layout.manifest): manifest.facts_of(layout.manifest)}
     return Receipt("verify", inputs, {}, outputs, counts, round(time.monotonic() - begun, 1))
 
@@ -157,13 +161,14 @@ def _records(
     facts: Manifest,
     give: Callable[[LoadedUnit], bool],
     progress: Progress,
-    threads: int | None,
+    pool: ThreadPoolExecutor,
+    ahead: int,
 ) -> Iterator[Decoded]:
     """The records of all parts of a split, numbered through."""
     first = count = 0
     for part in parts:
         chunks = _chunks(layout.rec(part), split, give)
-        for decoded in _decoded(layout, part, first, facts, chunks, progress, threads):
+        for decoded in _decoded(layout, part, first, facts, chunks, progress, pool, ahead):
             yield decoded
             count += 1
         first = count
@@ -176,11 +181,11 @@ def _decoded(
     facts: Manifest,
     chunks: Iterator[Chunk],
     progress: Progress,
-    threads: int | None,
+    pool: ThreadPoolExecutor,
+    ahead: int,
 ) -> Iterator[Decoded]:
     """Every record, the first of that number, its decoding under way; checks `.idx`, `.lst` and hashes."""
     rec, idx, lst = layout.rec(part), layout.idx(part), layout.lst(part)
-    workers = threads or len(os.sched_getaffinity(0))
     task = f"verify {part}"
     waiting: deque[Decoded] = deque()
     try:
@@ -190,15 +195,14 @@ def _decoded(
                 _Hashed(chunks),
                 *(_Hashed(iter(partial(file.read, CHUNK), b"")) for file in (places, lines)),
             ]
-            with ThreadPoolExecutor(workers, "verify") as pool:
-                for number, record in enumerate(read_records(files[0], str(rec)), first):
-                    name = _check_lines(number, record, rec, files[1].line(), files[2].line())
-                    where = f"{rec} record {number} ({name})"
-                    waiting.append(Decoded(where, record, name, pool.submit(_examine, record.image)))
-                    progress.advance(task, record.end - record.offset)
-                    if len(waiting) >= workers * IN_FLIGHT:
-                        yield waiting.popleft()
-                yield from waiting
+            for number, record in enumerate(read_records(files[0], str(rec)), first):
+                name = _check_lines(number, record, rec, files[1].line(), files[2].line())
+                where = f"{rec} record {number} ({name})"
+                waiting.append(Decoded(where, record, name, pool.submit(_examine, record.image)))
+                progress.advance(task, record.end - record.offset)
+                if len(waiting) >= ahead:
+                    yield waiting.popleft()
+            yield from waiting
             for path, file in zip((rec, idx, lst), files, strict=True):
                 if file.read(1):
                     raise IntegrityError(f"{path}: longer than {rec.name} has records: run pack again")

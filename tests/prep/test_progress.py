@@ -1,5 +1,7 @@
 """Progress for a log: a line now and then, with what is done, the rate and the time left."""
 
+import time
+
 import pytest
 
 from prep import progress
@@ -10,7 +12,7 @@ from prep.progress import Progress
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time of day, to be set."""
     now = [1000.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     return now
 
 
