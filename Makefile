@@ -16,13 +16,13 @@ CDK := node_modules/.bin/cdk
 CONTEXT = $(foreach setting,$(SETTINGS),--context $(setting))
 # Where lint has its templates: apart from cdk.out, so that it never stands in a deployment's way.
 TEMPLATES := .cache/templates
-CODE := app.py stacks prep rehearsal
+CODE := app.py stacks prep rehearsal bench
 
 # Node of the wheel in .venv comes before the system's; mkfs and losetup are at times not on a user's path.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 export CDK_DISABLE_CLI_TELEMETRY := true
 
-.PHONY: help rehearse test lint synth bootstrap deploy destroy clean system
+.PHONY: help rehearse test lint bench synth bootstrap deploy destroy clean system
 
 help: ## Say what there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand --tabs=12
@@ -44,6 +44,9 @@ lint: .cache/python .cache/node ## Check code, shell, templates and policies
 	  || { cat .cache/synth.log >&2; exit 1; }
 	@cfn-lint $(TEMPLATES)/*.template.json
 	@echo 'lint: nothing found'
+
+bench: system .cache/python .cache/node ## Measure prep against im2rec.py and write bench/RESULTS.md (about an hour)
+	@python -m bench all $(ARGS)
 
 synth: .cache/python .cache/node ## Write the CloudFormation templates to cdk.out
 	@$(CDK) synth --quiet $(CONTEXT) $(ARGS)

@@ -10,15 +10,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from prep import contract, manifest
 from prep.aws import aws_errors
 from prep.description import Description
 from prep.errors import IntegrityError
 from prep.layout import Layout
 from prep.manifest import Manifest
-from prep.multipart import Target, Uploads
+from prep.multipart import Target, Uploads, same_object, stored_checksum
 from prep.passes import UnitJournal
 from prep.progress import Progress
 from prep.receipts import Receipt
@@ -26,8 +24,6 @@ from prep.units import LoadedUnit
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-MISSING = {"404", "NoSuchKey", "NotFound"}
 
 
 class Backup:
@@ -143,17 +139,6 @@ class Backup:
             self._send(path, Target(prefix + path.name, {}), progress)
 
 
-def stored_checksum(client: "S3Client", bucket: str, key: str) -> tuple[int, str] | None:
-    """Size in bytes and SHA-256 checksum that S3 keeps of an object, or None if there is no such object."""
-    try:
-        head = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
-    except ClientError as error:
-        if error.response["Error"]["Code"] in MISSING:
-            return None
-        raise
-    return head["ContentLength"], head.get("ChecksumSHA256", "")
-
-
 def check(client: "S3Client", bucket: str, receipt: Receipt) -> Receipt:
     """Compare every object of a backup with the checksums that S3 keeps, without downloading one.
 
@@ -168,9 +153,7 @@ def check(client: "S3Client", bucket: str, receipt: Receipt) -> Receipt:
             stored = stored_checksum(client, bucket, key)
         if stored is None:
             raise IntegrityError(f"backup s3://{bucket}/{key}: not there: run backup again")
-        # Some servers leave out the number of parts behind the checksum.
-        checksums = {checksum.partition("-")[0] for checksum in (stored[1], facts["checksum"])}
-        if stored[0] != facts["bytes"] or len(checksums) > 1:
+        if not same_object(stored, facts):
             raise IntegrityError(
                 f"backup s3://{bucket}/{key}: {stored[0]} bytes, checksum {stored[1] or 'none'}; should be "
                 f"{facts['bytes']} with {facts['checksum']}: remove it and run backup again"

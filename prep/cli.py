@@ -247,6 +247,13 @@ def snapshot_command(**options: Any) -> None:
 @PACKING
 @BUCKET
 @SNAPSHOT
+@click.option(
+    "--organize/--no-organize",
+    "with_organize",
+    default=True,
+    show_default=True,
+    help="Whether to write the class folders too; what is packed doesn't need them.",
+)
 def run_command(**options: Any) -> None:
     """Do every stage that is not done yet, in order.
 

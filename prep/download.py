@@ -73,6 +73,10 @@ def fetch_files(
     ordered = sorted(files, key=lambda wanted: wanted.bytes or 0)
     missing = [wanted for wanted in ordered if not _is_there(folder / wanted.file, wanted, checked, progress)]
     _check_space(folder, missing)
+    for wanted in ordered:
+        if wanted not in missing:  # a kill may have come before these were removed
+            for leftover in (".journal", ".partial"):
+                (folder / f"{wanted.file}{leftover}").unlink(missing_ok=True)
     for wanted in missing:
         _Download(wanted, folder / wanted.file, origin, progress).run()
         checked.note(folder / wanted.file, wanted)
@@ -152,6 +156,7 @@ class _Download:
         self.progress = progress
         self.partial = path.with_name(path.name + ".partial")
         self.stop = threading.Event()
+        self.writing = threading.Lock()
 
     def run(self) -> None:
         """Fetch it, beginning anew if the server's file changes meanwhile: two versions are never mixed."""
@@ -224,7 +229,7 @@ class _Download:
                 while hashed < count:
                     while following < count and following < hashed + WINDOW:
                         if following not in done:
-                            running[pool.submit(self._range, version, following)] = following
+                            running[pool.submit(self._range, handle, version, journal, following)] = following
                         following += 1
                     if hashed in done:
                         data = held.pop(hashed, None)
@@ -234,9 +239,6 @@ class _Download:
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         number = running.pop(future)
                         data = future.result()
-                        _write(handle, data, number * RANGE_BYTES)
-                        os.fdatasync(handle)
-                        journal.append({"range": number})
                         done.add(number)
                         held[number] = data
                         self.progress.advance(self.wanted.file, len(data))
@@ -245,10 +247,19 @@ class _Download:
                 raise
         return digest.hexdigest()
 
-    def _range(self, version: Version, number: int) -> bytes:
+    def _range(self, handle: int, version: Version, journal: Journal, number: int) -> bytes:
+        """Fetch a range and put it on disk; only then is its connection free for the next.
+
+        So a kill costs a range a connection at most, however slow the disk.
+        """
         start = number * RANGE_BYTES
         end = min(start + RANGE_BYTES, version.size)
-        return self.origin.fetch(self.wanted, version, start, end, self.stop)
+        data = self.origin.fetch(self.wanted, version, start, end, self.stop)
+        with self.writing:
+            _write(handle, data, start)
+            os.fdatasync(handle)
+            journal.append({"range": number})
+        return data
 
 
 def _write(handle: int, data: bytes, offset: int) -> None:

@@ -32,6 +32,7 @@ TIMEOUT = Timeout(connect=20, read=60)
 REDIRECTS = Retry(total=5, connect=0, read=0, status=0, other=0, redirect=5, respect_retry_after_header=False)
 PIECE = 1 << 20
 CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+POOL = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 T = TypeVar("T")
@@ -82,6 +83,10 @@ class HttpSource:
             pause = None
             try:
                 return attempt()
+            except urllib3.exceptions.LocationValueError as error:
+                raise SourceError(
+                    f"{self.url(wanted)}: {error}: mend the description, or --source"
+                ) from error
             except urllib3.exceptions.HTTPError as error:
                 reason = _plain(error)
                 if "CERTIFICATE_VERIFY_FAILED" in reason:
@@ -202,5 +207,7 @@ def _retry_after(value: str) -> float | None:
 
 
 def _plain(error: urllib3.exceptions.HTTPError) -> str:
+    """The reason alone, without the objects that urllib3 names before and after it."""
     reason = getattr(error, "reason", None) or error
-    return str(reason).rpartition("> ")[2] or type(error).__name__
+    text = str(next(iter(reason.args), "")) or type(reason).__name__
+    return POOL.sub("", text).rstrip(".")

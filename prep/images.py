@@ -11,12 +11,9 @@ from typing import cast
 import cv2
 import numpy as np
 
-from prep import planes
+from prep import MAX_PIXELS, exif, planes
 from prep.jpeg import JpegError, JpegFacts, inspect, is_jpeg
 from prep.pixels import Pixels, fit, shrink
-
-# A header can declare far more pixels than its file holds: 200 megapixels are 600 MB once decoded.
-MAX_PIXELS = 200_000_000
 
 SIGNATURES = {
     b"\x89PNG": "PNG",
@@ -75,7 +72,7 @@ def prepare(data: memoryview, target: Target) -> Prepared:
     if not data:
         raise UnreadableImageError("is empty")
     if not is_jpeg(data):
-        return _convert(data, target, (f"was {_kind(data)}",), None)
+        return _from_other(data, target)
     try:
         facts = inspect(data)
     except JpegError as error:
@@ -85,17 +82,20 @@ def prepare(data: memoryview, target: Target) -> Prepared:
     if facts.width * facts.height > MAX_PIXELS:
         raise UnreadableImageError(f"declares {facts.width}x{facts.height} pixels; {MAX_PIXELS} are allowed")
     care = _care(facts)
-    size = fit(facts.width, facts.height, target.resize)
     if care:
-        return _convert(data, target, care, facts)
+        return _from_odd(data, target, facts, care)
+    if facts.trailing:  # left off, which costs the picture nothing
+        data = data[: -facts.trailing]
+        care = (f"had {facts.trailing} bytes after its end",)
+    size = fit(facts.width, facts.height, target.resize)
     if size == (facts.width, facts.height):
-        return Prepared(bytes(data), False, ())
+        return Prepared(bytes(data), False, care)
     if facts.components == 3:
         try:
-            return Prepared(planes.encode(planes.shrunk(data, size), target.quality), True, ())
+            return Prepared(planes.encode(planes.shrunk(data, size), target.quality), True, care)
         except planes.UnsuitableError:
             pass
-    return _convert(data, target, care, facts)
+    return _from_odd(data, target, facts, care)
 
 
 def _kind(data: memoryview) -> str:
@@ -104,22 +104,42 @@ def _kind(data: memoryview) -> str:
 
 
 def _care(facts: JpegFacts) -> tuple[str, ...]:
+    """Why a JPEG can't be packed as it is, whatever its size."""
     care = []
     if facts.components not in (1, 3):
         care.append("was CMYK" if facts.components == 4 else f"had {facts.components} components")
     if facts.orientation != 1:
-        care.append(f"was turned by Exif orientation {facts.orientation}")
+        care.append(_turned(facts.orientation))
     if not facts.ordinary:
         care.append("was arithmetic-coded or lossless")
-    if facts.trailing:
-        care.append(f"had {facts.trailing} bytes after its end")
     return tuple(care)
 
 
-def _convert(data: memoryview, target: Target, care: tuple[str, ...], facts: JpegFacts | None) -> Prepared:
-    pixels = decode(data, grey=facts is not None and facts.components == 1)
-    if facts is not None:
-        pixels = _upright(pixels, facts.orientation)
+def _turned(orientation: int) -> str:
+    return f"was turned by Exif orientation {orientation}"
+
+
+def _from_other(data: memoryview, target: Target) -> Prepared:
+    """Of a PNG, BMP, WebP, TIFF, or what else OpenCV knows."""
+    kind = _kind(data)
+    orientation = exif.orientation_of_file(data)
+    care = (f"was {kind}", *((_turned(orientation),) if orientation != 1 else ()))
+    try:
+        return _convert(decode(data), orientation, target, care)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"is {kind}: {error}") from error
+
+
+def _from_odd(data: memoryview, target: Target, facts: JpegFacts, care: tuple[str, ...]) -> Prepared:
+    """Of a JPEG that OpenCV has to decode; it says nothing of damage, so libjpeg-turbo is asked."""
+    damage = planes.damage(data, facts.components)
+    if damage:
+        care = (*care, f"had damaged picture data ({damage})")
+    return _convert(decode(data, grey=facts.components == 1), facts.orientation, target, care)
+
+
+def _convert(pixels: Pixels, orientation: int, target: Target, care: tuple[str, ...]) -> Prepared:
+    pixels = _upright(pixels, orientation)
     height, width = pixels.shape[:2]
     size = fit(width, height, target.resize)
     return Prepared(encode(shrink(pixels, size), target.quality), size != (width, height), care)
@@ -144,6 +164,8 @@ def decode(data: memoryview, grey: bool = False) -> Pixels:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), colour | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
+        if "CV_IO_MAX_IMAGE_PIXELS" in error.err:
+            raise UnreadableImageError(f"declares more pixels than the {MAX_PIXELS} allowed") from error
         raise UnreadableImageError(f"OpenCV can't decode it: {error.err}") from error
     if pixels is None:
         raise UnreadableImageError("OpenCV can't decode it")

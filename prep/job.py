@@ -5,6 +5,7 @@ longer those of the receipt. Organize, pack and the backup of archives are consu
 """
 
 import fcntl
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -54,6 +55,7 @@ class Job:
     `source` replaces the archives' URLs; `secret` names the Secrets Manager secret with the site's
     credentials; `bucket` takes the backup; `volume` is the EBS volume to snapshot, the one under `packed`
     or, with `snapshot_of` "work", the one under `root`. `from_folders` packs organized class folders.
+    `with_organize` False leaves the class folders out of `run`: training needs only what is packed.
     """
 
     description: Description
@@ -68,6 +70,7 @@ class Job:
     threads: int | None = None
     allow_unreadable: int = 0
     from_folders: bool = False
+    with_organize: bool = True
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -90,10 +93,9 @@ class Job:
 
     def run(self) -> list[Receipt]:
         """Every stage that is not done, in order; what can share a pass does. Returns all receipts."""
-        done = [
-            self.download(),
-            *self._pass(["organize", "pack", "backup"] if self.bucket else ["organize", "pack"]),
-        ]
+        organize = ["organize"] if self.with_organize else []
+        back_up = ["backup"] if self.bucket else []
+        done = [self.download(), *self._pass([*organize, "pack", *back_up])]
         done.append(self.verify(self.bucket is not None))
         if self.bucket:
             done.append(self.backup())
@@ -174,7 +176,8 @@ class Job:
             raise DescriptionError(f"backup: no bucket: give --bucket or set {contract.ENV_BUCKET}")
         inputs = self._pass_inputs() | self._manifest_inputs()
         standing = self._standing("backup", inputs, {"bucket": self.bucket})
-        if standing:
+        if standing:  # a kill may have come before all receipts were sent
+            self._backup_consumer().send_receipts(self.progress)
             return standing
         consumer = self._backup_consumer()
         self._read([consumer])
@@ -296,6 +299,8 @@ class Job:
                     self.description, self.layout, inputs, self.settings, self.threads, self.allow_unreadable
                 )
                 consumers.append(packer)
+            else:  # a kill may have come before this was removed
+                shutil.rmtree(self.layout.packing, ignore_errors=True)
         if consumers and "backup" in stages:
             consumers.append(self._backup_consumer())
         if consumers or "pack" in stages:  # with no consumer left, what the inventory lacks is still read

@@ -1,8 +1,10 @@
-"""What a JPEG file says of itself, read from its markers without decoding (ITU T.81, annex B; Exif 2.3)."""
+"""What a JPEG file says of itself, read from its markers without decoding (ITU T.81, annex B)."""
 
 import re
 import struct
 from dataclasses import dataclass
+
+from prep import exif
 
 SOI, EOI, SOS, APP1, APP14 = 0xD8, 0xD9, 0xDA, 0xE1, 0xEE
 SOF_ARITHMETIC = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
@@ -10,7 +12,6 @@ SOF = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7} | SOF_ARITHMETIC
 SOF_ORDINARY = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive, all Huffman: what every reader takes
 # In entropy-coded data a marker is FF followed by anything but a stuffed zero, a restart or fill.
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
-ORIENTATION_TAG = 0x0112
 
 
 class JpegError(ValueError):
@@ -63,8 +64,8 @@ def inspect(data: memoryview) -> JpegFacts:
                 raise JpegError("has no single frame header")
             precision, height, width, components = struct.unpack_from(">BHHB", body)
             frame = (marker, precision, height, width, components)
-        elif marker == APP1 and bytes(body[:6]) == b"Exif\0\0":
-            orientation = _orientation(body[6:])
+        elif marker == APP1 and bytes(body[:6]) == exif.PREFIX:
+            orientation = exif.orientation(body[6:])
         elif marker == SOS:
             scans += 1
             found = NEXT_MARKER.search(data, end)
@@ -92,20 +93,3 @@ def _marker(data: memoryview, position: int) -> tuple[int, int]:
     if position == len(data):
         raise JpegError("cut short in a marker")
     return data[position], position + 1
-
-
-def _orientation(tiff: memoryview) -> int:
-    """The orientation in an Exif block; 1 where the block is damaged, as every viewer has it."""
-    order = {b"II": "<", b"MM": ">"}.get(bytes(tiff[:2]))
-    if order is None:
-        return 1
-    try:
-        magic, first = struct.unpack_from(order + "HI", tiff, 2)
-        (entries,) = struct.unpack_from(order + "H", tiff, first)
-        for number in range(entries if magic == 42 else 0):
-            tag, kind, count, value = struct.unpack_from(order + "HHIH", tiff, first + 2 + 12 * number)
-            if (tag, kind, count) == (ORIENTATION_TAG, 3, 1):
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1

@@ -6,9 +6,10 @@ is cut off when the merge goes on.
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from prep.buckets import Buckets, Entry
 from prep.errors import IntegrityError
@@ -83,10 +84,11 @@ def merge(
             outputs = {kind: _Output(path, last[kind]) for kind, path in _paths(layout, part).items()}
             for output in outputs.values():
                 stack.callback(output.close)
+            following = stack.enter_context(_Ahead(buckets, len(merged)))
             while len(merged) < buckets.count and (not part_bytes or outputs["rec"].size < part_bytes):
                 number = len(merged)
                 count = merged[-1]["count"] if merged else 0
-                count = _merge_bucket(split, buckets.sorted_entries(number), labels, outputs, count)
+                count = _merge_bucket(split, following.take(), labels, outputs, count)
                 sizes = {kind: output.size for kind, output in outputs.items()}
                 entry = {"merged": split, "part": part, "bucket": number, "count": count} | sizes
                 journal.append(entry)
@@ -97,6 +99,31 @@ def merge(
         journal.append({"part_of": split, "part": part, "files": parts[part]})
         _rename(layout, part)
     return parts
+
+
+class _Ahead:
+    """Buckets in order, the next one read and sorted while the last is written: a disk does both at once."""
+
+    def __init__(self, buckets: Buckets, first: int) -> None:
+        self._buckets = buckets
+        self._number = first
+        self._pool = ThreadPoolExecutor(1, "merge")
+        self._next = self._pool.submit(self._read, first)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def _read(self, number: int) -> list[Entry]:
+        return self._buckets.sorted_entries(number) if number < self._buckets.count else []
+
+    def take(self) -> list[Entry]:
+        entries = self._next.result()
+        self._number += 1
+        self._next = self._pool.submit(self._read, self._number)
+        return entries
 
 
 def _paths(layout: Layout, part: str) -> dict[str, Path]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # On 2 vCPUs more than four connections slow each other down.
 CONNECTIONS = 4
 PART_BYTES = 8 << 20  # a unit is not cut into smaller parts than this; S3 takes 5 MiB at least
+MISSING = {"404", "NoSuchKey", "NotFound"}
 GONE = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder"}
 
 
@@ -53,11 +54,17 @@ class Uploads:
         self._pool = ThreadPoolExecutor(CONNECTIONS, "upload")
 
     def resume(self, name: str, target: Target) -> None:
-        """Forget what was sent of a file if the file is another now, or S3 has ended the upload."""
+        """Forget what was sent of a file if the file is another now, or S3 has ended the upload.
+
+        An upload that is an object already was ended by us: a kill came before that was noted.
+        """
         if name not in self._ids or (name in self._complete and self._digests[name] == target.digests):
             return
-        if self._digests[name] != target.digests or not self._is_known(name, target.key):
-            self._forget(name)
+        if self._digests[name] == target.digests and (
+            self._is_known(name, target.key) or self._is_object(name, target.key)
+        ):
+            return
+        self._forget(name, target.key)
 
     def _is_known(self, name: str, key: str) -> bool:
         with aws_errors(f"list the parts of s3://{self._bucket}/{key}"):
@@ -69,7 +76,27 @@ class Uploads:
                 return False
         return True
 
-    def _forget(self, name: str) -> None:
+    def _is_object(self, name: str, key: str) -> bool:
+        """Whether the upload is an object already; that is noted then."""
+        facts = self._facts(name)
+        with aws_errors(f"look at s3://{self._bucket}/{key}"):
+            stored = stored_checksum(self._client, self._bucket, key)
+        if stored is None or not same_object(stored, facts):
+            return False
+        self._note_complete(name, facts)
+        return True
+
+    def _forget(self, name: str, key: str) -> None:
+        """Have it sent anew. Its upload is ended: its parts would cost money for as long as they lie there."""
+        if name not in self._complete:
+            with aws_errors(f"end the upload of s3://{self._bucket}/{key}"):
+                try:
+                    self._client.abort_multipart_upload(
+                        Bucket=self._bucket, Key=key, UploadId=self._ids[name]
+                    )
+                except ClientError as error:
+                    if error.response["Error"]["Code"] not in GONE:
+                        raise
         for known in (self._ids, self._digests, self._complete):
             known.pop(name, None)
         self.journal.forget(name)
@@ -127,16 +154,44 @@ class Uploads:
                 except ClientError as error:
                     if error.response["Error"]["Code"] not in GONE:
                         raise
-                    self._forget(name)
-                    raise AwsError(
-                        f"complete the upload of s3://{self._bucket}/{target.key}: S3 has lost parts of it: "
-                        "run again, it is sent anew"
-                    ) from error
-            size = sum(entry["size"] for entry in self.journal.units() if entry["unit"] == name)
-            facts = {"bytes": size, "checksum": composite([part["ChecksumSHA256"] for part in parts])}
-            self.journal.append({"complete": name, "of": name, "facts": facts})
-            self._complete[name] = facts
+                    # Tried again because the first reply was lost, it is an object and no upload any more.
+                    if not self._is_object(name, target.key):
+                        self._forget(name, target.key)
+                        raise AwsError(
+                            f"complete the upload of s3://{self._bucket}/{target.key}: S3 has lost parts of "
+                            "it: run again, it is sent anew"
+                        ) from error
+            if name not in self._complete:
+                self._note_complete(name, self._facts(name))
         return dict(self._complete[name])
+
+    def _facts(self, name: str) -> dict[str, Any]:
+        """Size in bytes and checksum of the object that the parts in the journal make."""
+        size = sum(entry["size"] for entry in self.journal.units() if entry["unit"] == name)
+        parts = sorted(self._parts(name), key=lambda part: part["PartNumber"])
+        return {"bytes": size, "checksum": composite([part["ChecksumSHA256"] for part in parts])}
+
+    def _note_complete(self, name: str, facts: dict[str, Any]) -> None:
+        self.journal.append({"complete": name, "of": name, "facts": facts})
+        self._complete[name] = facts
+
+
+def stored_checksum(client: "S3Client", bucket: str, key: str) -> tuple[int, str] | None:
+    """Size in bytes and SHA-256 checksum that S3 keeps of an object, or None if there is no such object."""
+    try:
+        head = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+    except ClientError as error:
+        if error.response["Error"]["Code"] in MISSING:
+            return None
+        raise
+    return head["ContentLength"], head.get("ChecksumSHA256", "")
+
+
+def same_object(stored: tuple[int, str], facts: Mapping[str, Any]) -> bool:
+    """Whether size and checksum that S3 keeps are those of `facts`."""
+    # Some servers leave out the number of parts behind the checksum.
+    checksums = {checksum.partition("-")[0] for checksum in (stored[1], facts["checksum"])}
+    return stored[0] == facts["bytes"] and len(checksums) == 1
 
 
 def composite(parts: Sequence[str]) -> str:

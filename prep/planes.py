@@ -8,7 +8,17 @@ import warnings
 from functools import cache
 
 import numpy as np
-from turbojpeg import TJSAMP_420, TJSAMP_422, TJSAMP_440, TJSAMP_444, TJCS_YCbCr, TurboJPEG
+from turbojpeg import (
+    TJPF_BGR,
+    TJPF_CMYK,
+    TJPF_GRAY,
+    TJSAMP_420,
+    TJSAMP_422,
+    TJSAMP_440,
+    TJSAMP_444,
+    TJCS_YCbCr,
+    TurboJPEG,
+)
 
 from prep.pixels import Pixels, shrink
 
@@ -69,6 +79,24 @@ def shrunk(data: memoryview, size: tuple[int, int]) -> tuple[Pixels, Pixels, Pix
         shrink(planes[1][chroma], half),
         shrink(planes[2][chroma], half),
     )
+
+
+def damage(data: memoryview, components: int) -> str | None:
+    """What libjpeg-turbo says of damage in a JPEG's data; None where it can't say, or finds none.
+
+    It decodes to an eighth of the size, which reads all of the data and costs about half.
+    """
+    turbo = library()
+    form = {1: TJPF_GRAY, 3: TJPF_BGR, 4: TJPF_CMYK}.get(components)
+    if turbo is None or form is None:
+        return None
+    try:
+        turbo.decode(data, pixel_format=form, scaling_factor=SCALES[0])
+    except UserWarning as warning:
+        return str(warning).removeprefix("Corrupt JPEG data: ")
+    except OSError:
+        pass  # a kind that it doesn't know, such as lossless
+    return None
 
 
 def encode(planes: tuple[Pixels, Pixels, Pixels], quality: int) -> bytes:

@@ -114,3 +114,13 @@ def test_missing_archive(tmp_path: Path) -> None:
     (tmp_path / "root" / "archives" / "train.tar").unlink()
     with work.locked(), pytest.raises(IntegrityError, match=r"train.tar: not there: run download first"):
         work.organize()
+
+
+@pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")  # MXNet's
+def test_run_without(tmp_path: Path, sample: Path) -> None:
+    work = job(sample, tmp_path, with_organize=False)
+    with work.locked():
+        stages = [receipt.stage for receipt in work.run()]
+    assert stages == ["download", "pack", "verify"]
+    assert not (tmp_path / "root" / "train").exists()
+    assert work.status()["organize"]["state"] == "not begun"

@@ -1,0 +1,187 @@
+"""`python -m bench NAME`: tables on standard error, one line of JSON on standard output."""
+
+import fcntl
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench import cold, fidelity, kill, pack, process, report, size
+from bench.report import BenchError, Figure, Result, Table
+from bench.workload import CACHE, Given
+from rehearsal.s3_server import S3ServerError
+
+NAMES = ("pack", "fidelity", "cold", "size", "kill")
+RESULTS = report.REPOSITORY / "bench" / "RESULTS.md"
+
+Command = Callable[..., None]
+
+
+def _data(command: Command) -> Command:
+    """The options that put the user's data in the place of a benchmark's own."""
+    folder = click.Path(exists=True, file_okay=False, path_type=Path)
+    for option in (
+        click.option("--images", type=folder, help="Measure on the images in this folder of class folders."),
+        click.option(
+            "--archives", type=folder, help="Measure on the archives here that --dataset describes."
+        ),
+        click.option(
+            "--dataset",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Data set description (.toml) of --archives.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def cli() -> None:
+    """Measure prep beside the tools that a user would take instead.
+
+    Each benchmark ends with one line of JSON on standard output; tables and progress go to standard error.
+    """
+
+
+@cli.command("pack")
+@_data
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Times each is run.")
+def pack_command(images: Path | None, archives: Path | None, dataset: Path | None, rounds: int) -> None:
+    """Images a second, page cache warm, beside im2rec.py and beside a bare loop."""
+    _measure(lambda: pack.measure(Given(images, archives, dataset), rounds))
+
+
+@cli.command("fidelity")
+@_data
+def fidelity_command(images: Path | None, archives: Path | None, dataset: Path | None) -> None:
+    """How near the shrunk images are to an exact area average, and their size, beside im2rec.py."""
+    _measure(lambda: fidelity.measure(Given(images, archives, dataset)))
+
+
+@cli.command("cold")
+@_data
+def cold_command(images: Path | None, archives: Path | None, dataset: Path | None) -> None:
+    """The whole road on a cold disk, beside untar, im2rec.py and aws s3 cp. Wants root."""
+    _measure(lambda: cold.measure(Given(images, archives, dataset)))
+
+
+@cli.command("size")
+@_data
+@click.option(
+    "--scale",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of ImageNet's number of images.",
+)
+def size_command(images: Path | None, archives: Path | None, dataset: Path | None, scale: float) -> None:
+    """Pack and verify as many images as ImageNet has: memory, and whether it slows down."""
+    _measure(lambda: size.measure(Given(images, archives, dataset), scale))
+
+
+@cli.command("kill")
+@_data
+@click.option("--kills", type=click.IntRange(min=1), default=100, show_default=True, help="How many.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the moments.")
+def kill_command(
+    images: Path | None, archives: Path | None, dataset: Path | None, kills: int, seed: int
+) -> None:
+    """SIGKILL at random moments of a run: that it ends the same, and how little is done twice."""
+    _measure(lambda: kill.measure(Given(images, archives, dataset), kills, seed))
+
+
+@cli.command("all")
+def all_command() -> None:
+    """Run every benchmark on its own data and write the tables to bench/RESULTS.md."""
+    lines = [_run(name) for name in NAMES]
+    for line in lines:
+        click.echo(json.dumps(line, ensure_ascii=False))
+    RESULTS.write_text(_markdown(lines))
+
+
+def _run(name: str) -> dict[str, Any]:
+    """A benchmark in a process of its own, so that none is measured with another's memory or threads."""
+    click.echo(f"bench: {name} …", err=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    log = CACHE / f"{name}.log"
+    log.unlink(missing_ok=True)
+    line: dict[str, Any] = json.loads(process.run([sys.executable, "-m", "bench", name], log).output)
+    click.echo(log.read_text(), err=True)
+    return line
+
+
+def _markdown(lines: list[dict[str, Any]]) -> str:
+    machine, versions = lines[0]["machine"], lines[0]["versions"]
+    parts = [
+        "# Measurements",
+        "Written by `make bench`; `python -m bench NAME --help` says what else each can be run on. "
+        "The peer is im2rec.py as the mxnet wheel ships it.",
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {machine['cpu']}, {machine['cores']} cores, "
+        f"{machine['memory_gib']} GiB, Linux {machine['kernel']}; "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + ".",
+    ]
+    for line in lines:
+        details = line["details"]
+        parts += [f"## {line['name']}", details["workload"][:1].upper() + details["workload"][1:] + "."]
+        figures = tuple(
+            Figure(
+                f["name"],
+                f["value"],
+                f["unit"],
+                f.get("target"),
+                _bound(f.get("bound", "")),
+                f.get("note", ""),
+            )
+            for f in details["figures"]
+        )
+        parts.append(report.markdown(report.figures_table([Result(line["name"], "", figures)])))
+        for table in details["tables"]:
+            rows = tuple(tuple(row) for row in table["rows"])
+            parts += [
+                f"{table['title']}:",
+                report.markdown(Table(table["title"], tuple(table["header"]), rows)),
+            ]
+        parts += [f"- {note}" for note in details.get("notes", ())]
+    return "\n\n".join(parts) + "\n"
+
+
+def _bound(text: str) -> Any:
+    return "most" if text.endswith("most") else "least"
+
+
+def _measure(benchmark: Callable[[], Result]) -> None:
+    """Run a benchmark, alone, and print what it found."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BenchError("another benchmark is running: wait for it, or both would be wrong") from None
+        result = benchmark()
+    click.echo(report.human(result), err=True)
+    click.echo(report.json_line(result))
+
+
+def main() -> int:
+    """Run the command line and return its exit code; every expected failure is one line."""
+    try:
+        cli.main(standalone_mode=False, prog_name="python -m bench")
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        return 130
+    except (BenchError, S3ServerError) as error:
+        click.echo(f"error: {error}", err=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+"""`python -m bench.scaled …`: `python -m prep …` with ranges, buckets and blocks for a small set of data.
+
+ImageNet has 9,000 ranges, 600 buckets and 2,000 blocks; of the sizes as shipped, a hundred megabytes have two
+or three each. Units of archives stay as they are: S3 takes no smaller parts.
+"""
+
+import sys
+
+from prep import buckets, download, units
+from prep.cli import main
+
+download.RANGE_BYTES = 2 << 20
+buckets.BUCKET_BYTES = 8 << 20
+units.SMALLEST_BLOCK = 8 << 20
+
+if __name__ == "__main__":
+    sys.exit(main())
