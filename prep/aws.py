@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 
 # Standard mode: up to 8 tries with jittered backoff of at most 20 s, and throttling counted in.
 CONFIG = Config(retries={"mode": "standard", "max_attempts": 8})
+# A try of its own later will do: the service was busy, lost something, or got damaged bytes.
+PASSING = {
+    "BadDigest",
+    "IncompleteBody",
+    "InternalError",
+    "NoSuchUpload",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "XAmzContentSHA256Mismatch",
+}
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden", "403"}
 
 
@@ -72,7 +86,8 @@ def aws_errors(operation: str) -> Iterator[None]:
             f"{operation}: {_reason(cause) if isinstance(cause, ClientError) else error}"
         ) from error
     except BotoCoreError as error:
-        raise AwsError(f"{operation}: {error}: run again, it goes on where it was") from error
+        reason = str(error).rstrip(".")
+        raise AwsError(f"{operation}: {reason}: run again, it goes on where it was") from error
 
 
 def _reason(error: ClientError) -> str:
@@ -81,4 +96,6 @@ def _reason(error: ClientError) -> str:
     remedy = ""
     if code in DENIED:
         remedy = f": allow this role to call {error.operation_name}"
-    return f"{error.operation_name}: {code}: {message}{remedy}"
+    elif code in PASSING:
+        remedy = ": run again, it goes on where it was"
+    return f"{error.operation_name}: {code}: {message.rstrip('.')}{remedy}"

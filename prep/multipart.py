@@ -87,7 +87,7 @@ class Uploads:
         return True
 
     def _forget(self, name: str, key: str) -> None:
-        """Have it sent anew. Its upload is ended: its parts would cost money for as long as they lie there."""
+        """Have it sent anew, and end its upload: the parts would cost money for as long as they lie there."""
         if name not in self._complete:
             with aws_errors(f"end the upload of s3://{self._bucket}/{key}"):
                 try:

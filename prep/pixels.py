@@ -7,7 +7,7 @@ import numpy as np
 
 # From so many times the size, four samples a pixel are too few, and an odd row left out is nothing.
 FAR = 8
-NEAR = 1.25
+NEAR = 1.26
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -20,13 +20,13 @@ def fit(width: int, height: int, resize: int) -> tuple[int, int]:
     return max(1, round(width * resize / short)), max(1, round(height * resize / short))
 
 
-def shrink(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+def shrink(pixels: Pixels, size: tuple[int, int], exact: bool = False) -> Pixels:
     """Pixels, (height, width) or (height, width, channels), at `size` (width, height); antialiased.
 
     Linearly to exactly twice the size, and that halved by averaging: every pixel of the result is the mean of
     four samples, spread as an area filter's. OpenCV halves and interpolates with vector instructions, but has
     none for averaging over areas of other sizes. What is far too large is halved first, and what is near the
-    size is averaged over exact areas all the same: there the samples would blur what they should keep.
+    size is averaged over exact areas all the same, as with `exact`: there the samples would blur too much.
     """
     width, height = size
     if (pixels.shape[1], pixels.shape[0]) == size:
@@ -34,11 +34,16 @@ def shrink(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     while min(pixels.shape[1] // width, pixels.shape[0] // height) >= FAR:
         even = pixels[: pixels.shape[0] // 2 * 2, : pixels.shape[1] // 2 * 2]
         pixels = _resize(even, even.shape[1] // 2, even.shape[0] // 2, cv2.INTER_AREA)
-    if pixels.shape[1] < NEAR * width:
+    if exact or is_near(pixels.shape[1], width):
         return _resize(pixels, width, height, cv2.INTER_AREA)
     if (pixels.shape[1], pixels.shape[0]) != (2 * width, 2 * height):
         pixels = _resize(pixels, 2 * width, 2 * height, cv2.INTER_LINEAR)
     return _resize(pixels, width, height, cv2.INTER_AREA)
+
+
+def is_near(length: int, wanted: int) -> bool:
+    """Whether a side is so little longer than wanted that shrinking it takes exact areas."""
+    return length < NEAR * wanted
 
 
 def _resize(pixels: Pixels, width: int, height: int, interpolation: int) -> Pixels:

@@ -20,7 +20,7 @@ from turbojpeg import (
     TurboJPEG,
 )
 
-from prep.pixels import Pixels, shrink
+from prep.pixels import Pixels, is_near, shrink
 
 # Chroma planes are so many times narrower and lower than the luma plane.
 CHROMA = {TJSAMP_444: (1, 1), TJSAMP_422: (2, 1), TJSAMP_440: (1, 2), TJSAMP_420: (2, 2)}
@@ -72,12 +72,15 @@ def shrunk(data: memoryview, size: tuple[int, int]) -> tuple[Pixels, Pixels, Pix
     across, down = CHROMA[subsampling]
     width, height = -(-width // divisor), -(-height // divisor)
     half = ((size[0] + 1) // 2, (size[1] + 1) // 2)
+    exact = is_near(
+        width, size[0]
+    )  # else chroma that isn't subsampled would be shrunk in another way than luma
     # The planes' rows and columns beyond the picture are padding.
     chroma = (slice(-(-height // down)), slice(-(-width // across)))
     return (
         shrink(planes[0][:height, :width], size),
-        shrink(planes[1][chroma], half),
-        shrink(planes[2][chroma], half),
+        shrink(planes[1][chroma], half, exact),
+        shrink(planes[2][chroma], half, exact),
     )
 
 

@@ -214,11 +214,15 @@ def _denied(_: Callable[[], None]) -> s3_proxy.Plan:
 
 
 _S3_AGAIN = "upload bytes … of s3://…: …: run again, it goes on where it was"
+_SLOW_DOWN = (
+    "upload bytes … of s3://…: UploadPart: SlowDown: Please reduce your request rate: run again, it goes on "
+    "where it was"
+)
 S3: dict[str, S3Fault] = {
     "SlowDown": S3Fault("503 SlowDown, now and then", _parts(s3_proxy.Fault.SLOW_DOWN, _now_and_then)),
     "SlowDown for good": S3Fault(
         "503 SlowDown on and on", _parts(s3_proxy.Fault.SLOW_DOWN, _from_second), 7,
-        "upload bytes … of s3://…: UploadPart: SlowDown: Please reduce your request rate.", remedy=LATER),
+        _SLOW_DOWN, remedy=LATER),
     "cut": S3Fault(
         "Connections cut in the middle of a part, now and then",
         _parts(s3_proxy.Fault.CUT, _now_and_then)),
@@ -234,16 +238,16 @@ S3: dict[str, S3Fault] = {
             if (request.operation, request.number) == ("CompleteMultipartUpload", 0) else None)),
     "damaged": S3Fault(
         "A part is damaged on its way: S3 refuses it by its checksum",
-        _parts(s3_proxy.Fault.DAMAGED, lambda n: n == 1), 7, "upload bytes … of s3://…: UploadPart: …"),
+        _parts(s3_proxy.Fault.DAMAGED, lambda n: n == 1), 7, _S3_AGAIN),
     "lost": S3Fault(
         "S3 acknowledges a part and loses it", _parts(s3_proxy.Fault.LOST, lambda n: n == 1), 7,
         "complete the upload of s3://…: S3 has lost parts of it: run again, it is sent anew", kept=False),
     "ended between": S3Fault(
         "The upload is ended on the server between two runs, as by a lifecycle rule",
         _parts(s3_proxy.Fault.SLOW_DOWN, _from_second), 7,
-        "upload bytes … of s3://…: UploadPart: SlowDown: …", kept=False, ended=True),
+        _SLOW_DOWN, kept=False, ended=True),
     "ended": S3Fault(
-        "The same while it is under way", _ends, 7, "upload bytes … of s3://…: UploadPart: NoSuchUpload: …",
+        "The same while it is under way", _ends, 7, _S3_AGAIN,
         kept=False),
     "denied": S3Fault(
         "The role may not complete an upload", _denied, 7,

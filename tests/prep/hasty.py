@@ -18,10 +18,6 @@ SILENCE = 0.5  # seconds after which a server is taken for stalled
 PAUSE = 0.02  # seconds between two tries
 
 
-def _pause(_self: standard.ExponentialBackoff, context: standard.RetryContext) -> float:
-    return PAUSE
-
-
 def hurry() -> None:
     """Make this process a hasty one."""
     download.RANGE_BYTES = RANGE_BYTES
@@ -29,7 +25,7 @@ def hurry() -> None:
     http_source.LONGEST_PAUSE = PAUSE
     http_source.TIMEOUT = Timeout(connect=SILENCE, read=SILENCE)
     aws.CONFIG = aws.CONFIG.merge(Config(connect_timeout=SILENCE, read_timeout=SILENCE))
-    standard.ExponentialBackoff.delay_amount = _pause  # type: ignore[method-assign]
+    standard.ExponentialBackoff.delay_amount = lambda *_: PAUSE  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -4,28 +4,21 @@
 """
 
 import io
-import os
-import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import cv2
-import numpy as np
-from PIL import Image, ImageCms
-from turbojpeg import TJSAMP_411, TJSAMP_440, TurboJPEG
+from PIL import Image
+from turbojpeg import TJSAMP_411, TJSAMP_440
 
-from rehearsal.encodings import odd
-from tests.prep import pictures
-from tests.prep.pictures import Pixels, jpeg, picture, save, turned
+from tests.prep import odd_files as files
+from tests.prep.odd_files import LARGE, SMALL, Make
+from tests.prep.pictures import jpeg, picture, save
 
-SMALL, LARGE = (40, 30), (400, 320)  # width, height
 REDUCED = 256  # the --resize at which LARGE is made smaller
 
 KEPT, CUT, CONVERTED, REDUCES, UNREADABLE = "byte for byte", "cut", "converted", "made smaller", "unreadable"
-Make = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True)
@@ -62,166 +55,6 @@ def made(kind: Kind, large: bool) -> bytes:
     return kind.make(*kind.sizes[large])
 
 
-def _pixels(width: int, height: int) -> Pixels:
-    return np.asarray(picture(width, height))
-
-
-def _bgr(width: int, height: int) -> Pixels:
-    return np.ascontiguousarray(_pixels(width, height)[:, :, ::-1])
-
-
-def _plain(**options: Any) -> Make:
-    return lambda width, height: jpeg(width, height, **options)
-
-
-def _as(form: str, mode: str | None = None, **options: Any) -> Make:
-    def make(width: int, height: int) -> bytes:
-        image = picture(width, height)
-        return save(image.convert(mode) if mode else image, form, **options)
-
-    return make
-
-
-def _odd(kind: str) -> Make:
-    return lambda width, height: odd(kind, _pixels(width, height))
-
-
-def _subsampled(subsampling: int) -> Make:
-    return lambda width, height: bytes(
-        TurboJPEG().encode(_bgr(width, height), quality=92, jpeg_subsample=subsampling)
-    )
-
-
-def _arithmetic(width: int, height: int) -> bytes:
-    os.environ["TJ_ARITHMETIC"] = "1"  # the library has no other way to be asked
-    try:
-        return bytes(TurboJPEG().encode(_bgr(width, height), quality=92))
-    finally:
-        del os.environ["TJ_ARITHMETIC"]
-
-
-def _segment(data: bytes, marker: int, body: bytes) -> bytes:
-    """A JPEG with one more segment, right after its beginning."""
-    return data[:2] + struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body + data[2:]
-
-
-def _exif_as_long(width: int, height: int) -> bytes:
-    block = b"Exif\0\0MM\0*" + struct.pack(">IHHHIII", 8, 1, pictures.ORIENTATION, 4, 1, 6, 0)
-    return _segment(jpeg(width, height), 0xE1, block)
-
-
-def _turned_in(form: str, orientation: int) -> Make:
-    exif = Image.Exif()
-    exif[pictures.ORIENTATION] = orientation
-    return _as(form, exif=exif)
-
-
-def _turned(orientation: int) -> Make:
-    return lambda width, height: turned(picture(width, height), orientation)
-
-
-def _no_adobe(width: int, height: int) -> bytes:
-    data = _odd("cmyk")(width, height)
-    start = data.index(b"\xff\xee")
-    return data[:start] + data[start + 2 + int.from_bytes(data[start + 2 : start + 4], "big") :]
-
-
-def _icc(width: int, height: int) -> bytes:
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-    return jpeg(width, height, icc_profile=profile.tobytes())
-
-
-def _frames(form: str, mode: str | None = None, **options: Any) -> Make:
-    def make(width: int, height: int) -> bytes:
-        frames = [picture(width, height, seed) for seed in range(3)]
-        frames = [frame.convert(mode) for frame in frames] if mode else frames
-        return save(frames[0], form, save_all=True, append_images=frames[1:], **options)
-
-    return make
-
-
-def _scan(data: bytes | bytearray) -> int:
-    """Where the picture's data begins."""
-    start = data.index(b"\xff\xda")
-    return start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
-
-
-def _flipped(width: int, height: int) -> bytes:
-    """Bytes that are no marker, and don't become one, changed in the middle of the data."""
-    data = bytearray(jpeg(width, height))
-    middle = (_scan(data) + len(data)) // 2
-    for place in range(middle, middle + 24):
-        if 0 < data[place] < 0xFE and data[place - 1] != 0xFF:
-            data[place] ^= 0x01 if data[place] ^ 0x55 in (0, 0xFF) else 0x55
-    return bytes(data)
-
-
-def _cut(share: float) -> Make:
-    def make(width: int, height: int) -> bytes:
-        data = jpeg(width, height)
-        start = _scan(data)
-        return data[: start + int((len(data) - start) * share)]
-
-    return make
-
-
-def _grey16(width: int, height: int) -> Pixels:
-    return np.asarray(picture(width, height).convert("L"))
-
-
-def _black_and_white(width: int, height: int) -> bytes:
-    return save(picture(width, height).convert("L").point(lambda value: 255 * (value > 127), "1"), "PNG")
-
-
-def _png_of(pixels: Callable[[int, int], Pixels]) -> Make:
-    """A PNG of 16 bits a sample, with something in the lower eight."""
-
-    def make(width: int, height: int) -> bytes:
-        deep = pixels(width, height).astype(np.uint16) * 256 + 77
-        return bytes(cv2.imencode(".png", deep)[1].tobytes())
-
-    return make
-
-
-def _declaring(width: int, height: int) -> bytes:
-    data = bytearray(jpeg(*SMALL))
-    place = data.index(b"\xff\xc0") + 5
-    data[place : place + 4] = struct.pack(">HH", height, width)
-    return bytes(data)
-
-
-def _png_declaring(width: int, height: int) -> bytes:
-    data = bytearray(save(picture(*SMALL), "PNG"))
-    data[16:24] = struct.pack(">II", width, height)
-    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
-    return bytes(data)
-
-
-def _twelve_bits(*_: int) -> bytes:
-    """One block of 8 by 8 grey samples of 12 bits: no encoder here makes such files, so it is spelled out."""
-    tables = b"".join(b"\xff\xc4\0\x14" + kind + b"\x01" + bytes(16) for kind in (b"\0", b"\x10"))
-    frame = b"\xff\xc1\0\x0b\x0c" + struct.pack(">HH", 8, 8) + b"\x01\x01\x11\0"
-    return (
-        b"\xff\xd8\xff\xdb\0\x43\0" + bytes([1] * 64) + frame + tables + b"\xff\xda\0\x08\x01\x01\0\0\x3f\0"
-        b"\x3f\xff\xd9"
-    )  # fmt: skip
-
-
-def _magic(width: int, height: int) -> bytes:
-    """At every alignment, in a comment."""
-    return _segment(jpeg(width, height), 0xFE, b"".join(b"\x0a\x23\xd7\xce" + bytes(n) for n in range(1, 9)))
-
-
-def _thumbnail(width: int, height: int) -> bytes:
-    """A whole JPEG in the Exif block: neither its beginning nor its end is the file's."""
-    return _segment(jpeg(width, height), 0xE1, b"Exif\0\0II*\0" + jpeg(16, 12))
-
-
-def _noisy(width: int, height: int) -> bytes:
-    data = jpeg(width, height)
-    return data[:-2] + b"\x12\x34\x56\x78" * 4 + data[-2:]
-
-
 _KEPT = Outcome(KEPT)
 _REDUCED = Outcome(REDUCES)
 _DAMAGED = "had damaged picture data (…)"
@@ -247,111 +80,115 @@ def _cut_off(what: str, make: Make, why: str) -> Kind:
 
 
 def _thin(width: int, height: int) -> Kind:
-    return Kind(f"{width} by {height} pixels", _plain(), _KEPT, None, ((width, height), (width, height)))
+    return Kind(f"{width} by {height} pixels", files.plain(), _KEPT, None, ((width, height), (width, height)))
 
 
 KINDS: dict[str, Kind] = {
-    "ordinary": _usual("A baseline JPEG, 4:2:0, as most are", _plain()),
-    "progressive": _usual("Sent in several scans", _plain(progressive=True)),
-    "grey": _usual("One component; stays grey", _as("JPEG", "L", quality=92)),
-    "4-4-4": _usual("Colour at full resolution", _plain(subsampling=0)),
-    "4-2-2": _usual("Colour at half the width", _plain(subsampling=1)),
-    "4-4-0": _usual("Colour at half the height", _subsampled(TJSAMP_440)),
-    "4-1-1": _usual("Colour at a quarter of the width", _subsampled(TJSAMP_411)),
-    "odd-size": _usual("Neither side a multiple of anything", _plain(), sizes=((39, 29), (401, 323))),
-    "restart-markers": _usual("A restart marker after every block", _plain(restart_marker_blocks=1)),
-    "rgb": _usual("RGB instead of YCbCr, Adobe transform 0", _plain(keep_rgb=True)),
+    "ordinary": _usual("A baseline JPEG, 4:2:0, as most are", files.plain()),
+    "progressive": _usual("Sent in several scans", files.plain(progressive=True)),
+    "grey": _usual("One component; stays grey", files.stored_as("JPEG", "L", quality=92)),
+    "4-4-4": _usual("Colour at full resolution", files.plain(subsampling=0)),
+    "4-2-2": _usual("Colour at half the width", files.plain(subsampling=1)),
+    "4-4-0": _usual("Colour at half the height", files.subsampled(TJSAMP_440)),
+    "4-1-1": _usual("Colour at a quarter of the width", files.subsampled(TJSAMP_411)),
+    "odd-size": _usual("Neither side a multiple of anything", files.plain(), sizes=((39, 29), (401, 323))),
+    "restart-markers": _usual("A restart marker after every block", files.plain(restart_marker_blocks=1)),
+    "rgb": _usual("RGB instead of YCbCr, Adobe transform 0", files.plain(keep_rgb=True)),
     "icc-profile": _usual(
         "With a colour profile: kept in what is packed as it is, left out of what is made smaller, whose "
-        "samples still are the profile's", _icc),
-    "exif-corrupt": _usual("An Exif block of garbage: taken for upright", _odd("corrupt-exif")),
-    "exif-1": _usual("Exif orientation 1, upright", _turned(1)),
-    "exif-9": _usual("Exif orientation 9, which doesn't exist: upright", _turned(9)),
-    "thumbnail": _usual("Another JPEG inside its Exif block", _thumbnail),
-    "recordio-magic": _usual("RecordIO's magic number in its bytes, at every alignment", _magic),
-    "füchse-狐": _usual("A file name that is not ASCII", _plain()),
+        "samples still are the profile's", files.icc),
+    "exif-corrupt": _usual("An Exif block of garbage: taken for upright", files.of_sample("corrupt-exif")),
+    "exif-1": _usual("Exif orientation 1, upright", files.turned_by(1)),
+    "exif-9": _usual("Exif orientation 9, which doesn't exist: upright", files.turned_by(9)),
+    "thumbnail": _usual("Another JPEG inside its Exif block", files.thumbnail),
+    "recordio-magic": _usual("RecordIO's magic number in its bytes, at every alignment", files.magic),
+    "füchse-狐": _usual("A file name that is not ASCII", files.plain()),
     "1x1": _thin(1, 1),
     "1x5000": _thin(1, 5000),
     "5000x1": _thin(5000, 1),
     "flipped": Kind(
-        "Bytes changed in the picture's data: nothing short of decoding shows it", _flipped,
+        "Bytes changed in the picture's data: nothing short of decoding shows it", files.flipped,
         _KEPT, Outcome(REDUCES, (_DAMAGED,))),
     "cut-and-closed": Kind(
-        "Cut short in the picture's data, with an end put on", lambda *size: _cut(0.5)(*size) + b"\xff\xd9",
+        "Cut short in the picture's data, with an end put on",
+        lambda *size: files.cut(0.5)(*size) + b"\xff\xd9",
         _KEPT, Outcome(REDUCES, (_DAMAGED,))),
     "noise-before-end": Kind(
-        "A few bytes too many before its end; the picture is whole", _noisy,
+        "A few bytes too many before its end; the picture is whole", files.noisy,
         _KEPT, Outcome(REDUCES, (_DAMAGED,))),
     "trailing-garbage": _cut_off(
         "1,000 bytes after its end", lambda *size: jpeg(*size) + b"\xa5\xff\xd8\0" * 250,
         "had 1000 bytes after its end"),
     "two-images": _cut_off(
         "A second JPEG after its end (MPO, as stereo cameras make it): the first is taken",
-        _frames("MPO", quality=92), "had … bytes after its end"),
-    "cmyk": _converted("was CMYK", what="Printer's ink, with Adobe's marker", make=_odd("cmyk")),
+        files.frames("MPO", quality=92), "had … bytes after its end"),
+    "cmyk": _converted("was CMYK", what="Printer's ink, with Adobe's marker", make=files.of_sample("cmyk")),
     "cmyk-without-marker": _converted(
-        "was CMYK", what="The same without the marker: taken for Adobe's too, as by Pillow", make=_no_adobe),
-    "ycck": _converted("was CMYK", what="Printer's ink, Adobe transform 2", make=_odd("ycck")),
+        "was CMYK", what="The same without the marker: taken for Adobe's too, as by Pillow",
+        make=files.no_adobe),
+    "ycck": _converted("was CMYK", what="Printer's ink, Adobe transform 2", make=files.of_sample("ycck")),
     "arithmetic": _converted(
         "was arithmetic-coded or lossless", what="Arithmetic instead of Huffman coding: few readers have it",
-        make=_arithmetic),
+        make=files.arithmetic),
     **{
         f"exif-{number}": _converted(
             f"was turned by Exif orientation {number}", what=f"Exif orientation {number}",
-            make=_turned(number))
+            make=files.turned_by(number))
         for number in range(2, 9)
     },
     "exif-6-long": _converted(
         "was turned by Exif orientation 6", what="Exif orientation 6, as a number of four bytes",
-        make=_exif_as_long),
-    "png": _converted("was PNG", what="A PNG named .JPEG", make=_as("PNG")),
-    "png-alpha": _converted("was PNG", what="With transparency: left out", make=_as("PNG", "RGBA")),
+        make=files.exif_as_long),
+    "png": _converted("was PNG", what="A PNG named .JPEG", make=files.stored_as("PNG")),
+    "png-alpha": _converted(
+        "was PNG", what="With transparency: left out", make=files.stored_as("PNG", "RGBA")),
     "png-palette": _converted(
         "was PNG", what="With a palette", make=lambda *size: save(picture(*size).quantize(256), "PNG")),
-    "png-1-bit": _converted("was PNG", what="Black and white", make=_black_and_white),
+    "png-1-bit": _converted("was PNG", what="Black and white", make=files.black_and_white),
     "png-16-bit-grey": _converted(
-        "was PNG", what="16 bits a sample: the upper 8 are kept", make=_png_of(_grey16),
+        "was PNG", what="16 bits a sample: the upper 8 are kept", make=files.png_of(files.grey16),
         seen=lambda *size: picture(*size).convert("L").convert("RGB")),
     "png-16-bit-colour": _converted(
-        "was PNG", what="16 bits a sample: the upper 8 are kept", make=_png_of(_bgr)),
+        "was PNG", what="16 bits a sample: the upper 8 are kept", make=files.png_of(files.bgr)),
     "png-exif-6": _converted(
         "was PNG", "was turned by Exif orientation 6", what="Turned by its Exif block",
-        make=_turned_in("PNG", 6)),
-    "png-animated": _converted("was PNG", what="The first picture is taken", make=_frames("PNG")),
-    "bmp": _converted("was BMP", what="A BMP named .JPEG", make=_as("BMP")),
-    "webp": _converted("was WebP", what="A WebP named .JPEG", make=_as("WebP", quality=95)),
+        make=files.turned_in("PNG", 6)),
+    "png-animated": _converted("was PNG", what="The first picture is taken", make=files.frames("PNG")),
+    "bmp": _converted("was BMP", what="A BMP named .JPEG", make=files.stored_as("BMP")),
+    "webp": _converted("was WebP", what="A WebP named .JPEG", make=files.stored_as("WebP", quality=95)),
     "webp-lossless": _converted(
-        "was WebP", what="Without loss, with transparency", make=_as("WebP", "RGBA", lossless=True)),
+        "was WebP", what="Without loss, with transparency",
+        make=files.stored_as("WebP", "RGBA", lossless=True)),
     "webp-exif-8": _converted(
         "was WebP", "was turned by Exif orientation 8", what="Turned by its Exif block",
-        make=_turned_in("WebP", 8)),
+        make=files.turned_in("WebP", 8)),
     "webp-animated": _converted(
-        "was WebP", what="The first picture is taken", make=_frames("WebP", quality=95)),
-    "tiff": _converted("was TIFF", what="A TIFF named .JPEG", make=_as("TIFF")),
-    "tiff-turned": _converted("was TIFF", what="Turned by its own tag", make=_turned_in("TIFF", 6)),
+        "was WebP", what="The first picture is taken", make=files.frames("WebP", quality=95)),
+    "tiff": _converted("was TIFF", what="A TIFF named .JPEG", make=files.stored_as("TIFF")),
+    "tiff-turned": _converted("was TIFF", what="Turned by its own tag", make=files.turned_in("TIFF", 6)),
     "empty": _unreadable("is empty", "No byte at all", lambda *_: b""),
-    "cut-in-scan": _unreadable("cut short: its end is missing", "Half of the picture's data", _cut(0.5)),
+    "cut-in-scan": _unreadable("cut short: its end is missing", "Half of the picture's data", files.cut(0.5)),
     "cut-before-end": _unreadable(
         "cut short: its end is missing", "All but the last byte", lambda *size: jpeg(*size)[:-1]),
     "cut-in-header": _unreadable(
         "cut short in a segment", "Its first 100 bytes", lambda *size: jpeg(*size)[:100]),
     "no-size": _unreadable(
-        "declares no size", "Height 0: it would follow later", lambda *_: _declaring(30, 0)),
+        "declares no size", "Height 0: it would follow later", lambda *_: files.declaring(30, 0)),
     "12-bit": _unreadable(
-        "has 12 bits a sample; 8 can be packed", "As medical cameras make it", _twelve_bits),
+        "has 12 bits a sample; 8 can be packed", "As medical cameras make it", files.twelve_bits),
     "bomb": _unreadable(
         "declares 20000x20000 pixels; 200000000 are allowed",
-        "A header that declares 20,000 by 20,000 pixels", lambda *_: _declaring(20000, 20000)),
+        "A header that declares 20,000 by 20,000 pixels", lambda *_: files.declaring(20000, 20000)),
     "png-bomb": _unreadable(
         "is PNG: declares more pixels than the 200000000 allowed", "The same as a PNG",
-        lambda *_: _png_declaring(20000, 20000)),
+        lambda *_: files.png_declaring(20000, 20000)),
     "png-cut": _unreadable(
         "is PNG: OpenCV can't decode it", "Half of a PNG",
         lambda *size: save(picture(*size), "PNG")[: -len(save(picture(*size), "PNG")) // 2]),
-    "gif": _unreadable("is GIF: OpenCV can't decode it", "A GIF named .JPEG", _as("GIF")),
+    "gif": _unreadable("is GIF: OpenCV can't decode it", "A GIF named .JPEG", files.stored_as("GIF")),
     "gif-animated": _unreadable(
-        "is GIF: OpenCV can't decode it", "Several pictures", _frames("GIF", "P")),
-    "avif": _unreadable("is no JPEG: OpenCV can't decode it", "An AVIF named .JPEG", _as("AVIF")),
+        "is GIF: OpenCV can't decode it", "Several pictures", files.frames("GIF", "P")),
+    "avif": _unreadable("is no JPEG: OpenCV can't decode it", "An AVIF named .JPEG", files.stored_as("AVIF")),
     "web-page": _unreadable(
         "is no JPEG: OpenCV can't decode it", "An HTML page named .JPEG",
         lambda *_: b"<!DOCTYPE html><html><body>Not found</body></html>\n"),
