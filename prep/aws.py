@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
 
-# Standard mode: up to 8 tries with jittered backoff of at most 20 s, and throttling counted in.
+# Standard mode: bounded tries, throttling counted in. Its pauses are short, some seconds in all: a longer gap
+# ends the stage, and the service's restart goes on.
 CONFIG = Config(retries={"mode": "standard", "max_attempts": 8})
 # A try of its own later will do: the service was busy, lost something, or got damaged bytes.
 PASSING = {
