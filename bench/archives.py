@@ -3,9 +3,14 @@
 import gzip
 import hashlib
 import io
+import os
 import tarfile
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+
+import cv2
 
 from rehearsal import devkit
 
@@ -93,3 +98,16 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(data)
     tar.addfile(member, io.BytesIO(data))
+
+
+def makers() -> ProcessPoolExecutor:
+    """A process a core, to make pictures in.
+
+    None is a fork of this one: where this has threads, as one that runs tests has, a fork can wait forever
+    for a lock that one of them held.
+    """
+    return ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("forkserver"), _single_threaded)
+
+
+def _single_threaded() -> None:
+    cv2.setNumThreads(1)

@@ -38,7 +38,7 @@ from bench.report import BenchError, Figure, Result, Table
 from bench.workload import Given
 from prep.images import Target, prepare
 from prep.pixels import fit
-from prep.planes import encode, shrunk
+from prep.planes import Frame, encode, shrunk
 
 TARGET = Target(256, 90)
 MEAN_DB, CLASS_DB = 40.0, 36.0
@@ -167,12 +167,12 @@ def _compare(path: Path, script: ModuleType) -> Compared | None:
     pixels = _decoded(_peers(script, path, ".png", 1))
     return Compared(
         size_class,
-        _side(fed, rgb_of(fed), ours, full),
+        _side(fed.planes, rgb_of(fed.planes), ours, full),
         _side(encoder_planes(pixels), pixels, _peers(script, path, ".jpg", TARGET.quality), full),
     )
 
 
-def _fed(data: memoryview, size: tuple[int, int]) -> tuple[Pixels, Pixels, Pixels]:
+def _fed(data: memoryview, size: tuple[int, int]) -> Frame:
     """What prep gives its encoder."""
     return shrunk(data, fit(*size, TARGET.resize))
 

@@ -5,14 +5,11 @@ of the whole training set (M. Ehrlich, "Compression in the ImageNet Dataset", te
 quality 96 the commonest by far and most images without chroma subsampling, some as large as 2592 by 3888.
 """
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from bench import archives
@@ -61,9 +58,7 @@ def write(folder: Path, name: str, plan: Plan) -> Path:
     categories = make_categories(plan.classes, "ilsvrc")
     classes = [(category.folder, category.words) for category in categories]
     train, validation, kit = f"{name}_train.tar", f"{name}_val.tar", f"{name}_devkit.tar.gz"
-    with ProcessPoolExecutor(
-        len(os.sched_getaffinity(0)), initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
+    with archives.makers() as pool:
         tars = pool.map(partial(_class_tar, plan.images_per_class), range(len(categories)), categories)
         archives.write_nested(
             place / train,

@@ -1,8 +1,6 @@
 """A set with ImageNet's numbers and next to no pixels: 1,281,167 and 50,000 distinct JPEGs of 16 by 16."""
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -23,9 +21,7 @@ def write(folder: Path, name: str, scale: float) -> Path:
     wnids = [f"n{90000000 + 7 * number:08d}" for number in range(CLASSES)]
     counts = [_share(TRAIN, number, scale) for number in range(CLASSES)]
     train, validation, kit = f"{name}_train.tar", f"{name}_val.tar", f"{name}_devkit.tar.gz"
-    with ProcessPoolExecutor(
-        len(os.sched_getaffinity(0)), initializer=cv2.setNumThreads, initargs=(1,)
-    ) as pool:
+    with archives.makers() as pool:
         tars = pool.map(_class_tar, range(CLASSES), wnids, counts)
         archives.write_nested(place / train, zip(wnids, tars, strict=True))
     truth = [wnid for number, wnid in enumerate(wnids) for _ in range(_share(VALIDATION, number, scale))]

@@ -6,3 +6,5 @@ import os
 MAX_PIXELS = 200_000_000
 # OpenCV reads this when it is loaded, for every kind of image.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_PIXELS)
+# NumPy and SciPy start these threads as they are loaded, and nothing here multiplies matrices.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

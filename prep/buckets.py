@@ -1,32 +1,35 @@
-"""The external shuffle: finished images are dealt into buckets by the top bits of a keyed hash of their name,
-and each bucket, small enough for memory, is sorted by that hash when all have been dealt.
+"""The external shuffle: finished records are dealt into buckets by the top bits of a keyed hash of their
+name, and each bucket, small enough for memory, is sorted by that hash when all have been dealt.
 
 Every byte moves in order: a bucket is appended to, and then read once. The order that comes out depends on
 the seed and the names alone.
 """
 
 import hashlib
+import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
-from prep.files import disk_errors
+import numpy as np
 
-# Bytes of archive a bucket: it is held in memory once, and a quarter GiB of ImageNet is about 600 buckets.
-BUCKET_BYTES = 256 << 20
+from prep.files import append, disk_errors
+
+# Bytes of archive a bucket: two are in memory during the merge, and ImageNet's 2048 have 72 MB at most.
+BUCKET_BYTES = 128 << 20
 MOST_BUCKETS = 4096
-ENTRY = struct.Struct("<QHI")  # hash, bytes of name, bytes of image
+ENTRY = struct.Struct("<QHI")  # hash, bytes of name, bytes of record
 HASH_BITS = 64
 
 
-@dataclass(frozen=True, order=True)
-class Entry:
-    """One finished image in the order of the shuffle."""
+class Entry(NamedTuple):
+    """One finished image's record, and its place in the shuffle: by `key`, then by `name`."""
 
     key: int
     name: str
-    jpeg: bytes
+    record: bytes | memoryview
 
 
 def key_of(seed: int, name: str) -> int:
@@ -59,32 +62,39 @@ class Buckets:
 
     def deal(self, entries: Iterable[Entry]) -> None:
         """Append entries to their buckets. Not durable yet."""
-        shares: dict[int, list[bytes]] = {}
+        shares: dict[int, list[bytes | memoryview]] = {}
         for entry in entries:
             name = entry.name.encode()
             shares.setdefault(entry.key >> self._shift, []).extend(
-                (ENTRY.pack(entry.key, len(name), len(entry.jpeg)), name, entry.jpeg)
+                (ENTRY.pack(entry.key, len(name), len(entry.record)), name, entry.record)
             )
         with disk_errors(self._folder):
-            for number, parts in sorted(shares.items()):
-                with (self._folder / str(number)).open("ab") as file:
-                    file.write(b"".join(parts))
+            for number, pieces in sorted(shares.items()):
+                with (self._folder / str(number)).open("ab", buffering=0) as file:
+                    append(file, pieces)
                     self.sizes[number] = file.tell()
 
     def sorted_entries(self, number: int) -> list[Entry]:
-        """All entries of a bucket in order."""
-        path = self._folder / str(number)
-        return sorted(_entries(path.read_bytes())) if self.sizes[number] else []
+        """All entries of a bucket in order; their records can be written to."""
+        if not self.sizes[number]:
+            return []
+        data = np.empty(self.sizes[number], np.uint8).data
+        with (self._folder / str(number)).open("rb") as file:
+            file.readinto(data)
+            # Nobody reads it again: its memory may hold what is written next.
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return sorted(_entries(data), key=itemgetter(0, 1))
 
     def remove(self, number: int) -> None:
         """Give the space of a bucket back, if it is still there."""
         (self._folder / str(number)).unlink(missing_ok=True)
 
 
-def _entries(data: bytes) -> Iterator[Entry]:
+def _entries(data: memoryview) -> Iterator[Entry]:
     position = 0
     while position < len(data):
-        key, name_bytes, jpeg_bytes = ENTRY.unpack_from(data, position)
+        key, name_bytes, record_bytes = ENTRY.unpack_from(data, position)
         start = position + ENTRY.size + name_bytes
-        yield Entry(key, data[position + ENTRY.size : start].decode(), data[start : start + jpeg_bytes])
-        position = start + jpeg_bytes
+        name = str(data[position + ENTRY.size : start], "utf-8")
+        yield Entry(key, name, data[start : start + record_bytes])
+        position = start + record_bytes

@@ -7,13 +7,14 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from prep.errors import SpaceError
 
 LIBC = ctypes.CDLL(None, use_errno=True)  # for syncfs, which Python has not
+MOST_PIECES = os.sysconf("SC_IOV_MAX")
 CHUNK = 4 << 20  # bytes a read: large enough that sc1 counts it as sequential
 
 
@@ -33,6 +34,17 @@ def disk_errors(path: Path) -> Iterator[None]:
                 "what is done is kept"
             ) from error
         raise
+
+
+def append(file: IO[bytes], pieces: Sequence[bytes | memoryview]) -> None:
+    """Write pieces one after the other to an unbuffered file, without copying them together first."""
+    for start in range(0, len(pieces), MOST_PIECES):
+        some = pieces[start : start + MOST_PIECES]
+        written = os.writev(file.fileno(), some)
+        if written < sum(map(len, some)):  # the disk is nearly full, or they are more than 2 GiB
+            rest = memoryview(b"".join(some))[written:]
+            while rest:
+                rest = rest[file.write(rest) :]
 
 
 def sync_folder(folder: Path) -> None:

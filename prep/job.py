@@ -33,7 +33,6 @@ from prep.description import Archive, Description
 from prep.errors import DescriptionError, IntegrityError
 from prep.files import disk_errors
 from prep.folder_origin import FolderOrigin
-from prep.http_source import HttpSource
 from prep.inventory import Inventory
 from prep.layout import Layout
 from prep.organize import Organizer
@@ -123,6 +122,8 @@ class Job:
             return FolderOrigin(Path(self.source))
         if self.source and scheme not in ("http", "https"):
             raise DescriptionError(f"source {self.source}: must be https://…, s3://bucket/prefix or a folder")
+        from prep.http_source import HttpSource  # urllib3 takes long to load
+
         found = credentials.from_environment()
         if found is None and self.secret:
             found = credentials.from_secret(aws.secretsmanager(), self.secret)

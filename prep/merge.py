@@ -1,23 +1,23 @@
 """Merge: one split's buckets, each sorted, into its `.rec`, `.idx` and `.lst`.
 
-After each bucket the three files are flushed and their sizes journaled; what a kill leaves behind that point
-is cut off when the merge goes on.
+While a bucket is written, the one before it is settled: the three files are flushed, their sizes journaled,
+its space given back. What a kill leaves behind the last entry is cut off when the merge goes on.
 """
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from prep.buckets import Buckets, Entry
 from prep.errors import IntegrityError
-from prep.files import disk_errors, sha256_of, sync_folder
+from prep.files import append, disk_errors, sha256_of, sync_folder
 from prep.layout import Layout
 from prep.passes import UnitJournal
 from prep.progress import Progress
-from prep.recordio import image_record
+from prep.recordio import address
 
 
 class _Output:
@@ -33,18 +33,23 @@ class _Output:
                 f"{self.partial}: shorter than its journal says: remove {path.parent}/.packing and run again"
             )
         self.digest = sha256_of(self.partial, size)
-        self._file = self.partial.open("r+b")
+        self._file = self.partial.open("r+b", buffering=0)
         self._file.truncate(size)
         self._file.seek(size)
 
-    def write(self, data: bytes) -> None:
-        self._file.write(data)
-        self.digest.update(data)
-        self.size += len(data)
+    def write(self, pieces: Sequence[bytes | memoryview], pool: ThreadPoolExecutor) -> None:
+        """Append pieces; not durable yet."""
+        digesting = pool.submit(self._update, pieces)
+        append(self._file, pieces)
+        digesting.result()
+        self.size += sum(map(len, pieces))
 
-    def flush(self) -> None:
-        self._file.flush()
+    def sync(self) -> None:
         os.fsync(self._file.fileno())
+
+    def _update(self, pieces: Sequence[bytes | memoryview]) -> None:
+        for piece in pieces:
+            self.digest.update(piece)
 
     def close(self) -> None:
         self._file.close()
@@ -77,6 +82,14 @@ def merge(
         buckets.remove(number)  # journaled as merged, but perhaps not yet removed
     task = f"merge {split}"
     progress.add(task, sum(buckets.sizes), sum(buckets.sizes[: len(merged)]))
+
+    def settle(entry: dict[str, Any], outputs: Iterable[_Output]) -> None:
+        for output in outputs:
+            output.sync()
+        journal.append(entry)
+        buckets.remove(entry["bucket"])
+        progress.advance(task, buckets.sizes[entry["bucket"]])
+
     while not parts or len(merged) < buckets.count or merged[-1]["part"] not in parts:
         part = f"{split}-{len(parts):05d}" if part_bytes else split
         last = merged[-1] if merged and merged[-1]["part"] == part else {"rec": 0, "idx": 0, "lst": 0}
@@ -84,17 +97,21 @@ def merge(
             outputs = {kind: _Output(path, last[kind]) for kind, path in _paths(layout, part).items()}
             for output in outputs.values():
                 stack.callback(output.close)
-            following = stack.enter_context(_Ahead(buckets, len(merged)))
+            pool = stack.enter_context(ThreadPoolExecutor(3, "merge"))  # read ahead, digest, settle
+            following = _Ahead(buckets, len(merged), pool)
+            settling: Future[None] | None = None
             while len(merged) < buckets.count and (not part_bytes or outputs["rec"].size < part_bytes):
                 number = len(merged)
                 count = merged[-1]["count"] if merged else 0
-                count = _merge_bucket(split, following.take(), labels, outputs, count)
+                count = _merge_bucket(split, following.take(), labels, outputs, count, pool)
                 sizes = {kind: output.size for kind, output in outputs.items()}
                 entry = {"merged": split, "part": part, "bucket": number, "count": count} | sizes
-                journal.append(entry)
                 merged.append(entry)
-                buckets.remove(number)
-                progress.advance(task, buckets.sizes[number])
+                if settling:
+                    settling.result()
+                settling = pool.submit(settle, entry, outputs.values())
+            if settling:
+                settling.result()
             parts[part] = {output.path.name: output.facts() for output in outputs.values()}
         journal.append({"part_of": split, "part": part, "files": parts[part]})
         _rename(layout, part)
@@ -104,17 +121,11 @@ def merge(
 class _Ahead:
     """Buckets in order, the next one read and sorted while the last is written: a disk does both at once."""
 
-    def __init__(self, buckets: Buckets, first: int) -> None:
+    def __init__(self, buckets: Buckets, first: int, pool: ThreadPoolExecutor) -> None:
         self._buckets = buckets
         self._number = first
-        self._pool = ThreadPoolExecutor(1, "merge")
-        self._next = self._pool.submit(self._read, first)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        self._pool = pool
+        self._next = pool.submit(self._read, first)
 
     def _read(self, number: int) -> list[Entry]:
         return self._buckets.sorted_entries(number) if number < self._buckets.count else []
@@ -139,21 +150,33 @@ def _rename(layout: Layout, part: str) -> None:
 
 
 def _merge_bucket(
-    split: str, entries: Sequence[Entry], labels: dict[str, int], outputs: dict[str, _Output], index: int
+    split: str,
+    entries: Sequence[Entry],
+    labels: dict[str, int],
+    outputs: dict[str, _Output],
+    first: int,
+    pool: ThreadPoolExecutor,
 ) -> int:
-    """Append a bucket's entries, the first with that index; returns the index after the last. Durable."""
+    """Append a bucket's entries, the first with that index; returns the index after the last."""
     previous = None
-    for entry in entries:
+    records: list[memoryview] = []
+    idx: list[str] = []
+    lst: list[str] = []
+    offset = outputs["rec"].size
+    for index, entry in enumerate(entries, first):
         if entry.name == previous:
             raise IntegrityError(
                 f"pack: two images of split {split} are named {entry.name}: mend the archive"
             )
         previous = entry.name
         label = labels[entry.name.partition("/")[0]]
-        outputs["idx"].write(f"{index}\t{outputs['rec'].size}\n".encode())
-        outputs["lst"].write(f"{index}\t{label}\t{entry.name}\n".encode())
-        outputs["rec"].write(image_record(label, index, entry.jpeg))
-        index += 1
-    for output in outputs.values():
-        output.flush()
-    return index
+        record = memoryview(entry.record)
+        address(record, label, index)
+        records.append(record)
+        idx.append(f"{index}\t{offset}\n")
+        lst.append(f"{index}\t{label}\t{entry.name}\n")
+        offset += len(record)
+    outputs["rec"].write(records, pool)
+    outputs["idx"].write(["".join(idx).encode()], pool)
+    outputs["lst"].write(["".join(lst).encode()], pool)
+    return first + len(entries)

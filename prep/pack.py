@@ -8,7 +8,7 @@ merged, so that the volume needs room for one copy of the data.
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,12 +20,13 @@ from prep.buckets import Buckets, Entry, bucket_count, key_of
 from prep.description import Description, Split
 from prep.errors import IntegrityError
 from prep.files import sync_file_system
-from prep.images import Prepared, Target, UnreadableImageError, prepare
+from prep.images import Target, UnreadableImageError, prepare
 from prep.layout import Layout
 from prep.merge import merge
 from prep.passes import UnitJournal
 from prep.progress import Progress
 from prep.receipts import Receipt
+from prep.recordio import image_record
 from prep.units import Image, LoadedUnit
 
 
@@ -48,14 +49,18 @@ class PackSettings:
 
 
 DEFAULT_SETTINGS = PackSettings()
+BATCH = 8  # images a task, so that handing them over costs little beside the images themselves
 
 
 @dataclass(frozen=True)
 class _Outcome:
-    """An image that was prepared, or why it could not be."""
+    """What became of an image: its record, or why it has none."""
 
     name: str
-    prepared: Prepared | None
+    entry: Entry | None
+    resized: bool = False
+    as_is: bool = False
+    care: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -85,7 +90,7 @@ class Packer:
         if self.journal.fresh:
             self._begin_anew()
         self._buckets = {split.name: self._open(split) for split in description.splits}
-        self._pending: tuple[LoadedUnit, list[Future[_Outcome]]] | None = None
+        self._pending: tuple[LoadedUnit, list[Future[list[_Outcome]]]] | None = None
 
     def _made_with(self) -> dict[str, Any]:
         return asdict(self._settings) | {"codec": planes.codec()}
@@ -114,7 +119,10 @@ class Packer:
 
     def consume(self, loaded: LoadedUnit) -> None:
         """Begin with this unit and finish the one before, so that no core waits between units."""
-        futures = [self._pool.submit(self._prepare, image) for image in loaded.images]
+        futures = [
+            self._pool.submit(self._prepare, loaded.images[start : start + BATCH])
+            for start in range(0, len(loaded.images), BATCH)
+        ]
         self.flush()
         self._pending = (loaded, futures)
 
@@ -124,32 +132,32 @@ class Packer:
             return
         loaded, futures = self._pending
         self._pending = None
-        outcomes = [future.result() for future in futures]
+        outcomes = [outcome for future in futures for outcome in future.result()]
         buckets = self._buckets[loaded.split.name]
-        buckets.deal(self._entries(outcomes))
+        buckets.deal(outcome.entry for outcome in outcomes if outcome.entry)
         sync_file_system(self._layout.packed)
         self.journal.commit(
             loaded.unit,
             split=loaded.split.name,
             buckets=list(buckets.sizes),
             images=len(outcomes),
-            resized=sum(outcome.prepared is not None and outcome.prepared.resized for outcome in outcomes),
-            as_is=sum(outcome.prepared is not None and outcome.prepared.as_is for outcome in outcomes),
+            resized=sum(outcome.resized for outcome in outcomes),
+            as_is=sum(outcome.as_is for outcome in outcomes),
             classes=sorted({outcome.name.partition("/")[0] for outcome in outcomes}),
-            care={o.name: list(o.prepared.care) for o in outcomes if o.prepared and o.prepared.care},
-            unreadable={o.name: o.problem for o in outcomes if o.prepared is None},
+            care={outcome.name: list(outcome.care) for outcome in outcomes if outcome.care},
+            unreadable={outcome.name: outcome.problem for outcome in outcomes if outcome.entry is None},
         )
 
-    def _prepare(self, image: Image) -> _Outcome:
-        try:
-            return _Outcome(image.name, prepare(image.data, self._settings.target))
-        except UnreadableImageError as error:
-            return _Outcome(image.name, None, str(error))
+    def _prepare(self, images: Sequence[Image]) -> list[_Outcome]:
+        return [self._prepare_one(image) for image in images]
 
-    def _entries(self, outcomes: list[_Outcome]) -> Iterator[Entry]:
-        for outcome in outcomes:
-            if outcome.prepared is not None:
-                yield Entry(key_of(self._settings.seed, outcome.name), outcome.name, outcome.prepared.jpeg)
+    def _prepare_one(self, image: Image) -> _Outcome:
+        try:
+            made = prepare(image.data, self._settings.target)
+        except UnreadableImageError as error:
+            return _Outcome(image.name, None, problem=str(error))
+        entry = Entry(key_of(self._settings.seed, image.name), image.name, image_record(made.jpeg))
+        return _Outcome(image.name, entry, made.resized, made.as_is, made.care)
 
     def finish(self, progress: Progress) -> Receipt:
         """Merge the buckets, write the class table and the manifest, and give the receipt.

@@ -5,6 +5,7 @@ OpenCV does the work at about 0.8 of the speed, and the manifest says so.
 """
 
 import warnings
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -20,14 +21,15 @@ from turbojpeg import (
     TurboJPEG,
 )
 
-from prep.pixels import Pixels, is_near, shrink
+from prep.pixels import Pixels, shrink
 
 # Chroma planes are so many times narrower and lower than the luma plane.
 CHROMA = {TJSAMP_444: (1, 1), TJSAMP_422: (2, 1), TJSAMP_440: (1, 2), TJSAMP_420: (2, 2)}
 SCALES = ((1, 8), (1, 4), (1, 2))
-# Scaled decoding is free of loss while it leaves this many times the pixels wanted, along each side.
-SPARE = 2
-ROW_PAD = 4  # bytes: rows in the buffer that PyTurboJPEG encodes from
+# Scaled decoding, by leaving high frequencies out, keeps what is wanted while it leaves this many times the
+# pixels along each side: within 3 dB of a full decode, and far above what can be seen (bench/fidelity.py).
+SPARE = 1.5
+ROW_PAD = 4  # bytes: rows in the buffer that PyTurboJPEG encodes from are a multiple of that
 
 # What libjpeg-turbo warns of is damage in the picture's data; as an error it can be acted on.
 warnings.filterwarnings("error", module="turbojpeg")
@@ -51,8 +53,35 @@ def codec() -> str:
     return "libjpeg-turbo" if library() else "OpenCV"
 
 
-def shrunk(data: memoryview, size: tuple[int, int]) -> tuple[Pixels, Pixels, Pixels]:
-    """The planes of a JPEG at `size` (width, height): Y in full, Cb and Cr at half that, rounded up.
+@dataclass(frozen=True)
+class Frame:
+    """The Y, Cb and Cr planes of a picture, Cb and Cr at half its size, rounded up; views of one buffer.
+
+    `luma` is the Y plane with the last row and column twice where their number is odd: an encoder at 4:2:0
+    reads whole 2 by 2 blocks.
+    """
+
+    width: int
+    height: int
+    buffer: Pixels
+    luma: Pixels
+    planes: tuple[Pixels, Pixels, Pixels]
+
+    @classmethod
+    def blank(cls, width: int, height: int) -> "Frame":
+        """One to be filled."""
+        rows, columns = (height + 1) // 2, (width + 1) // 2
+        row, half_row = (length + -length % ROW_PAD for length in (2 * columns, columns))
+        luma_end, cb_end = 2 * rows * row, 2 * rows * row + rows * half_row
+        buffer = np.empty(cb_end + rows * half_row, np.uint8)
+        luma = buffer[:luma_end].reshape(-1, row)[:, : 2 * columns]
+        cb = buffer[luma_end:cb_end].reshape(-1, half_row)[:, :columns]
+        cr = buffer[cb_end:].reshape(-1, half_row)[:, :columns]
+        return cls(width, height, buffer, luma, (luma[:height, :width], cb, cr))
+
+
+def shrunk(data: memoryview, size: tuple[int, int]) -> Frame:
+    """A JPEG at `size` (width, height).
 
     Raises:
         UnsuitableError: as it says, or there is no libjpeg-turbo.
@@ -71,17 +100,15 @@ def shrunk(data: memoryview, size: tuple[int, int]) -> tuple[Pixels, Pixels, Pix
     divisor = scale[1] if scale else 1
     across, down = CHROMA[subsampling]
     width, height = -(-width // divisor), -(-height // divisor)
-    half = ((size[0] + 1) // 2, (size[1] + 1) // 2)
-    exact = is_near(
-        width, size[0]
-    )  # else chroma that isn't subsampled would be shrunk in another way than luma
+    frame = Frame.blank(*size)
     # The planes' rows and columns beyond the picture are padding.
-    chroma = (slice(-(-height // down)), slice(-(-width // across)))
-    return (
-        shrink(planes[0][:height, :width], size),
-        shrink(planes[1][chroma], half, exact),
-        shrink(planes[2][chroma], half, exact),
-    )
+    shrink(planes[0][:height, :width], size, into=frame.planes[0])
+    for plane, into in zip(planes[1:], frame.planes[1:], strict=True):
+        chroma = plane[: -(-height // down), : -(-width // across)]
+        shrink(chroma, (into.shape[1], into.shape[0]), into)
+    frame.luma[: size[1], size[0] :] = frame.luma[: size[1], size[0] - 1 : size[0]]
+    frame.luma[size[1] :] = frame.luma[size[1] - 1]
+    return frame
 
 
 def damage(data: memoryview, components: int) -> str | None:
@@ -102,19 +129,9 @@ def damage(data: memoryview, components: int) -> str | None:
     return None
 
 
-def encode(planes: tuple[Pixels, Pixels, Pixels], quality: int) -> bytes:
-    """A baseline JPEG with 4:2:0 chroma of planes as `shrunk` gives them."""
+def encode(frame: Frame, quality: int) -> bytes:
+    """A baseline JPEG with 4:2:0 chroma of what `shrunk` gives."""
     turbo = library()
-    assert turbo is not None  # noqa: S101 - the planes came from it
-    height, width = planes[0].shape
-    # The encoder reads whole 2 by 2 blocks of luma: an odd edge is repeated.
-    luma = np.pad(planes[0], ((0, height % 2), (0, width % 2)), mode="edge")
-    rows = [_padded(plane) for plane in (luma, *planes[1:])]
-    jpeg: bytes = turbo.encode_from_yuv(np.concatenate(rows), height, width, quality, TJSAMP_420)
+    assert turbo is not None  # noqa: S101 - the frame came from it
+    jpeg: bytes = turbo.encode_from_yuv(frame.buffer, frame.height, frame.width, quality, TJSAMP_420)
     return jpeg
-
-
-def _padded(plane: Pixels) -> Pixels:
-    """The plane's rows, each filled up to a multiple of 4 bytes, one after the other."""
-    spare = -plane.shape[1] % ROW_PAD
-    return (np.pad(plane, ((0, 0), (0, spare))) if spare else plane).reshape(-1)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from prep.errors import IntegrityError
 
 MAGIC = 0xCED7230A
@@ -18,6 +20,8 @@ MAGIC_BYTES = struct.pack("<I", MAGIC)
 LENGTH_LIMIT = 1 << 29  # exclusive
 FRAME = struct.Struct("<II")
 HEADER = struct.Struct("<IfQQ")
+LABEL_AND_ID = struct.Struct("<fQ")
+LABEL_AT = FRAME.size + 4  # bytes into an image's record
 
 
 class Readable(Protocol):
@@ -38,17 +42,23 @@ class Record:
     image: bytes
 
 
-def frame(data: bytes) -> bytes:
-    """`data` as one record, or several where it holds the magic number.
+def frame(*pieces: bytes | memoryview) -> bytes:
+    """The pieces' bytes as one record, or several where they hold the magic number.
 
     Raises:
-        IntegrityError: it is 512 MiB or more, which the format can't hold.
+        IntegrityError: they are 512 MiB or more, which the format can't hold.
     """
-    if len(data) >= LENGTH_LIMIT:
-        raise IntegrityError(f"a record of {len(data)} bytes: RecordIO holds less than {LENGTH_LIMIT}")
-    cuts = list(_aligned_magic(data))
-    if not cuts:
-        return FRAME.pack(MAGIC, len(data)) + data + bytes(-len(data) % 4)
+    length = sum(map(len, pieces))
+    if length >= LENGTH_LIMIT:
+        raise IntegrityError(f"a record of {length} bytes: RecordIO holds less than {LENGTH_LIMIT}")
+    whole = b"".join((FRAME.pack(MAGIC, length), *pieces, bytes(-length % 4)))
+    words = np.frombuffer(whole, "<u4")
+    cuts = (np.flatnonzero(words[2:] == MAGIC) * 4).tolist()
+    return _split(whole[FRAME.size : FRAME.size + length], cuts) if cuts else whole
+
+
+def _split(data: bytes, cuts: list[int]) -> bytes:
+    """Several records of data that holds the magic number at those places."""
     parts = []
     start = 0
     for number, cut in enumerate([*cuts, len(data)]):
@@ -59,19 +69,18 @@ def frame(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-def image_record(label: int, identity: int, image: bytes) -> bytes:
+def image_record(image: bytes | memoryview, label: int = 0, identity: int = 0) -> bytes:
     """The record of an image with one label."""
-    return frame(HEADER.pack(0, label, identity, 0) + image)
+    return frame(HEADER.pack(0, label, identity, 0), image)
 
 
-def _aligned_magic(data: bytes) -> Iterator[int]:
-    position = data.find(MAGIC_BYTES)
-    while position >= 0:
-        if position % 4 == 0:
-            yield position
-            position = data.find(MAGIC_BYTES, position + 4)
-        else:
-            position = data.find(MAGIC_BYTES, position + 1)
+def address(record: memoryview, label: int, identity: int) -> None:
+    """Give an image's record its label and id, in place.
+
+    Neither can hold the magic number, at which the record would have to be split anew: as a label it is
+    negative, and there are fewer images than that.
+    """
+    LABEL_AND_ID.pack_into(record, LABEL_AT, label, identity)
 
 
 def read_records(file: Readable, name: str) -> Iterator[Record]:

@@ -11,8 +11,10 @@ import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+
+import numpy as np
 
 from prep.description import Split
 from prep.errors import IntegrityError
@@ -151,7 +153,7 @@ def read_blocks(
 
 
 def _load(
-    file: BinaryIO, path: Path, offset: int, total: int, least: int
+    file: FileIO, path: Path, offset: int, total: int, least: int
 ) -> tuple[memoryview, list[tarfile.TarInfo]]:
     """The bytes of the unit at `offset`, and its members with offsets relative to it."""
     file.seek(offset)
@@ -184,40 +186,43 @@ def _load(
 class _Window(MemoryFile):
     """A seekable file over the unit being read, which reads on from the archive as it is asked to."""
 
-    def __init__(self, file: BinaryIO, path: Path, left: int) -> None:
+    def __init__(self, file: FileIO, path: Path, left: int) -> None:
         super().__init__(memoryview(b""))
         self._file = file
         self._path = path
-        self._left = left
-        self._bytes = bytearray()
+        self._total = left
+        self._read = 0
 
     def extend_to(self, length: int) -> None:
         """Have at least `length` bytes in memory."""
-        if length > len(self._bytes) + self._left:
+        if length > self._total:
             raise IntegrityError(f"archive {self._path}: cut short: download it again")
-        while len(self._bytes) < length:
-            chunk = self._file.read(min(CHUNK, length - len(self._bytes)))
-            if not chunk:
+        if length > len(self._data):
+            # Memory that is not used costs nothing: twice what is asked for first is enough for most units.
+            grown = np.empty(min(2 * length, self._total), np.uint8).data
+            grown[: self._read] = self._data[: self._read]
+            self._data = grown
+        while self._read < length:
+            count = self._file.readinto(self._data[self._read : min(self._read + CHUNK, length)])
+            if not count:
                 raise IntegrityError(f"archive {self._path}: became shorter while it was read")
-            self._bytes += chunk
-            self._left -= len(chunk)
+            self._read += count
 
     def holds_member_at(self, offset: int) -> bool:
         """Whether something other than end-of-archive padding begins there."""
-        end = min(offset + tarfile.BLOCKSIZE, len(self._bytes) + self._left)
-        self.extend_to(end)
-        return any(self._bytes[offset:end])
+        end = min(offset + tarfile.BLOCKSIZE, self._total)
+        return any(self._between(offset, end))
 
     def cut(self, length: int) -> memoryview:
         """The first `length` bytes, for good."""
-        return memoryview(self._bytes)[:length].toreadonly()
+        return self._data[:length].toreadonly()
 
     def _length(self) -> int:
-        return len(self._bytes) + self._left
+        return self._total
 
     def _between(self, start: int, end: int) -> bytes:
         self.extend_to(end)
-        return bytes(self._bytes[start:end])
+        return super()._between(start, end)
 
 
 @contextmanager

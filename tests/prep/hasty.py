@@ -5,7 +5,6 @@ How often something is tried again is as always.
 
 import sys
 
-from botocore.config import Config
 from botocore.retries import standard
 from urllib3.util import Timeout
 
@@ -24,7 +23,7 @@ def hurry() -> None:
     download.SPARE = 1 << 20
     http_source.LONGEST_PAUSE = PAUSE
     http_source.TIMEOUT = Timeout(connect=SILENCE, read=SILENCE)
-    aws.CONFIG = aws.CONFIG.merge(Config(connect_timeout=SILENCE, read_timeout=SILENCE))
+    aws.OPTIONS |= {"connect_timeout": SILENCE, "read_timeout": SILENCE}
     standard.ExponentialBackoff.delay_amount = lambda *_: PAUSE  # type: ignore[method-assign]
 
 

@@ -21,7 +21,7 @@ def order(folder: Path, names: list[str], count: int, seed: int = 0, step: int =
     for start in range(0, len(names), step):
         buckets.deal(entries(names[start : start + step], seed))
     found = [entry for number in range(count) for entry in buckets.sorted_entries(number)]
-    assert all(entry.jpeg == entry.name.encode() * 3 for entry in found)
+    assert all(entry.record == entry.name.encode() * 3 for entry in found)
     return [entry.name for entry in found]
 
 
@@ -83,10 +83,10 @@ def test_remove(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("size", [1, 256 << 20, (256 << 20) + 1, 147_897_477_120, 1 << 50])
+@pytest.mark.parametrize("size", [1, 128 << 20, (128 << 20) + 1, 147_897_477_120, 1 << 50])
 def test_bucket_count(size: int) -> None:
     count = bucket_count(size)
     assert count & (count - 1) == 0
     assert count <= 4096
-    assert size / count <= 256 << 20 or count == 4096
-    assert count == 1 or size / (count // 2) > 256 << 20
+    assert size / count <= 128 << 20 or count == 4096
+    assert count == 1 or size / (count // 2) > 128 << 20

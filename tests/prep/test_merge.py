@@ -12,7 +12,7 @@ from prep.layout import Layout
 from prep.merge import merge
 from prep.passes import UnitJournal
 from prep.progress import Progress
-from prep.recordio import read_records
+from prep.recordio import image_record, read_records
 
 NAMES = [f"{'cab'[number % 3]}/{number}.JPEG" for number in range(60)]
 LABELS = {"a": 0, "b": 1, "c": 2}
@@ -49,7 +49,7 @@ def filled(folder: Path, names: list[str] = NAMES, sizes: list[int] | None = Non
     """Buckets of these names; with `sizes`, those that are on disk."""
     buckets = Buckets(folder / ".packing" / "train", COUNT, sizes or [])
     if sizes is None:
-        buckets.deal(Entry(key_of(0, name), name, name.encode() * 50) for name in names)
+        buckets.deal(Entry(key_of(0, name), name, image_record(name.encode() * 50)) for name in names)
     return buckets
 
 

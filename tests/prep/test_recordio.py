@@ -27,7 +27,7 @@ MAGIC_AND = {
 
 
 def write(path: Path, images: list[bytes]) -> Path:
-    path.write_bytes(b"".join(image_record(number % 7, number, image) for number, image in enumerate(images)))
+    path.write_bytes(b"".join(image_record(image, number % 7, number) for number, image in enumerate(images)))
     return path
 
 
@@ -99,9 +99,9 @@ def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cut_short() -> None:
     """At every byte but the records' ends."""
     pieces = [
-        image_record(1, 0, b"abc"),
-        image_record(2, 1, b"abcd" + MAGIC_BYTES + b"ef"),
-        image_record(3, 2, b""),
+        image_record(b"abc", 1, 0),
+        image_record(b"abcd" + MAGIC_BYTES + b"ef", 2, 1),
+        image_record(b"", 3, 2),
     ]
     data = b"".join(pieces)
     ends = {0, len(pieces[0]), len(pieces[0] + pieces[1]), len(data)}

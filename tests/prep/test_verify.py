@@ -72,7 +72,7 @@ class Packed:
         for number, entry in enumerate(self.entries):
             idx += f"{number}\t{len(rec)}\n".encode()
             lst += f"{number}\t{entry.label}\t{entry.name}\n".encode()
-            rec += image_record(entry.label, number, entry.image)
+            rec += image_record(entry.image, entry.label, number)
         for kind, data in (("rec", rec), ("idx", idx), ("lst", lst)):
             self.path(kind).write_bytes(data)
         rehash(self.base.parent)
