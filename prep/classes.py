@@ -9,6 +9,7 @@ import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -82,13 +83,22 @@ def _member(tar: tarfile.TarFile, pattern: re.Pattern[str]) -> IO[bytes]:
 
 
 def class_finder(description: Description, layout: Layout) -> Callable[[Split], Callable[[str], str]]:
-    """For each split, what tells the class of an image in a flat archive. Reads the devkit at most once."""
-    devkit = _devkit(description, layout)
+    """For each split, what tells the class of an image in a flat archive.
+
+    The devkit is read beside whatever follows, as SciPy takes long to load; the first to ask waits for it.
+    """
+    pool = ThreadPoolExecutor(1, "devkit")
+    reading = pool.submit(_devkit, description, layout)
+    pool.shutdown(wait=False)
 
     def unreachable(file_name: str) -> str:
         raise IntegrityError(f"image {file_name}: lies in no class folder, and the description has no devkit")
 
-    return lambda split: devkit.class_of if devkit and split.labels == "devkit" else unreachable
+    def of(split: Split) -> Callable[[str], str]:
+        devkit = reading.result()
+        return devkit.class_of if devkit and split.labels == "devkit" else unreachable
+
+    return of
 
 
 def labels_of(classes: Iterable[str]) -> dict[str, int]:

@@ -342,7 +342,7 @@ class Job:
             Source(
                 self.layout.images(split.name) if self.from_folders else self._archive(split.archive),
                 split,
-                class_of(split),
+                partial(class_of, split),
             )
             for split in self.description.splits
         ]

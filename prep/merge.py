@@ -33,15 +33,17 @@ class _Output:
                 f"{self.partial}: shorter than its journal says: remove {path.parent}/.packing and run again"
             )
         self.digest = sha256_of(self.partial, size)
+        self._digesting: Future[None] = Future()
+        self._digesting.set_result(None)
         self._file = self.partial.open("r+b", buffering=0)
         self._file.truncate(size)
         self._file.seek(size)
 
     def write(self, pieces: Sequence[bytes | memoryview], pool: ThreadPoolExecutor) -> None:
-        """Append pieces; not durable yet."""
-        digesting = pool.submit(self._update, pieces)
+        """Append pieces; not durable yet, and the digest may still be at work on them."""
+        self._digesting.result()  # at most one bucket's
+        self._digesting = pool.submit(self._update, pieces)
         append(self._file, pieces)
-        digesting.result()
         self.size += sum(map(len, pieces))
 
     def sync(self) -> None:
@@ -55,6 +57,7 @@ class _Output:
         self._file.close()
 
     def facts(self) -> dict[str, Any]:
+        self._digesting.result()
         return {"bytes": self.size, "sha256": self.digest.hexdigest()}
 
 
@@ -97,7 +100,7 @@ def merge(
             outputs = {kind: _Output(path, last[kind]) for kind, path in _paths(layout, part).items()}
             for output in outputs.values():
                 stack.callback(output.close)
-            pool = stack.enter_context(ThreadPoolExecutor(3, "merge"))  # read ahead, digest, settle
+            pool = stack.enter_context(ThreadPoolExecutor(4, "merge"))  # one reads ahead, one settles
             following = _Ahead(buckets, len(merged), pool)
             settling: Future[None] | None = None
             while len(merged) < buckets.count and (not part_bytes or outputs["rec"].size < part_bytes):

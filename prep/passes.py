@@ -89,11 +89,14 @@ class Consumer(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """An archive, or a folder of class folders, to be read by a pass."""
+    """An archive, or a folder of class folders, to be read by a pass.
+
+    `class_of` gives what tells the class of an image in a flat archive, and may have to wait for it.
+    """
 
     path: Path
     split: Split
-    class_of: ClassOf
+    class_of: Callable[[], ClassOf]
 
     def units(self, consumers: Sequence[Consumer]) -> Iterator[LoadedUnit]:
         """Its units, but for those that none of the consumers wants."""
@@ -103,8 +106,12 @@ class Source:
             return None if None in sizes else sizes[0]
 
         if self.path.is_dir():
-            return read_folder_units(self.path, self.split, skip)
-        return read_units(self.path, self.split, self.class_of, skip)
+            units = read_folder_units(self.path, self.split, skip)
+        else:
+            units = read_units(self.path, self.split, lambda name: self.class_of()(name), skip)
+        for loaded in units:
+            yield loaded
+            self.class_of()  # a devkit that can't be read ends the pass at once, whatever the layout
 
 
 def run_pass(sources: Iterable[Source], consumers: Sequence[Consumer], progress: Progress) -> None:
