@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from rehearsal.s3_server import S3ServerError
 
 NAMES = ("pack", "fidelity", "cold", "size", "kill")
 RESULTS = report.REPOSITORY / "bench" / "RESULTS.md"
+README = report.REPOSITORY / "README.md"
+FIGURES = re.compile(r"(?<=<!-- figures -->\n).*(?=<!-- end of figures -->)", re.DOTALL)
 
 Command = Callable[..., None]
 
@@ -96,11 +99,16 @@ def kill_command(
 
 @cli.command("all")
 def all_command() -> None:
-    """Run every benchmark on its own data and write the tables to bench/RESULTS.md."""
-    lines = [_run(name) for name in NAMES]
-    for line in lines:
-        click.echo(json.dumps(line, ensure_ascii=False))
-    RESULTS.write_text(_markdown(lines))
+    """Run every benchmark on its own data; write all tables to bench/RESULTS.md, the figures to README.md.
+
+    Each is written as it ends, so that a failure or Ctrl-C loses only what was under way.
+    """
+    lines = []
+    for name in NAMES:
+        lines.append(_run(name))
+        click.echo(json.dumps(lines[-1], ensure_ascii=False))
+        RESULTS.write_text(_markdown(lines))
+        README.write_text(_with_figures(README.read_text(), lines))
 
 
 def _run(name: str) -> dict[str, Any]:
@@ -115,31 +123,16 @@ def _run(name: str) -> dict[str, Any]:
 
 
 def _markdown(lines: list[dict[str, Any]]) -> str:
-    machine, versions = lines[0]["machine"], lines[0]["versions"]
     parts = [
         "# Measurements",
         "Written by `make bench`; `python -m bench NAME --help` says what else each can be run on. "
         "The peer is im2rec.py as the mxnet wheel ships it.",
-        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {machine['cpu']}, {machine['cores']} cores, "
-        f"{machine['memory_gib']} GiB, Linux {machine['kernel']}; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + ".",
+        _where(lines[0]),
     ]
     for line in lines:
         details = line["details"]
         parts += [f"## {line['name']}", details["workload"][:1].upper() + details["workload"][1:] + "."]
-        figures = tuple(
-            Figure(
-                f["name"],
-                f["value"],
-                f["unit"],
-                f.get("target"),
-                _bound(f.get("bound", "")),
-                f.get("note", ""),
-            )
-            for f in details["figures"]
-        )
-        parts.append(report.markdown(report.figures_table([Result(line["name"], "", figures)])))
+        parts.append(report.markdown(report.figures_table([_told(line)])))
         for table in details["tables"]:
             rows = tuple(tuple(row) for row in table["rows"])
             parts += [
@@ -150,8 +143,37 @@ def _markdown(lines: list[dict[str, Any]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _bound(text: str) -> Any:
-    return "most" if text.endswith("most") else "least"
+def _where(line: dict[str, Any]) -> str:
+    """Day, machine and versions of a measurement."""
+    machine, versions = line["machine"], line["versions"]
+    return (
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {machine['cpu']}, {machine['cores']} cores, "
+        f"{machine['memory_gib']} GiB, Linux {machine['kernel']}; "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + "."
+    )
+
+
+def _told(line: dict[str, Any]) -> Result:
+    """The figures of a benchmark's line of JSON."""
+    figures = tuple(
+        Figure(
+            figure["name"],
+            figure["value"],
+            figure["unit"],
+            figure.get("target"),
+            "most" if figure.get("bound", "").endswith("most") else "least",
+            figure.get("note", ""),
+        )
+        for figure in line["details"]["figures"]
+    )
+    return Result(line["name"], "", figures)
+
+
+def _with_figures(readme: str, lines: list[dict[str, Any]]) -> str:
+    """The README with these figures between its two marks."""
+    table = report.markdown(report.figures_table([_told(line) for line in lines]))
+    return FIGURES.sub(lambda _: f"{_where(lines[0])}\n\n{table}\n", readme)
 
 
 def _measure(benchmark: Callable[[], Result]) -> None:

@@ -35,7 +35,7 @@ BOUNDS = {
     READ: "the units in memory; of these one is being written out, two are being prepared, one is being sent",
     WRITTEN: "one unit",
     DEALT: "one unit",
-    MERGED: "one bucket; what is merged is read once more, for the digest",
+    MERGED: "two buckets, one being written, one flushed; what is merged is read once more, for the digest",
     VERIFIED: "all, as it is a check",
     SENT: "one unit, or one block of a packed file",
     RESENT: "none",
@@ -173,7 +173,7 @@ def merged(losses: Losses, watch: Watch) -> None:
     partials = watch.place.packed.glob("*.rec.partial")
     beyond = sum(path.stat().st_size - done.get(path.name.partition(".")[0], 0) for path in partials)
     # A bucket holds names and sizes too, so that it is larger than its records.
-    losses.note(MERGED, max(0, beyond), largest)
+    losses.note(MERGED, max(0, beyond), 2 * largest)
 
 
 def verified(losses: Losses, sizes: Sizes, at: dict[str, int]) -> None:

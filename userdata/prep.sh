@@ -119,6 +119,9 @@ CapabilityBoundingSet=CAP_SYS_ADMIN
 WorkingDirectory=${APP}
 Environment=PYTHONUNBUFFERED=1
 EnvironmentFile=${ENVIRONMENT_FILE}
+# Killed while a file system was frozen for its snapshot, the service would wait for it forever.
+ExecStartPre=-/usr/sbin/fsfreeze --unfreeze ${WORK_MOUNT}
+ExecStartPre=-/usr/sbin/fsfreeze --unfreeze ${PACKED_MOUNT}
 ExecStart=${APP}/venv/bin/python -m prep run
 Restart=on-failure
 RestartSec=60

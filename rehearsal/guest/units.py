@@ -11,9 +11,11 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 UNITS = Path("/etc/systemd/system")
 STATE = Path("/run/rehearsal/units")
+LOGS = Path("/var/log")
 PATH = "/usr/lib/rehearsal/commands:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 Unit = dict[str, dict[str, list[str]]]
@@ -57,8 +59,8 @@ class Command:
     environment: dict[str, str]
 
 
-def service_command(unit: Unit) -> Command:
-    """ExecStart under the unit's user, capabilities, folder and environment."""
+def service_command(unit: Unit, line: str | None = None) -> Command:
+    """ExecStart, or another command line, under the unit's user, capabilities, folder and environment."""
     user = last(unit, "Service", "User", "root")
     argv = ["setpriv"]
     # setpriv needs its own capabilities until the user has changed, so the bounding set goes by it too.
@@ -84,7 +86,8 @@ def service_command(unit: Unit) -> Command:
         environment |= dict(word.split("=", 1) for word in shlex.split(words))
     for path in unit["Service"]["EnvironmentFile"]:
         environment |= _environment_file(path)
-    start = [word.replace("%%", "%") for word in shlex.split(last(unit, "Service", "ExecStart"))]
+    line = last(unit, "Service", "ExecStart") if line is None else line
+    start = [word.replace("%%", "%") for word in shlex.split(line)]
     return Command([*argv, *start], last(unit, "Service", "WorkingDirectory", "/"), environment)
 
 
@@ -145,18 +148,25 @@ def supervise(name: str) -> None:
 
 
 def _run_once(name: str, unit: Unit, start: int) -> int:
-    command = service_command(unit)
-    with Path("/var/log", f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            command.argv,
-            cwd=command.cwd,
-            env=command.environment,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-        )
+    with (LOGS / f"{name}.log").open("ab") as log:
+        for line in unit["Service"]["ExecStartPre"]:  # with a minus it may fail
+            status = _start(service_command(unit, line.removeprefix("-")), log).wait()
+            if status and not line.startswith("-"):
+                return status
+        process = _start(service_command(unit), log)
         write_state(name, "active", pid=process.pid, supervisor=os.getpid(), starts=start)
         return process.wait()
+
+
+def _start(command: Command, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command.argv,
+        cwd=command.cwd,
+        env=command.environment,
+        stdout=log,
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 if __name__ == "__main__":

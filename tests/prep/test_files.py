@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from prep.errors import SpaceError
-from prep.files import Journal, MemoryFile, disk_errors, parse_line, sha256_of, write_json, write_whole
+from prep.files import (
+    MOST_PIECES,
+    Journal,
+    MemoryFile,
+    append,
+    disk_errors,
+    parse_line,
+    sha256_of,
+    write_json,
+    write_whole,
+)
 
 
 def reopened(path: Path, settings: dict[str, object] | None = None) -> Journal:
@@ -144,3 +154,16 @@ def test_memory_file() -> None:
     assert ours.seekable()
     ours.seek(0)
     assert b"".join(iter(lambda: ours.read(7), b"")) == data
+
+
+@pytest.mark.parametrize("most", [None, 1, 1000])
+def test_append(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int | None) -> None:
+    """More pieces than one call takes, and calls that write less than they were given."""
+    pieces = [bytes([number % 251]) * (number % 7) for number in range(MOST_PIECES * 2 + 3)]
+    if most:
+        writev = os.writev
+        monkeypatch.setattr(os, "writev", lambda file, some: writev(file, [b"".join(some)[:most]]))
+    with (tmp_path / "a").open("ab", buffering=0) as file:
+        append(file, pieces[:10])
+        append(file, [memoryview(piece) for piece in pieces[10:]])
+    assert (tmp_path / "a").read_bytes() == b"".join(pieces)

@@ -10,7 +10,7 @@ from prep.description import Archive, Split
 from prep.errors import IntegrityError
 from prep.passes import Source, UnitJournal, run_pass
 from prep.progress import Progress
-from prep.units import LoadedUnit, Unit
+from prep.units import ClassOf, LoadedUnit, Unit
 from tests.prep import tars
 
 CONTENT = {f"c{number % 3}/{number}.JPEG": bytes([number]) * 400 for number in range(12)}
@@ -51,7 +51,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
     """An archive of six units."""
     (tmp_path / "a.tar").write_bytes(tars.tar_of(CONTENT))
     monkeypatch.setattr(units, "SMALLEST", 2048)
-    return Source(tmp_path / "a.tar", SPLIT, str)
+    return Source(tmp_path / "a.tar", SPLIT, lambda: str)
 
 
 @pytest.fixture
@@ -157,12 +157,24 @@ def test_interrupt_reaches_the_caller_and_joins_the_threads(tmp_path: Path, sour
         run(source, Interrupted("one", tmp_path))
 
 
+def test_classes_that_cannot_be_known_end_the_pass_at_once(tmp_path: Path, source: Source) -> None:
+    """Not when the first flat archive is reached, hours later."""
+
+    def class_of() -> ClassOf:
+        raise IntegrityError("devkit: not an ILSVRC devkit")
+
+    consumer = Recorder("one", tmp_path)
+    with pytest.raises(IntegrityError, match="devkit"):
+        run(Source(source.path, SPLIT, class_of), consumer)
+    assert consumer.given == [0]
+
+
 def test_folder_source(tmp_path: Path) -> None:
     for name, data in CONTENT.items():
         (tmp_path / "train" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "train" / name).write_bytes(data)
     consumer = Recorder("one", tmp_path)
-    run(Source(tmp_path / "train", SPLIT, str), consumer)
+    run(Source(tmp_path / "train", SPLIT, lambda: str), consumer)
     assert consumer.content == CONTENT
 
 

@@ -10,7 +10,16 @@ import pytest
 
 from prep import recordio
 from prep.errors import IntegrityError
-from prep.recordio import FRAME, HEADER, LENGTH_LIMIT, MAGIC_BYTES, frame, image_record, read_records
+from prep.recordio import (
+    FRAME,
+    HEADER,
+    LENGTH_LIMIT,
+    MAGIC_BYTES,
+    address,
+    frame,
+    image_record,
+    read_records,
+)
 
 MAGIC_AND = {
     "none": b"\xff\xd8 an image \xff\xd9",
@@ -51,6 +60,14 @@ def test_split_records_as_the_format_has_them() -> None:
         + MAGIC_BYTES + struct.pack("<I", 3 << 29 | 2) + b"ij\0\0"
     )  # fmt: skip
     assert frame(b"abc") == MAGIC_BYTES + struct.pack("<I", 3) + b"abc\0"
+
+
+@pytest.mark.parametrize("image", MAGIC_AND.values(), ids=MAGIC_AND)
+def test_addressed_afterwards(image: bytes) -> None:
+    """The same bytes as if label and id had been known from the beginning."""
+    record = bytearray(image_record(image))
+    address(memoryview(record), 999, 1_281_166)
+    assert record == image_record(image, 999, 1_281_166)
 
 
 def test_sizes_and_numbers(tmp_path: Path) -> None:

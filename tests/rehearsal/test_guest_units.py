@@ -83,3 +83,17 @@ def test_restarts_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     units.supervise("x.service")
     assert runs == [1, 2, 3]
     assert units.read_state("x.service")["result"] == "start-limit-hit"
+
+
+def test_commands_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a minus they may fail; without, the service fails and isn't started."""
+    monkeypatch.setattr(units, "UNITS", tmp_path)
+    monkeypatch.setattr(units, "STATE", tmp_path / "state")
+    monkeypatch.setattr(units, "LOGS", tmp_path)
+    for mark, status, seen in (("-", 0, "pre start"), ("", 1, "pre")):
+        (tmp_path / "x.service").write_text(
+            f"[Service]\nExecStartPre=sh -c 'echo pre'\nExecStartPre={mark}/bin/false\nExecStart=echo start\n"
+        )
+        assert units._run_once("x.service", units.read_unit("x.service"), 1) == status
+        assert (tmp_path / "x.service.log").read_text().split() == seen.split()
+        (tmp_path / "x.service.log").unlink()
