@@ -20,6 +20,13 @@ from prep.progress import Progress
 from prep.recordio import address
 
 
+def _done() -> Future[None]:
+    """What has nothing left to do."""
+    future: Future[None] = Future()
+    future.set_result(None)
+    return future
+
+
 class _Output:
     """A file that grows, and the SHA-256 of what is in it."""
 
@@ -33,8 +40,7 @@ class _Output:
                 f"{self.partial}: shorter than its journal says: remove {path.parent}/.packing and run again"
             )
         self.digest = sha256_of(self.partial, size)
-        self._digesting: Future[None] = Future()
-        self._digesting.set_result(None)
+        self._digesting = _done()
         self._file = self.partial.open("r+b", buffering=0)
         self._file.truncate(size)
         self._file.seek(size)
@@ -93,31 +99,29 @@ def merge(
         buckets.remove(entry["bucket"])
         progress.advance(task, buckets.sizes[entry["bucket"]])
 
-    while not parts or len(merged) < buckets.count or merged[-1]["part"] not in parts:
-        part = f"{split}-{len(parts):05d}" if part_bytes else split
-        last = merged[-1] if merged and merged[-1]["part"] == part else {"rec": 0, "idx": 0, "lst": 0}
-        with ExitStack() as stack, disk_errors(layout.packed):
-            outputs = {kind: _Output(path, last[kind]) for kind, path in _paths(layout, part).items()}
-            for output in outputs.values():
-                stack.callback(output.close)
-            pool = stack.enter_context(ThreadPoolExecutor(4, "merge"))  # one reads ahead, one settles
-            following = _Ahead(buckets, len(merged), pool)
-            settling: Future[None] | None = None
-            while len(merged) < buckets.count and (not part_bytes or outputs["rec"].size < part_bytes):
-                number = len(merged)
-                count = merged[-1]["count"] if merged else 0
-                count = _merge_bucket(split, following.take(), labels, outputs, count, pool)
-                sizes = {kind: output.size for kind, output in outputs.items()}
-                entry = {"merged": split, "part": part, "bucket": number, "count": count} | sizes
-                merged.append(entry)
-                if settling:
+    with ThreadPoolExecutor(4, "merge") as pool, disk_errors(layout.packed):  # one reads ahead, one settles
+        following = _Ahead(buckets, len(merged), pool)
+        while not parts or len(merged) < buckets.count or merged[-1]["part"] not in parts:
+            part = f"{split}-{len(parts):05d}" if part_bytes else split
+            last = merged[-1] if merged and merged[-1]["part"] == part else {"rec": 0, "idx": 0, "lst": 0}
+            settling = _done()
+            with ExitStack() as stack:
+                outputs = {kind: _Output(path, last[kind]) for kind, path in _paths(layout, part).items()}
+                for output in outputs.values():
+                    stack.callback(output.close)
+                while len(merged) < buckets.count and (not part_bytes or outputs["rec"].size < part_bytes):
+                    number = len(merged)
+                    count = merged[-1]["count"] if merged else 0
+                    count = _merge_bucket(split, following.take(), labels, outputs, count, pool)
+                    sizes = {kind: output.size for kind, output in outputs.items()}
+                    entry = {"merged": split, "part": part, "bucket": number, "count": count} | sizes
+                    merged.append(entry)
                     settling.result()
-                settling = pool.submit(settle, entry, outputs.values())
-            if settling:
+                    settling = pool.submit(settle, entry, outputs.values())
                 settling.result()
-            parts[part] = {output.path.name: output.facts() for output in outputs.values()}
-        journal.append({"part_of": split, "part": part, "files": parts[part]})
-        _rename(layout, part)
+                parts[part] = {output.path.name: output.facts() for output in outputs.values()}
+            journal.append({"part_of": split, "part": part, "files": parts[part]})
+            _rename(layout, part)
     return parts
 
 

@@ -6,6 +6,7 @@ three units a consumer are in memory, and they are the same ones, beside the one
 """
 
 import queue
+import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -135,19 +136,48 @@ def at_work(consumers: Sequence[Consumer], progress: Progress) -> Iterator[Calla
     """
     workers = [_Worker(consumer, progress) for consumer in consumers]
 
-    def give(loaded: LoadedUnit) -> bool:
-        for worker in workers:
-            worker.give(loaded)
-        return not any(worker.failure for worker in workers)
+    with _interrupt_kept() as interrupted:
 
-    try:
-        yield give
-    finally:
-        for worker in workers:
-            worker.finish()
+        def give(loaded: LoadedUnit) -> bool:
+            for worker in workers:
+                worker.give(loaded)
+            return not interrupted() and not any(worker.failure for worker in workers)
+
+        try:
+            yield give
+        finally:
+            for worker in workers:
+                worker.finish()
     for worker in workers:
         if worker.failure:
             raise worker.failure
+
+
+@contextmanager
+def _interrupt_kept() -> Iterator[Callable[[], bool]]:
+    """Keep Ctrl-C and SIGTERM until the end of this, and tell of them; a second one comes through at once.
+
+    Raised in the middle of a queue's own work, it could leave the queue locked, and the workers waiting.
+    """
+    count = 0
+
+    def note(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # others get no signals
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: count > 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if count:
+        raise KeyboardInterrupt
 
 
 class _Worker:

@@ -1,5 +1,7 @@
 """A pass: units read once, handed to whoever lacks them, committed by each on its own."""
 
+import os
+import signal
 import threading
 from pathlib import Path
 
@@ -155,6 +157,24 @@ def test_interrupt_reaches_the_caller_and_joins_the_threads(tmp_path: Path, sour
 
     with pytest.raises(KeyboardInterrupt):
         run(source, Interrupted("one", tmp_path))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_pass_between_units(tmp_path: Path, source: Source, number: signal.Signals) -> None:
+    class Signalling(Recorder):
+        def consume(self, loaded: LoadedUnit) -> None:
+            if loaded.unit.index == 1:
+                os.kill(os.getpid(), number)
+            super().consume(loaded)
+
+    before = signal.getsignal(number)
+    consumer = Signalling("one", tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        run(source, consumer)
+    assert signal.getsignal(number) is before
+    assert consumer.flushed == 1
+    assert 2 <= len(consumer.given) < UNITS
+    assert consumer.journal.bytes_done() > 0
 
 
 def test_classes_that_cannot_be_known_end_the_pass_at_once(tmp_path: Path, source: Source) -> None:
