@@ -4,8 +4,7 @@ import fcntl
 import json
 import re
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from rehearsal.s3_server import S3ServerError
 
 NAMES = ("pack", "fidelity", "cold", "size", "kill")
 RESULTS = report.REPOSITORY / "bench" / "RESULTS.md"
+KEPT = CACHE / "results"
 README = report.REPOSITORY / "README.md"
 FIGURES = re.compile(r"(?<=<!-- figures -->\n).*(?=<!-- end of figures -->)", re.DOTALL)
 
@@ -98,15 +98,20 @@ def kill_command(
 
 
 @cli.command("all")
-def all_command() -> None:
-    """Run every benchmark on its own data; write all tables to bench/RESULTS.md, the figures to README.md.
+@click.argument("names", nargs=-1, type=click.Choice(NAMES))
+def all_command(names: Sequence[str]) -> None:
+    """Run every benchmark on its own data, or those named; write the tables of all.
 
-    Each is written as it ends, so that a failure or Ctrl-C loses only what was under way.
+    They go to bench/RESULTS.md, the figures to README.md too, as each benchmark ends: a failure or Ctrl-C
+    loses only what was under way. Of those that were not run, the last run here counts.
     """
-    lines = []
-    for name in NAMES:
-        lines.append(_run(name))
-        click.echo(json.dumps(lines[-1], ensure_ascii=False))
+    KEPT.mkdir(parents=True, exist_ok=True)
+    for name in names or NAMES:
+        line = _run(name)
+        click.echo(json.dumps(line, ensure_ascii=False))
+        (KEPT / f"{name}.json").write_text(json.dumps(line, ensure_ascii=False))
+        kept = [KEPT / f"{name}.json" for name in NAMES]
+        lines = [json.loads(path.read_text()) for path in kept if path.exists()]
         RESULTS.write_text(_markdown(lines))
         README.write_text(_with_figures(README.read_text(), lines))
 
@@ -127,11 +132,11 @@ def _markdown(lines: list[dict[str, Any]]) -> str:
         "# Measurements",
         "Written by `make bench`; `python -m bench NAME --help` says what else each can be run on. "
         "The peer is im2rec.py as the mxnet wheel ships it.",
-        _where(lines[0]),
     ]
     for line in lines:
         details = line["details"]
         parts += [f"## {line['name']}", details["workload"][:1].upper() + details["workload"][1:] + "."]
+        parts.append(_where(line))
         parts.append(report.markdown(report.figures_table([_told(line)])))
         for table in details["tables"]:
             rows = tuple(tuple(row) for row in table["rows"])
@@ -147,7 +152,7 @@ def _where(line: dict[str, Any]) -> str:
     """Day, machine and versions of a measurement."""
     machine, versions = line["machine"], line["versions"]
     return (
-        f"{time.strftime('%Y-%m-%d', time.gmtime())}, {machine['cpu']}, {machine['cores']} cores, "
+        f"{line['date']}, {machine['cpu']}, {machine['cores']} cores, "
         f"{machine['memory_gib']} GiB, Linux {machine['kernel']}; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + "."
@@ -173,7 +178,7 @@ def _told(line: dict[str, Any]) -> Result:
 def _with_figures(readme: str, lines: list[dict[str, Any]]) -> str:
     """The README with these figures between its two marks."""
     table = report.markdown(report.figures_table([_told(line) for line in lines]))
-    return FIGURES.sub(lambda _: f"{_where(lines[0])}\n\n{table}\n", readme)
+    return FIGURES.sub(lambda _: f"{table}\n", readme)
 
 
 def _measure(benchmark: Callable[[], Result]) -> None:

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -115,7 +116,7 @@ def _contenders(
     peer_start = start()
     contenders: dict[str, Contender] = {"prep pack": prep, "bare loop": lambda: bare_loop(memory, target)}
     for workers in peer.WORKERS:
-        contenders[f"im2rec.py, {peer.counted(workers)}"] = lambda workers=workers: im2rec(workers)  # type: ignore[misc]
+        contenders[f"im2rec.py, {peer.counted(workers)}"] = partial(im2rec, workers)
     return contenders
 
 

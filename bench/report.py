@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -89,6 +90,7 @@ def json_line(result: Result) -> str:
             "unit": headline.unit,
             "target": headline.target,
             "met": result.met,
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
             "machine": machine(),
             "versions": versions(),
             "details": {
@@ -129,18 +131,23 @@ def versions() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The commit checked out, with a plus if files under version control differ from it."""
+    """The commit checked out, with a plus if what is measured differs from it."""
     try:
-        told = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],  # noqa: S607 - the user's git
-            cwd=REPOSITORY,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("diff", "--name-only", "HEAD", "--", "prep", "bench/*.py")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return told.stdout.strip()
+    return f"{commit}+" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments],  # noqa: S603, S607 - the user's git
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
 
 
 def human(result: Result) -> str:

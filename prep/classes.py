@@ -11,7 +11,8 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import cache
+from pathlib import Path
 from typing import IO
 
 from prep.description import Description, Split
@@ -37,7 +38,7 @@ class Devkit:
         Raises:
             IntegrityError: the name has no number, or one without a ground truth.
         """
-        match = TRAILING_NUMBER.search(PurePosixPath(file_name).stem)
+        match = TRAILING_NUMBER.search(file_name.rpartition(".")[0])
         number = int(match.group(1)) if match else 0
         if not 1 <= number <= len(self.ground_truth):
             raise IntegrityError(
@@ -88,14 +89,14 @@ def class_finder(description: Description, layout: Layout) -> Callable[[Split], 
     The devkit is read beside whatever follows, as SciPy takes long to load; the first to ask waits for it.
     """
     pool = ThreadPoolExecutor(1, "devkit")
-    reading = pool.submit(_devkit, description, layout)
+    devkit_of = cache(pool.submit(_devkit, description, layout).result)
     pool.shutdown(wait=False)
 
     def unreachable(file_name: str) -> str:
         raise IntegrityError(f"image {file_name}: lies in no class folder, and the description has no devkit")
 
     def of(split: Split) -> Callable[[str], str]:
-        devkit = reading.result()
+        devkit = devkit_of()
         return devkit.class_of if devkit and split.labels == "devkit" else unreachable
 
     return of

@@ -49,7 +49,7 @@ class Target:
     quality: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """The JPEG to pack, whether its pixels were made fewer, and what it needed beyond that, if anything."""
 

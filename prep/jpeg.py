@@ -18,7 +18,7 @@ class JpegError(ValueError):
     """Not a whole JPEG; the text says why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JpegFacts:
     """Width and height in pixels as stored; orientation as in Exif; `trailing` bytes after the end."""
 

@@ -52,7 +52,7 @@ DEFAULT_SETTINGS = PackSettings()
 BATCH = 8  # images a task, so that handing them over costs little beside the images themselves
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Outcome:
     """What became of an image: its record, or why it has none."""
 

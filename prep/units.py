@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Unit:
         return self.offset + self.size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Image:
     """An image file of a split. `name` is `<class>/<file>`: its place below the split's folder."""
 
@@ -61,6 +62,14 @@ class LoadedUnit:
     split: Split
     data: memoryview
     images: tuple[Image, ...]
+
+
+class _Member(NamedTuple):
+    """A plain file in an archive: its place in the unit, in bytes."""
+
+    name: str
+    start: int
+    size: int
 
 
 ClassOf = Callable[[str], str]
@@ -152,18 +161,17 @@ def read_blocks(
             yield LoadedUnit(Unit(path.name, index, offset, length), split, window.cut(length), ())
 
 
-def _load(
-    file: FileIO, path: Path, offset: int, total: int, least: int
-) -> tuple[memoryview, list[tarfile.TarInfo]]:
-    """The bytes of the unit at `offset`, and its members with offsets relative to it."""
+def _load(file: FileIO, path: Path, offset: int, total: int, least: int) -> tuple[memoryview, list[_Member]]:
+    """The bytes of the unit at `offset`, and its members."""
     file.seek(offset)
     window = _Window(file, path, total - offset)
     window.extend_to(min(least, total - offset))
-    members: list[tarfile.TarInfo] = []
+    members: list[_Member] = []
     cut = None
     with _tar_errors(path, offset), tarfile.open(fileobj=window, mode="r:") as tar:
         while (member := tar.next()) is not None:
-            members.append(member)
+            if not _is_folder(path, member):
+                members.append(_Member(member.name, member.offset_data, member.size))
             tar.members.clear()  # type: ignore[attr-defined]  # it would otherwise keep every member it has seen
             boundary = tar.offset
             window.extend_to(boundary)
@@ -236,12 +244,10 @@ def _tar_errors(path: Path, offset: int) -> Iterator[None]:
 
 
 def _images(
-    path: Path, split: Split, class_of: ClassOf, data: memoryview, members: list[tarfile.TarInfo]
+    path: Path, split: Split, class_of: ClassOf, data: memoryview, members: list[_Member]
 ) -> Iterator[Image]:
     for member in members:
-        if _is_folder(path, member):
-            continue
-        body = data[member.offset_data : member.offset_data + member.size]
+        body = data[member.start : member.start + member.size]
         name = safe_name(path, member.name)
         if split.layout == "nested":
             if name.suffix != ".tar" or not name.stem:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from aws_cdk import Stack
 from aws_cdk import aws_iam as iam
 
 from prep import contract
@@ -29,6 +30,29 @@ class Grant:
     resources: Sequence[str]
     conditions: dict[str, Any] | None = None
     wildcard: str = ""
+
+
+@dataclass(frozen=True)
+class Arns:
+    """Of what both kinds of instance act on: the account's EC2 resources and the Region's snapshots, up to
+    the resource's type and id, and the parameter that holds the snapshot's id."""
+
+    ec2: str
+    snapshots: str
+    parameter: str
+
+
+def arns(stack: Stack, dataset: str) -> Arns:
+    """Those in the account and Region of a stack."""
+    return Arns(
+        f"arn:{stack.partition}:ec2:{stack.region}:{stack.account}",
+        f"arn:{stack.partition}:ec2:{stack.region}::snapshot",
+        stack.format_arn(
+            service="ssm",
+            resource="parameter",
+            resource_name=contract.snapshot_parameter(dataset).removeprefix("/"),
+        ),
+    )
 
 
 def add_grants(role: iam.Role, grants: Iterable[Grant]) -> None:

@@ -87,19 +87,15 @@ class PrepStack(Stack):
             for asset in (self._package, self._description)
             if asset is not None
         ]
-        parameter = self.format_arn(
-            service="ssm",
-            resource="parameter",
-            resource_name=contract.snapshot_parameter(name).removeprefix("/"),
-        )
-        ec2_arn = f"arn:{self.partition}:ec2:{self.region}:{self.account}"
-        snapshots = f"arn:{self.partition}:ec2:{self.region}::snapshot"
+        arns = policies.arns(self, name)
         policies.add_grants(
             role,
             [
                 *policies.session_manager(),
-                *policies.prep_boot(ec2_arn, name, volumes, self.stack_id, fetched),
-                *policies.prep_service(snapshots, name, volumes, self._secret.secret_arn, parameter),
+                *policies.prep_boot(arns.ec2, name, volumes, self.stack_id, fetched),
+                *policies.prep_service(
+                    arns.snapshots, name, volumes, self._secret.secret_arn, arns.parameter
+                ),
                 *policies.backup(self._base.export_value(self._base.bucket.bucket_arn), name),
             ],
         )

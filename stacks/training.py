@@ -51,16 +51,13 @@ class TrainingStack(Stack):
             assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
             description=f"What a training instance of {name} may do",
         )
-        parameter = self.format_arn(
-            service="ssm",
-            resource="parameter",
-            resource_name=contract.snapshot_parameter(name).removeprefix("/"),
-        )
-        ec2_arn = f"arn:{self.partition}:ec2:{self.region}:{self.account}"
-        snapshots = f"arn:{self.partition}:ec2:{self.region}::snapshot"
+        arns = policies.arns(self, name)
         policies.add_grants(
             role,
-            [*policies.session_manager(), *policies.training(ec2_arn, snapshots, name, parameter)],
+            [
+                *policies.session_manager(),
+                *policies.training(arns.ec2, arns.snapshots, name, arns.parameter),
+            ],
         )
         return role
 
