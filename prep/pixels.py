@@ -16,7 +16,7 @@ def fit(width: int, height: int, resize: int) -> tuple[int, int]:
     """(width, height) with the short side at most `resize` pixels, in the same shape; never larger.
 
     Where `resize` is even, so is the long side: 4:2:0 chroma then has exactly half the pixels, and lies where
-    it belongs. An odd side would pull it away from luma by up to half a pixel, which costs about 4 dB.
+    it belongs. An odd side would pull it away from luma by up to half a pixel, which costs 2 to 5 dB.
     """
     short = min(width, height)
     if resize == 0 or short <= resize:

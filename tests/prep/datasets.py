@@ -10,10 +10,16 @@ from prep import description
 from prep.job import Job
 from prep.layout import Layout
 from prep.progress import Progress
+from tests.prep import pictures
 from tests.prep.tars import tar_of
 
 Images = Mapping[str, Mapping[str, bytes]]
 """Class → file name → image file."""
+
+BUCKET = "backup-bucket"
+TINY: Mapping[str, Images] = {
+    "train": {name: {f"{number}.jpg": pictures.jpeg(20, 20, number) for number in range(3)} for name in "ab"}
+}
 
 
 def write_folders(

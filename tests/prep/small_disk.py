@@ -12,8 +12,10 @@ BYTES = 256 << 20  # sparse: takes no more of the machine's disk than is written
 BALLAST = "ballast"
 
 
-def _run(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
+def run(*command: str) -> str:
+    """What a command of the system prints; it must succeed."""
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - the tests' own words
+    return done.stdout.strip()
 
 
 @contextlib.contextmanager
@@ -24,16 +26,16 @@ def small_disk(folder: Path) -> Iterator[Path]:
     with image.open("wb") as file:
         file.truncate(BYTES)
     # None of it is kept for root, so that it is as full for a test as for anybody.
-    _run("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1", str(image))
-    device = _run("losetup", "--find", "--show", str(image))
+    run("mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=1", str(image))
+    device = run("losetup", "--find", "--show", str(image))
     try:
-        _run("mount", device, str(mount))
+        run("mount", device, str(mount))
         try:
             yield mount
         finally:
-            _run("umount", str(mount))
+            run("umount", str(mount))
     finally:
-        _run("losetup", "--detach", device)
+        run("losetup", "--detach", device)
 
 
 def fill(mount: Path, leave: int) -> None:

@@ -12,10 +12,9 @@ import pytest
 from prep import aws as clients
 from prep.errors import AwsError, IntegrityError
 from prep.job import Job
-from tests.prep.datasets import job, pack
+from tests.prep.datasets import BUCKET, job
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
-BUCKET = "backup-bucket"
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error of the code under test
@@ -49,24 +48,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
     monkeypatch.setattr(clients, "s3", watched)
     return calls
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
-    """The sample, packed."""
-    folder = tmp_path_factory.mktemp("packed")
-    pack(sample, folder)
-    return folder
-
-
-@pytest.fixture
-def work(aws: str, tmp_path: Path, packed: Path, sample: Path) -> Job:
-    """The packed sample and a bucket."""
-    assert aws
-    boto3.client("s3").create_bucket(Bucket=BUCKET)
-    for name in ("root", "packed"):
-        shutil.copytree(packed / name, tmp_path / name)
-    return job(sample, tmp_path, bucket=BUCKET)
 
 
 def back_up(work: Job) -> None:

@@ -9,15 +9,10 @@ from prep import inventory
 from prep.errors import IntegrityError
 from prep.layout import Layout
 from rehearsal.truth import read_truth
-from tests.prep import pictures
-from tests.prep.datasets import job, pack, write_folders
+from tests.prep.datasets import TINY, job, pack, write_folders
 
 # MXNet 1.9.1 is the last there will be, and asks for names that SciPy is about to drop.
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
-
-TINY = {
-    "train": {name: {f"{number}.jpg": pictures.jpeg(20, 20, number) for number in range(3)} for name in "ab"}
-}
 
 
 def test_what_the_archives_hold(tmp_path: Path, sample: Path) -> None:

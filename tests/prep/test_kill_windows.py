@@ -4,7 +4,6 @@ The moments are too short to be hit at random, so what a kill there leaves is ma
 """
 
 import json
-import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,28 +16,9 @@ from prep import download
 from prep.folder_origin import FolderOrigin
 from prep.job import Job
 from prep.progress import Progress
-from tests.prep.datasets import job, pack
+from tests.prep.datasets import BUCKET, job
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
-BUCKET = "backup-bucket"
-
-
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
-    """The sample, packed."""
-    folder = tmp_path_factory.mktemp("packed")
-    pack(sample, folder)
-    return folder
-
-
-@pytest.fixture
-def work(aws: str, tmp_path: Path, packed: Path, sample: Path) -> Job:
-    """The packed sample and a bucket."""
-    assert aws
-    boto3.client("s3").create_bucket(Bucket=BUCKET)
-    for name in ("root", "packed"):
-        shutil.copytree(packed / name, tmp_path / name)
-    return job(sample, tmp_path, bucket=BUCKET)
 
 
 def back_up(work: Job) -> None:

@@ -7,14 +7,10 @@ import pytest
 
 from prep.errors import IntegrityError
 from prep.job import Job
-from tests.prep import pictures
-from tests.prep.datasets import job, write_folders
+from tests.prep.datasets import TINY, job, write_folders
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
 BUCKET = "loose-bucket"
-TINY = {
-    "train": {name: {f"{number}.jpg": pictures.jpeg(20, 20, number) for number in range(3)} for name in "ab"}
-}
 
 
 @pytest.fixture

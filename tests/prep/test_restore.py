@@ -8,14 +8,10 @@ import pytest
 
 from prep.errors import IntegrityError, PrepError
 from prep.job import Job
-from tests.prep import pictures
-from tests.prep.datasets import job, pack, packed_files, write_folders
+from tests.prep.datasets import TINY, job, pack, packed_files, write_folders
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
 BUCKET = "restore-bucket"
-TINY = {
-    "train": {name: {f"{number}.jpg": pictures.jpeg(20, 20, number) for number in range(3)} for name in "ab"}
-}
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from prep.errors import AwsError, DescriptionError
 from prep.progress import Progress
 from prep.receipts import Receipt
 from tests.conftest import REGION
+from tests.prep.small_disk import run, small_disk
 
 DESCRIPTION = Description("set", "A set", (), 1, None, (), (), "0" * 64)
 MANIFEST = "a" * 64
@@ -28,28 +29,14 @@ ACCOUNT = "123456789012"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a loop device takes root")
 
 
-def run(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603
-
-
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[Path]:
-    """A small ext4 file system, mounted."""
-    image, folder = tmp_path / "image", tmp_path / "mount"
-    folder.mkdir()
-    with image.open("wb") as file:
-        file.truncate(8 << 20)
-    run("mkfs.ext4", "-q", str(image))
-    device = run("losetup", "--find", "--show", str(image))
-    try:
-        run("mount", device, str(folder))
+    """A small ext4 file system, mounted; thawed at the end, whatever a test left."""
+    with small_disk(tmp_path) as folder:
         try:
             yield folder
         finally:
-            subprocess.run(["fsfreeze", "--unfreeze", str(folder)], check=False, capture_output=True)  # noqa: S603, S607
-            run("umount", str(folder))
-    finally:
-        run("losetup", "--detach", device)
+            subprocess.run(["fsfreeze", "--unfreeze", str(folder)], check=False, capture_output=True)  # noqa: S603, S607 - util-linux
 
 
 @pytest.fixture
