@@ -10,10 +10,12 @@ from typing import Any
 
 import click
 
-from bench import cold, fidelity, kill, pack, process, report, size
+from bench import report
+from bench.measures import cold, fidelity, kill, pack, size
 from bench.report import BenchError, Figure, Result, Table
-from bench.workload import CACHE, Given
-from rehearsal.s3_server import S3ServerError
+from bench.rigs import process
+from bench.workloads.workload import CACHE, Given
+from rehearsal.servers.s3 import S3ServerError
 
 NAMES = ("pack", "fidelity", "cold", "size", "kill")
 RESULTS = report.REPOSITORY / "bench" / "RESULTS.md"

@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
-from prep import contract, description
+from prep import contract
+from prep.datasets import description
 from prep.errors import PrepError
 from prep.job import STAGES, Job
-from prep.layout import Layout
-from prep.pack import PackSettings
 from prep.progress import Progress
-from prep.receipts import Receipt
+from prep.stages.pack import PackSettings
+from prep.state.layout import Layout
+from prep.state.receipts import Receipt
 
 INTERRUPTED = 130
 

@@ -13,36 +13,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prep import (
-    aws,
-    backup,
-    contract,
-    credentials,
-    download,
-    kaggle,
-    loose,
-    manifest,
-    receipts,
-    restore,
-    snapshot,
-    verify,
-)
-from prep.backup import Backup
-from prep.classes import class_finder
-from prep.description import Archive, Description
+from prep import contract
+from prep.archives.inventory import Inventory
+from prep.archives.journal import UnitJournal
+from prep.archives.passes import Consumer, SplitReader, at_work, run_pass
+from prep.archives.units import LoadedUnit, read_blocks
+from prep.aws import clients
+from prep.datasets.classes import class_finder
+from prep.datasets.description import Archive, Description
 from prep.errors import DescriptionError, IntegrityError
-from prep.files import disk_errors
-from prep.folder_origin import FolderOrigin
-from prep.inventory import Inventory
-from prep.layout import Layout
-from prep.organize import Organizer
-from prep.origin import Origin
-from prep.pack import DEFAULT_SETTINGS, Packer, PackSettings
-from prep.passes import Consumer, Source, UnitJournal, at_work, run_pass
 from prep.progress import Progress
-from prep.receipts import Receipt
-from prep.s3_origin import S3Origin
-from prep.units import LoadedUnit, read_blocks
+from prep.records import manifest
+from prep.sources import credentials
+from prep.sources.fetch import CONNECTIONS
+from prep.sources.folder import FolderSource
+from prep.sources.s3 import S3Source
+from prep.sources.source import Source
+from prep.stages import adopt, backup, backup_images, download, restore, snapshot, verify
+from prep.stages.backup import Backup
+from prep.stages.organize import Organizer
+from prep.stages.pack import DEFAULT_SETTINGS, Packer, PackSettings
+from prep.state import receipts
+from prep.state.files import disk_errors
+from prep.state.layout import Layout
+from prep.state.receipts import Receipt
 
 STAGES = ("download", "organize", "pack", "verify", "backup", "snapshot")
 
@@ -112,28 +106,28 @@ class Job:
             return standing
         return self._keep(download.download(self.description, self.layout, self._origin(), self.progress))
 
-    def _origin(self) -> Origin:
+    def _origin(self) -> Source:
         """Where `source` says the archives come from: a bucket, a folder, or an archive server."""
         scheme, _, rest = (self.source or "").partition("://")
         if scheme == "s3":
             bucket, _, prefix = rest.partition("/")
-            return S3Origin(aws.s3(), bucket, prefix)
+            return S3Source(clients.s3(), bucket, prefix)
         if self.source and not rest:
-            return FolderOrigin(Path(self.source))
+            return FolderSource(Path(self.source))
         if self.source and scheme not in ("http", "https"):
             raise DescriptionError(f"source {self.source}: must be https://…, s3://bucket/prefix or a folder")
-        from prep.http_source import HttpSource  # urllib3 takes long to load
+        from prep.sources.http import HttpSource  # urllib3 takes long to load
 
         found = credentials.from_environment()
         if found is None and self.secret:
-            found = credentials.from_secret(aws.secretsmanager(), self.secret)
-        return HttpSource(found, self.source, download.CONNECTIONS)
+            found = credentials.from_secret(clients.secretsmanager(), self.secret)
+        return HttpSource(found, self.source, CONNECTIONS)
 
     def restore(self, what: Sequence[str]) -> Receipt:
         """Bring back what the backup holds."""
         if not self.bucket:
             raise DescriptionError(f"restore: no bucket: give --bucket or set {contract.ENV_BUCKET}")
-        return restore.restore(aws.s3(), self.bucket, self.description, self.layout, what, self.progress)
+        return restore.restore(clients.s3(), self.bucket, self.description, self.layout, what, self.progress)
 
     def organize(self) -> Receipt:
         """Write the images into class folders."""
@@ -141,7 +135,7 @@ class Job:
 
     def adopt(self, copy: Path) -> Receipt:
         """Take the images of Kaggle's copy for the class folders."""
-        return kaggle.adopt(copy, self.layout, self.progress)
+        return adopt.adopt(copy, self.layout, self.progress)
 
     def pack(self) -> Receipt:
         """Make the RecordIO files."""
@@ -169,7 +163,7 @@ class Job:
         receipt = receipts.read(self.layout, "backup")
         if receipt is None:
             raise IntegrityError("verify: there is no receipt of a backup: run backup first")
-        return backup.check(aws.s3(), self.bucket, receipt)
+        return backup.check(clients.s3(), self.bucket, receipt)
 
     def backup(self) -> Receipt:
         """Send archives, packed files and receipts to S3."""
@@ -198,7 +192,9 @@ class Job:
             raise DescriptionError(f"backup: no bucket: give --bucket or set {contract.ENV_BUCKET}")
         inputs = {"description": self.description.sha256}
         return self._standing("loose", inputs, {"bucket": self.bucket}) or self._keep(
-            loose.send(aws.s3(), self.bucket, self.description, self.layout, inputs, self.progress)
+            backup_images.send(
+                clients.s3(), self.bucket, self.description, self.layout, inputs, self.progress
+            )
         )
 
     def snapshot(self) -> Receipt:
@@ -215,8 +211,8 @@ class Job:
         mount = self.layout.root if self.snapshot_of == "work" else self.layout.packed
         return self._keep(
             snapshot.snapshot(
-                aws.ec2(),
-                aws.ssm(),
+                clients.ec2(),
+                clients.ssm(),
                 self.description,
                 self.volume,
                 mount,
@@ -315,7 +311,7 @@ class Job:
 
     def _backup_consumer(self) -> Backup:
         assert self.bucket  # noqa: S101 - callers have seen to it
-        return Backup(aws.s3(), self.bucket, self.description, self.layout, self._pass_inputs())
+        return Backup(clients.s3(), self.bucket, self.description, self.layout, self._pass_inputs())
 
     def _packed_blocks(self, consumer: Backup) -> Iterator[LoadedUnit]:
         """The blocks of the `.rec` files that the consumer lacks."""
@@ -338,15 +334,15 @@ class Job:
         everyone = [Inventory(self.layout, inputs), *consumers]
         for consumer in everyone:
             self.progress.add(consumer.stage, total, consumer.journal.bytes_done())
-        sources = [
-            Source(
+        readers = [
+            SplitReader(
                 self.layout.images(split.name) if self.from_folders else self._archive(split.archive),
                 split,
                 partial(class_of, split),
             )
             for split in self.description.splits
         ]
-        run_pass(sources, everyone, self.progress)
+        run_pass(readers, everyone, self.progress)
 
 
 def _counted(counts: Mapping[str, Any]) -> str:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import click
 
-from rehearsal import cdk, findings
+from rehearsal import findings
+from rehearsal.cloud.volumes import check_space
 from rehearsal.narrator import Narrator, RehearsalError
+from rehearsal.operator import cdk
 from rehearsal.preparation import Wishes
 from rehearsal.road import travel
-from rehearsal.volumes import check_space
 
 # Debian's package for each command that the rehearsal calls.
 COMMANDS = {

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rehearsal.check import check_packed
+from rehearsal.checks.packed import check_packed
 from rehearsal.narrator import Narrator
-from rehearsal.operator_side import Cloud, in_instance
+from rehearsal.operator.account import Cloud, in_instance
 
 # Hashing an object through the embedded S3 runs at 25 MiB/s: past this only sizes are compared.
 HASH_BYTES = 256 * 1024 * 1024

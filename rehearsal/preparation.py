@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rehearsal.cdk import Cdk
 from rehearsal.findings import Subject
 from rehearsal.narrator import Narrator, RehearsalError
-from rehearsal.operator_side import Cloud, start_cloud
-from rehearsal.sample import make_sample
+from rehearsal.operator.account import Cloud, start_cloud
+from rehearsal.operator.cdk import Cdk
+from rehearsal.sample.generate import make_sample
 
 BATCH = 24  # images of a first batch, and tiles of an instance on the contact sheet
 
@@ -95,7 +95,7 @@ def sample(folder: Path) -> tuple[Path, bool]:
     The same code makes the same bytes, so what an earlier run made with it is used again.
     """
     digest = hashlib.sha256()
-    for module in sorted(Path(__file__).parent.glob("*.py")):
+    for module in sorted((Path(__file__).parent / "sample").glob("*.py")):
         digest.update(module.read_bytes())
     mark = folder / "made-by.json"
     if mark.exists():

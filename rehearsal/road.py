@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from rehearsal import cdk as cdk_module
 from rehearsal import findings
-from rehearsal.archive_server import ArchiveServer
+from rehearsal.checks.sheet import contact_sheet
 from rehearsal.narrator import Narrator, RehearsalError
-from rehearsal.operator_side import Cloud, in_instance, tail, wait_until
+from rehearsal.operator import cdk as cdk_module
+from rehearsal.operator.account import Cloud, in_instance, tail, wait_until
 from rehearsal.preparation import BATCH, Road, Wishes, make_secret, prepare
-from rehearsal.sheet import contact_sheet
+from rehearsal.servers.archive import ArchiveServer
 
-FIRST_BATCH = Path(__file__).parent / "first_batch.py"
+FIRST_BATCH = Path(__file__).parent / "checks" / "first_batch.py"
 SERVICE = "dataset-prep.service"
 # A service that neither writes a line nor changes its state for so long is stuck.
 STALL_SECONDS = 600.0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from moto.server import ThreadedMotoServer
 
-from rehearsal.sample import make_sample
+from rehearsal.sample.generate import make_sample
 
 with warnings.catch_warnings():
     # MXNet 1.9.1 is the last there will be; what it uses is deprecated and will stay so.

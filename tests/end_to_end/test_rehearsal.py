@@ -12,7 +12,7 @@ import pytest
 
 from rehearsal.__main__ import check_host, only_one
 from rehearsal.narrator import RehearsalError
-from rehearsal.sample import make_sample
+from rehearsal.sample.generate import make_sample
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -4,8 +4,8 @@ import random
 import struct
 from pathlib import Path
 
-from tests.prep.datasets import Images, write_folders
 from tests.prep.pictures import jpeg
+from tests.prep.small_sets import Images, write_folders
 
 COMMENT = 60_000  # bytes; a segment holds 65,533 at most
 

@@ -7,7 +7,7 @@ import boto3
 import pytest
 
 from prep.job import Job
-from tests.prep.datasets import BUCKET, job, pack
+from tests.prep.small_sets import BUCKET, job, pack
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from rehearsal.archive_server import Fault, Plan, Request
+from rehearsal.servers.archive import Fault, Plan, Request
 from tests.prep import s3_proxy
 
 AGAIN = "run again"

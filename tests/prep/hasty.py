@@ -8,8 +8,9 @@ import sys
 from botocore.retries import standard
 from urllib3.util import Timeout
 
-from prep import aws, download, http_source
+from prep.aws import clients
 from prep.cli import main
+from prep.sources import fetch, http
 
 HASTY = [sys.executable, "-m", "tests.prep.hasty"]
 RANGE_BYTES = 64 << 10
@@ -19,11 +20,11 @@ PAUSE = 0.02  # seconds between two tries
 
 def hurry() -> None:
     """Make this process a hasty one."""
-    download.RANGE_BYTES = RANGE_BYTES
-    download.SPARE = 1 << 20
-    http_source.LONGEST_PAUSE = PAUSE
-    http_source.TIMEOUT = Timeout(connect=SILENCE, read=SILENCE)
-    aws.OPTIONS |= {"connect_timeout": SILENCE, "read_timeout": SILENCE}
+    fetch.RANGE_BYTES = RANGE_BYTES
+    fetch.SPARE = 1 << 20
+    http.LONGEST_PAUSE = PAUSE
+    http.TIMEOUT = Timeout(connect=SILENCE, read=SILENCE)
+    clients.OPTIONS |= {"connect_timeout": SILENCE, "read_timeout": SILENCE}
     standard.ExponentialBackoff.delay_amount = lambda *_: PAUSE  # type: ignore[method-assign]
 
 

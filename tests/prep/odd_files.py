@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageCms
 from turbojpeg import TurboJPEG
 
-from rehearsal import encodings
+from rehearsal.sample import encodings
 from tests.prep import pictures
 from tests.prep.pictures import Pixels, jpeg, picture, save
 

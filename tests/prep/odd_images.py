@@ -229,8 +229,8 @@ def document() -> str:
     out = io.StringIO()
     out.write(
         "# Odd images: what `pack` does with each\n\n"
-        "Written by `python -m tests.prep.odd_images`; `tests/prep/test_odd_images.py` holds `pack`, MXNet "
-        "and Pillow to it.\n\n"
+        "Written by `python -m tests.prep.odd_images`; `tests/prep/images/test_odd_images.py` holds `pack`, "
+        "MXNet and Pillow to it.\n\n"
         "- **byte for byte**: packed as it is in the archive.\n"
         "- **made smaller**: decoded, reduced to the target, encoded; with a reason, the manifest names it.\n"
         "- **cut**: what follows the picture is left off, the picture's own bytes are packed.\n"

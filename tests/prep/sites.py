@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prep.credentials import Credentials
-from prep.description import Archive, Description
-from prep.download import download
-from prep.http_source import HttpSource
-from prep.layout import Layout
+from prep.datasets.description import Archive, Description
 from prep.progress import Progress
-from prep.receipts import Receipt
-from rehearsal.archive_server import ArchiveServer, Fault, Plan, Request
+from prep.sources.credentials import Credentials
+from prep.sources.http import HttpSource
+from prep.stages.download import download
+from prep.state.layout import Layout
+from prep.state.receipts import Receipt
+from rehearsal.servers.archive import ArchiveServer, Fault, Plan, Request
 
 WHO = Credentials("someone", "hush/hush")
 

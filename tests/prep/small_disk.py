@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from prep.files import sync_file_system
+from prep.state.files import sync_file_system
 
 BYTES = 256 << 20  # sparse: takes no more of the machine's disk than is written
 BALLAST = "ballast"

@@ -2,8 +2,9 @@
 
 import sys
 
-from prep import buckets, units
+from prep.archives import units
 from prep.cli import main
+from prep.records import buckets
 
 units.SMALLEST = 1 << 20
 buckets.BUCKET_BYTES = 4 << 20

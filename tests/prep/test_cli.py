@@ -13,10 +13,10 @@ import pytest
 from prep import contract
 from prep.cli import cli
 from prep.job import STAGES
-from rehearsal.archive_server import ArchiveServer, Fault
+from rehearsal.servers.archive import ArchiveServer, Fault
 from tests.prep import pictures
 from tests.prep.commands import LONGEST, PREP_SMALL, folders, lines, run, start, wait_for
-from tests.prep.datasets import Images, packed_files, place_archives, write_folders
+from tests.prep.small_sets import Images, packed_files, place_archives, write_folders
 
 USERNAME, ACCESS_KEY = "someone", "hush/hush"
 SITE = {contract.ENV_USERNAME: USERNAME, contract.ENV_ACCESS_KEY: ACCESS_KEY}

@@ -11,13 +11,13 @@ import boto3
 import pytest
 
 from prep import contract
-from rehearsal.archive_server import ArchiveServer
+from rehearsal.servers.archive import ArchiveServer
 from tests.prep.bulk import bulk
 from tests.prep.commands import PREP, PREP_SMALL, run
-from tests.prep.datasets import packed_files, place_archives
 from tests.prep.faults import DISK, DiskFault, matches
 from tests.prep.hasty import HASTY
 from tests.prep.small_disk import fill, make_room, small_disk
+from tests.prep.small_sets import packed_files, place_archives
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a loop device takes root")
 BUCKET = "disk-faults"

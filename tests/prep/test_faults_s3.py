@@ -9,13 +9,13 @@ from typing import Any
 import boto3
 import pytest
 
-from rehearsal.s3_server import S3Server, s3_server
+from rehearsal.servers.s3 import S3Server, s3_server
 from tests.prep.bulk import bulk
 from tests.prep.commands import folders, run
-from tests.prep.datasets import place_archives
 from tests.prep.faults import S3, S3Fault, matches
 from tests.prep.hasty import HASTY
 from tests.prep.s3_proxy import S3Proxy
+from tests.prep.small_sets import place_archives
 
 BUCKET = "faults"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from prep import contract
-from rehearsal.archive_server import ArchiveServer, Fault
+from rehearsal.servers.archive import ArchiveServer, Fault
 from tests.prep import faults
 from tests.prep.bulk import bulk
 from tests.prep.commands import REPOSITORY, folders, lines, run

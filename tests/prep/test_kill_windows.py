@@ -11,12 +11,12 @@ from typing import Any
 import boto3
 import pytest
 
-from prep import aws as clients
-from prep import download
-from prep.folder_origin import FolderOrigin
+from prep.aws import clients
 from prep.job import Job
 from prep.progress import Progress
-from tests.prep.datasets import BUCKET, job
+from prep.sources.folder import FolderSource
+from prep.stages import download
+from tests.prep.small_sets import BUCKET, job
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
 
@@ -101,7 +101,7 @@ def test_after_an_archive_got_its_name_and_before_its_journal_was_removed(
     sample: Path, tmp_path: Path
 ) -> None:
     work = job(sample, tmp_path)
-    origin = FolderOrigin(sample.parent / "archives")
+    origin = FolderSource(sample.parent / "archives")
     download.download(work.description, work.layout, origin, Progress(shown=False))
     names = {path.name for path in work.layout.archives.iterdir()}
     archive = work.description.archives[-1].file

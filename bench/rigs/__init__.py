@@ -1,0 +1,1 @@
+"""What measurements are made with: disks, processes, and the tools that prep is compared with."""

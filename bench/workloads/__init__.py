@@ -1,0 +1,1 @@
+"""The data that measurements work on."""

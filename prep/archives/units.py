@@ -1,0 +1,309 @@
+"""Units: contiguous runs of whole members of an archive, each of which can be worked on alone.
+
+An archive is read once, front to back. A unit is cut at the first member boundary after a thousandth of the
+archive, or 8 MiB if that is more; in a nested archive the members are the inner tars. So ImageNet's training
+archive has about as many units as classes, S3 takes any unit as a part of an upload (5 MiB to 5 GiB, at most
+10,000), and the cut depends on the archive alone, not on who reads it or how often they were interrupted.
+"""
+
+import re
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from prep.datasets.description import Split
+from prep.errors import IntegrityError
+from prep.state.files import CHUNK
+from prep.state.memory_file import MemoryFile
+
+SMALLEST = 8 << 20  # bytes
+FRACTION = 1000
+# Control characters and line ends would break lists and logs; lone surrogates stand for bytes not UTF-8.
+UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Blocks of a packed file: memory holds a few at once, and S3 takes 10,000 parts, up to four a block.
+SMALLEST_BLOCK = 32 << 20  # bytes
+MOST_BLOCKS = 2000
+IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif"}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The bytes [offset, offset + size) of the archive of that file name; the index-th, from 0."""
+
+    archive: str
+    index: int
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """First byte after the unit."""
+        return self.offset + self.size
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image file of a split. `name` is `<class>/<file>`: its place below the split's folder."""
+
+    name: str
+    data: memoryview
+
+
+@dataclass(frozen=True)
+class LoadedUnit:
+    """A unit with its bytes and the images in them."""
+
+    unit: Unit
+    split: Split
+    data: memoryview
+    images: tuple[Image, ...]
+
+
+class _Member(NamedTuple):
+    """A plain file in an archive: its place in the unit, in bytes."""
+
+    name: str
+    start: int
+    size: int
+
+
+ClassOf = Callable[[str], str]
+"""The class of an image in a flat archive, by its file name."""
+
+
+def unit_bytes(archive_bytes: int) -> int:
+    """The size, in bytes, from which a unit of an archive of that size is cut."""
+    return max(SMALLEST, archive_bytes // FRACTION)
+
+
+def read_units(
+    path: Path,
+    split: Split,
+    class_of: ClassOf,
+    wanted: Callable[[int], int | None],
+    smallest: int | None = None,
+) -> Iterator[LoadedUnit]:
+    """Read an archive unit by unit.
+
+    Args:
+        path: the archive.
+        split: which split it holds, in which layout.
+        class_of: for the flat layout, the class of a file name.
+        wanted: asked before each unit, with its offset: None to have it read, or the size of a unit that
+            begins there and that nobody needs any more.
+        smallest: bytes from which a unit is cut, for tests; `unit_bytes` otherwise.
+
+    Raises:
+        IntegrityError: the archive is cut short, is no tar, or holds something that no image archive should.
+    """
+    total = path.stat().st_size
+    least = smallest or unit_bytes(total)
+    offset = index = 0
+    with path.open("rb", buffering=0) as file:
+        while offset < total:
+            done = wanted(offset)
+            if done is None:
+                data, members = _load(file, path, offset, total, least)
+                images = tuple(_images(path, split, class_of, data, members))
+                yield LoadedUnit(Unit(path.name, index, offset, len(data)), split, data, images)
+            offset += len(data) if done is None else done
+            index += 1
+
+
+def read_folder_units(
+    folder: Path, split: Split, wanted: Callable[[int], int | None], smallest: int = SMALLEST
+) -> Iterator[LoadedUnit]:
+    """Read class folders, `<folder>/<class>/<image>`, unit by unit in the order of their names.
+
+    A unit is a run of files; its offset counts the bytes of all files before it.
+    """
+    offset = index = size = 0
+    run: list[tuple[str, Path]] = []
+    files = [
+        (f"{entry.name}/{image.name}", image)
+        for entry in sorted(folder.iterdir())
+        if entry.is_dir()
+        for image in sorted(entry.iterdir())
+        if _is_image(PurePosixPath(image.name))
+    ]
+    for number, file in enumerate(files):
+        run.append(file)
+        size += file[1].stat().st_size
+        if size < smallest and number + 1 < len(files):
+            continue
+        if wanted(offset) is None:
+            images = tuple(Image(name, memoryview(path.read_bytes())) for name, path in run)
+            yield LoadedUnit(Unit(folder.name, index, offset, size), split, memoryview(b""), images)
+        offset += size
+        index += 1
+        run, size = [], 0
+
+
+def read_blocks(
+    path: Path, split: Split, wanted: Callable[[int], int | None] = lambda _: None
+) -> Iterator[LoadedUnit]:
+    """Read any file of a split, such as a packed one, in blocks that count as units without images."""
+    total = path.stat().st_size
+    size = max(SMALLEST_BLOCK, -(-total // MOST_BLOCKS))
+    with path.open("rb", buffering=0) as file:
+        for index, offset in enumerate(range(0, total, size)):
+            if wanted(offset) is not None:
+                continue
+            file.seek(offset)
+            window = _Window(file, path, total - offset)
+            length = min(size, total - offset)
+            window.extend_to(length)
+            yield LoadedUnit(Unit(path.name, index, offset, length), split, window.cut(length), ())
+
+
+def _load(file: FileIO, path: Path, offset: int, total: int, least: int) -> tuple[memoryview, list[_Member]]:
+    """The bytes of the unit at `offset`, and its members."""
+    file.seek(offset)
+    window = _Window(file, path, total - offset)
+    window.extend_to(min(least, total - offset))
+    members: list[_Member] = []
+    cut = None
+    with _tar_errors(path, offset), tarfile.open(fileobj=window, mode="r:") as tar:
+        while (member := tar.next()) is not None:
+            if not _is_folder(path, member):
+                members.append(_Member(member.name, member.offset_data, member.size))
+            tar.members.clear()  # type: ignore[attr-defined]  # it would otherwise keep every member it has seen
+            boundary = tar.offset
+            window.extend_to(boundary)
+            if boundary >= least:
+                cut = boundary
+                break
+        else:
+            # tarfile takes a damaged header for the end of the archive.
+            if window.holds_member_at(tar.offset):
+                raise IntegrityError(
+                    f"archive {path}: damaged header at byte {offset + tar.offset}: download it again"
+                )
+    # What follows the last member is the end-of-archive padding: it belongs to the last unit.
+    if cut is None or not window.holds_member_at(cut):
+        cut = total - offset
+        window.extend_to(cut)
+    return window.cut(cut), members
+
+
+class _Window(MemoryFile):
+    """A seekable file over the unit being read, which reads on from the archive as it is asked to."""
+
+    def __init__(self, file: FileIO, path: Path, left: int) -> None:
+        super().__init__(memoryview(b""))
+        self._file = file
+        self._path = path
+        self._total = left
+        self._read = 0
+
+    def extend_to(self, length: int) -> None:
+        """Have at least `length` bytes in memory."""
+        if length > self._total:
+            raise IntegrityError(f"archive {self._path}: cut short: download it again")
+        if length > len(self._data):
+            # Memory that is not used costs nothing: twice what is asked for first is enough for most units.
+            grown = np.empty(min(2 * length, self._total), np.uint8).data
+            grown[: self._read] = self._data[: self._read]
+            self._data = grown
+        while self._read < length:
+            count = self._file.readinto(self._data[self._read : min(self._read + CHUNK, length)])
+            if not count:
+                raise IntegrityError(f"archive {self._path}: became shorter while it was read")
+            self._read += count
+
+    def holds_member_at(self, offset: int) -> bool:
+        """Whether something other than end-of-archive padding begins there."""
+        end = min(offset + tarfile.BLOCKSIZE, self._total)
+        return any(self._between(offset, end))
+
+    def cut(self, length: int) -> memoryview:
+        """The first `length` bytes, for good."""
+        return self._data[:length].toreadonly()
+
+    def _length(self) -> int:
+        return self._total
+
+    def _between(self, start: int, end: int) -> bytes:
+        self.extend_to(end)
+        return super()._between(start, end)
+
+
+@contextmanager
+def _tar_errors(path: Path, offset: int) -> Iterator[None]:
+    try:
+        yield
+    except tarfile.TarError as error:
+        raise IntegrityError(
+            f"archive {path}: no readable tar at byte {offset} ({error}): download it again"
+        ) from error
+
+
+def _images(
+    path: Path, split: Split, class_of: ClassOf, data: memoryview, members: list[_Member]
+) -> Iterator[Image]:
+    for member in members:
+        body = data[member.start : member.start + member.size]
+        name = safe_name(path, member.name)
+        if split.layout == "nested":
+            if name.suffix != ".tar" or not name.stem:
+                raise IntegrityError(f"archive {path}: {member.name!r} is not <class>.tar")
+            yield from _inner_images(path, name.stem, body)
+        elif not _is_image(name):
+            raise IntegrityError(f"archive {path}: {member.name!r} is not an image by its name")
+        elif split.layout == "flat":
+            yield Image(f"{class_of(name.name)}/{name.name}", body)
+        elif len(name.parts) < 2:
+            raise IntegrityError(f"archive {path}: {member.name!r} lies in no class folder")
+        else:
+            yield Image(f"{name.parts[-2]}/{name.name}", body)
+
+
+def _inner_images(path: Path, wnid: str, body: memoryview) -> Iterator[Image]:
+    where = Path(f"{path}/{wnid}.tar")
+    with _tar_errors(where, 0), tarfile.open(fileobj=MemoryFile(body), mode="r:") as tar:
+        while (member := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # not in the stubs
+            if _is_folder(where, member):
+                continue
+            name = safe_name(where, member.name)
+            if not _is_image(name):
+                raise IntegrityError(f"archive {where}: {member.name!r} is not an image by its name")
+            end = member.offset_data + member.size
+            if end > len(body):
+                raise IntegrityError(f"archive {where}: cut short in {member.name!r}: download it again")
+            yield Image(f"{wnid}/{name.name}", body[member.offset_data : end])
+        if any(body[tar.offset : tar.offset + tarfile.BLOCKSIZE]):
+            raise IntegrityError(f"archive {where}: damaged header at byte {tar.offset}: download it again")
+
+
+def _is_folder(path: Path, member: tarfile.TarInfo) -> bool:
+    if member.isdir():
+        return True
+    if not member.isreg() or member.issparse():
+        raise IntegrityError(
+            f"archive {path}: {member.name!r} is a link, a device or sparse; an image archive holds only "
+            "plain files: don't trust it"
+        )
+    return False
+
+
+def safe_name(path: Path, name: str) -> PurePosixPath:
+    """A member's name as a relative path.
+
+    Raises:
+        IntegrityError: it is absolute, climbs out with "..", or can't be a file name.
+    """
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts or not pure.name or UNFIT.search(name):
+        raise IntegrityError(f"archive {path}: {name!r} is no name for a file in a data set: don't trust it")
+    return pure
+
+
+def _is_image(name: PurePosixPath) -> bool:
+    return name.suffix.lower() in IMAGE_SUFFIXES

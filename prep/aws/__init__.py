@@ -1,0 +1,1 @@
+"""AWS: clients, failures as one line, and uploads that can be continued."""

@@ -1,0 +1,75 @@
+"""AWS failures as one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+
+from prep.errors import AwsError, CredentialsError, PrepError
+
+if TYPE_CHECKING:
+    from boto3.exceptions import Boto3Error
+
+# A try of its own later will do: the service was busy, lost something, or got damaged bytes.
+PASSING = {
+    "BadDigest",
+    "IncompleteBody",
+    "InternalError",
+    "NoSuchUpload",
+    "RequestLimitExceeded",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "XAmzContentSHA256Mismatch",
+}
+DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden", "403"}
+
+
+@contextmanager
+def aws_errors(operation: str) -> Iterator[None]:
+    """Turn what boto3 raises into one line that begins with `operation`.
+
+    Raises:
+        CredentialsError: there is no AWS identity or Region.
+        AwsError: the call was refused or failed.
+    """
+    try:
+        yield
+    except PrepError:
+        raise
+    except NoCredentialsError as error:
+        raise CredentialsError(
+            f"{operation}: no AWS credentials: run `aws configure`, or use a role"
+        ) from error
+    except NoRegionError as error:
+        raise CredentialsError(f"{operation}: no AWS Region: set AWS_DEFAULT_REGION") from error
+    except ClientError as error:
+        raise AwsError(f"{operation}: {_reason(error)}") from error
+    except _transfer_error() as error:  # the cause is in the chain
+        cause = error.__context__
+        raise AwsError(
+            f"{operation}: {_reason(cause) if isinstance(cause, ClientError) else error}"
+        ) from error
+    except BotoCoreError as error:
+        reason = str(error).rstrip(".")
+        raise AwsError(f"{operation}: {reason}: run again, it goes on where it was") from error
+
+
+def _transfer_error() -> "type[Boto3Error]":
+    from boto3.exceptions import Boto3Error  # looked up when something was raised
+
+    return Boto3Error
+
+
+def _reason(error: ClientError) -> str:
+    code = error.response["Error"].get("Code", "")
+    message = error.response["Error"].get("Message", "")
+    remedy = ""
+    if code in DENIED:
+        remedy = f": allow this role to call {error.operation_name}"
+    elif code in PASSING:
+        remedy = ": run again, it goes on where it was"
+    return f"{error.operation_name}: {code}: {message.rstrip('.')}{remedy}"

@@ -1,0 +1,1 @@
+"""One image file in, the JPEG to pack out."""

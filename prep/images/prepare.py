@@ -1,0 +1,179 @@
+"""One image file in, the bytes to be packed out.
+
+A JPEG whose short side is at most the target is packed as it is, byte for byte, if any reader can use it.
+Everything else is decoded, turned upright, made smaller with an area filter where it is too large, and
+encoded; an image is never made larger.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+import cv2
+import numpy as np
+
+from prep import MAX_PIXELS
+from prep.images import exif, yuv
+from prep.images.jpeg import JpegError, JpegFacts, inspect, is_jpeg
+from prep.images.resize import Pixels, fit, shrink
+
+SIGNATURES = {
+    b"\x89PNG": "PNG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"RIFF": "WebP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
+
+# Exif orientation: what turns the stored picture upright.
+UPRIGHT: dict[int, tuple[int | None, int | None]] = {  # (cv2.rotate code, then cv2.flip code)
+    1: (None, None),
+    2: (None, 1),
+    3: (cv2.ROTATE_180, None),
+    4: (None, 0),
+    5: (cv2.ROTATE_90_CLOCKWISE, 1),
+    6: (cv2.ROTATE_90_CLOCKWISE, None),
+    7: (cv2.ROTATE_90_COUNTERCLOCKWISE, 1),
+    8: (cv2.ROTATE_90_COUNTERCLOCKWISE, None),
+}
+
+
+class UnreadableImageError(ValueError):
+    """No picture can be had from the file; the text says why."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Short side in pixels (0 keeps every size) and JPEG quality, 1 to 100."""
+
+    resize: int
+    quality: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The JPEG to pack, whether its pixels were made fewer, and what it needed beyond that, if anything."""
+
+    jpeg: bytes
+    resized: bool
+    care: tuple[str, ...]
+
+    @property
+    def as_is(self) -> bool:
+        """Whether the JPEG is the file that went in, byte for byte."""
+        return not self.resized and not self.care
+
+
+def prepare(data: memoryview, target: Target) -> Prepared:
+    """Make an image file fit for packing.
+
+    Raises:
+        UnreadableImageError: it is empty, damaged, cut short, or of a kind that can't be decoded.
+    """
+    if not data:
+        raise UnreadableImageError("is empty")
+    if not is_jpeg(data):
+        return _from_other(data, target)
+    try:
+        facts = inspect(data)
+    except JpegError as error:
+        raise UnreadableImageError(str(error)) from error
+    if facts.precision != 8:
+        raise UnreadableImageError(f"has {facts.precision} bits a sample; 8 can be packed")
+    if facts.width * facts.height > MAX_PIXELS:
+        raise UnreadableImageError(f"declares {facts.width}x{facts.height} pixels; {MAX_PIXELS} are allowed")
+    care = _care(facts)
+    if care:
+        return _from_odd(data, target, facts, care)
+    if facts.trailing:  # left off, which costs the picture nothing
+        data = data[: -facts.trailing]
+        care = (f"had {facts.trailing} bytes after its end",)
+    size = fit(facts.width, facts.height, target.resize)
+    if size == (facts.width, facts.height):
+        return Prepared(bytes(data), False, care)
+    if facts.components == 3:
+        try:
+            return Prepared(yuv.encode(yuv.shrunk(data, size), target.quality), True, care)
+        except yuv.UnsuitableError:
+            pass
+    return _from_odd(data, target, facts, care)
+
+
+def _kind(data: memoryview) -> str:
+    head = bytes(data[:4])
+    return next((kind for signature, kind in SIGNATURES.items() if head.startswith(signature)), "no JPEG")
+
+
+def _care(facts: JpegFacts) -> tuple[str, ...]:
+    """Why a JPEG can't be packed as it is, whatever its size."""
+    care = []
+    if facts.components not in (1, 3):
+        care.append("was CMYK" if facts.components == 4 else f"had {facts.components} components")
+    if facts.orientation != 1:
+        care.append(_turned(facts.orientation))
+    if not facts.ordinary:
+        care.append("was arithmetic-coded or lossless")
+    return tuple(care)
+
+
+def _turned(orientation: int) -> str:
+    return f"was turned by Exif orientation {orientation}"
+
+
+def _from_other(data: memoryview, target: Target) -> Prepared:
+    """Of a PNG, BMP, WebP, TIFF, or what else OpenCV knows."""
+    kind = _kind(data)
+    orientation = exif.orientation_of_file(data)
+    care = (f"was {kind}", *((_turned(orientation),) if orientation != 1 else ()))
+    try:
+        return _convert(decode(data), orientation, target, care)
+    except UnreadableImageError as error:
+        raise UnreadableImageError(f"is {kind}: {error}") from error
+
+
+def _from_odd(data: memoryview, target: Target, facts: JpegFacts, care: tuple[str, ...]) -> Prepared:
+    """Of a JPEG that OpenCV has to decode; it says nothing of damage, so libjpeg-turbo is asked."""
+    damage = yuv.damage(data, facts.components)
+    if damage:
+        care = (*care, f"had damaged picture data ({damage})")
+    return _convert(decode(data, grey=facts.components == 1), facts.orientation, target, care)
+
+
+def _convert(pixels: Pixels, orientation: int, target: Target, care: tuple[str, ...]) -> Prepared:
+    pixels = _upright(pixels, orientation)
+    height, width = pixels.shape[:2]
+    size = fit(width, height, target.resize)
+    return Prepared(encode(shrink(pixels, size), target.quality), size != (width, height), care)
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    rotation, flip = UPRIGHT[orientation]
+    if rotation is not None:
+        pixels = cast(Pixels, cv2.rotate(pixels, rotation))
+    if flip is not None:
+        pixels = cast(Pixels, cv2.flip(pixels, flip))
+    return pixels
+
+
+def decode(data: memoryview, grey: bool = False) -> Pixels:
+    """Pixels as stored, (height, width, 3) BGR or (height, width) grey, uint8; Exif not applied.
+
+    Raises:
+        UnreadableImageError: OpenCV can't decode it.
+    """
+    colour = cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), colour | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        if "CV_IO_MAX_IMAGE_PIXELS" in error.err:
+            raise UnreadableImageError(f"declares more pixels than the {MAX_PIXELS} allowed") from error
+        raise UnreadableImageError(f"OpenCV can't decode it: {error.err}") from error
+    if pixels is None:
+        raise UnreadableImageError("OpenCV can't decode it")
+    return cast(Pixels, pixels)  # 8 bits by the flags
+
+
+def encode(pixels: Pixels, quality: int) -> bytes:
+    """A baseline JPEG with 4:2:0 chroma, as im2rec.py makes."""
+    _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return jpeg.tobytes()

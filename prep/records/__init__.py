@@ -1,0 +1,1 @@
+"""The packed form: RecordIO files, the shuffle that orders them, and the manifest that describes them."""

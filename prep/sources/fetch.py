@@ -1,0 +1,250 @@
+"""Download: every archive into `ROOT/archives`, checked by size and MD5, resuming where it was.
+
+A file is fetched as ranges over several connections into `<file>.partial`; a journal beside it names
+the ranges that are on disk and the version (ETag and size) they are of. The digest runs over the contiguous
+beginning as it grows, while its bytes are in memory. A file under its own name is whole and checked.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+from prep.errors import IntegrityError, SpaceError
+from prep.progress import Progress
+from prep.sources.source import Source, SourceChangedError, Version, Wanted
+from prep.state.files import CHUNK, disk_errors, sync_folder, write_json
+from prep.state.journal import Journal
+
+RANGE_BYTES = 16 << 20
+CONNECTIONS = 4  # image-net.org gives about 16 MB/s on one
+WINDOW = 2 * CONNECTIONS  # ranges in memory at once, so at most 128 MiB
+VERSIONS = 3  # how often a file may change on the server before we give up
+SPARE = 64 << 20  # bytes left free: journals and receipts must still be written
+
+
+def fetch_files(
+    files: Sequence[Wanted], folder: Path, checked_path: Path, source: Source, progress: Progress
+) -> int:
+    """Fetch what isn't in the folder yet, and check what somebody put there; returns how many were fetched.
+
+    `checked_path` notes what has been checked, so that it is read for that only once.
+
+    Raises:
+        SpaceError, CredentialsError, SourceError, AwsError, IntegrityError: as `download` has it.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    checked = _Checked(checked_path)
+    ordered = sorted(files, key=lambda wanted: wanted.bytes or 0)
+    missing = [wanted for wanted in ordered if not _is_there(folder / wanted.file, wanted, checked, progress)]
+    _check_space(folder, missing)
+    for wanted in ordered:
+        if wanted not in missing:  # a kill may have come before these were removed
+            for leftover in (".journal", ".partial"):
+                (folder / f"{wanted.file}{leftover}").unlink(missing_ok=True)
+    for wanted in missing:
+        _Download(wanted, folder / wanted.file, source, progress).run()
+        checked.note(folder / wanted.file, wanted)
+    return len(missing)
+
+
+class _Checked:
+    """Which files have been found whole: name, size, time of change and digest."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._files: dict[str, list[Any]] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            self._files = {}
+
+    def knows(self, path: Path, wanted: Wanted) -> bool:
+        return self._files.get(path.name) == self._facts(path, wanted)
+
+    def note(self, path: Path, wanted: Wanted) -> None:
+        self._files[path.name] = self._facts(path, wanted)
+        write_json(self._path, self._files)
+
+    def _facts(self, path: Path, wanted: Wanted) -> list[Any]:
+        facts = path.stat()
+        return [facts.st_size, facts.st_mtime_ns, wanted.digest]
+
+
+def _is_there(path: Path, wanted: Wanted, checked: _Checked, progress: Progress) -> bool:
+    """Whether the file lies there whole; one that somebody else put there is read to see."""
+    if not path.exists():
+        return False
+    if checked.knows(path, wanted):
+        return True
+    size = path.stat().st_size
+    if wanted.bytes is not None and size != wanted.bytes:
+        raise IntegrityError(
+            f"{path}: has {size} bytes, should have {wanted.bytes}: move it away or mend the description"
+        )
+    digest = hashlib.new(wanted.algorithm, usedforsecurity=False)
+    task = f"check {path.name}"
+    progress.add(task, size)
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            progress.advance(task, len(chunk))
+    if digest.hexdigest() != wanted.digest:
+        raise IntegrityError(
+            f"{path}: its {wanted.algorithm.upper()} is {digest.hexdigest()}, should be {wanted.digest}: "
+            "move it away or mend the description"
+        )
+    checked.note(path, wanted)
+    return True
+
+
+def _check_space(folder: Path, missing: Sequence[Wanted]) -> None:
+    needed = SPARE
+    for wanted in missing:
+        partial = folder / f"{wanted.file}.partial"
+        there = partial.stat().st_blocks * 512 if partial.exists() else 0
+        needed += max(0, (wanted.bytes or 0) - there)
+    free = shutil.disk_usage(folder).free
+    if missing and free < needed:
+        raise SpaceError(
+            f"{folder}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed for what is to be fetched: "
+            "grow the volume, or give another folder"
+        )
+
+
+class _Download:
+    """One file on its way."""
+
+    def __init__(self, wanted: Wanted, path: Path, source: Source, progress: Progress) -> None:
+        self.wanted = wanted
+        self.path = path
+        self.source = source
+        self.progress = progress
+        self.partial = path.with_name(path.name + ".partial")
+        self.stop = threading.Event()
+        self.writing = threading.Lock()
+
+    def run(self) -> None:
+        """Fetch it, beginning anew if the server's file changes meanwhile: two versions are never mixed."""
+        for left in reversed(range(VERSIONS)):
+            try:
+                self._run(self.source.version(self.wanted))
+                return
+            except SourceChangedError:
+                if not left:
+                    raise
+
+    def _run(self, version: Version) -> None:
+        if self.wanted.bytes is not None and version.size != self.wanted.bytes:
+            raise IntegrityError(
+                f"{self.wanted.file}: the server's has {version.size} bytes, the description says "
+                f"{self.wanted.bytes}: mend the description, or the source"
+            )
+        path = self.path.with_name(self.path.name + ".journal")
+        journal = Journal(path, {"etag": version.etag, "size": version.size, "range": RANGE_BYTES})
+        if journal.fresh:
+            self.partial.unlink(missing_ok=True)
+        done = {entry["range"] for entry in journal.entries}
+        count = -(-version.size // RANGE_BYTES)
+        self.progress.add(self.wanted.file, version.size, min(version.size, len(done) * RANGE_BYTES))
+        with disk_errors(self.path.parent):
+            handle = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                # Preallocated: four connections' ranges come out in order on the disk.
+                if os.fstat(handle).st_size < version.size:
+                    os.posix_fallocate(handle, 0, version.size)
+                if version.stream:
+                    digest = self._take(handle, version.stream())
+                else:
+                    digest = self._fetch(handle, version, journal, done, count)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        if digest != self.wanted.digest:
+            self.partial.unlink()
+            path.unlink()
+            raise IntegrityError(
+                f"{self.wanted.file}: its {self.wanted.algorithm.upper()} is {digest}, should be "
+                f"{self.wanted.digest}; the file was removed: run again to fetch it anew, or mend the "
+                "description"
+            )
+        self.partial.rename(self.path)
+        path.unlink()
+        sync_folder(self.path.parent)
+
+    def _take(self, handle: int, pieces: Iterator[bytes]) -> str:
+        """Write what a server without ranges sends, from the beginning; returns the digest of the whole."""
+        digest = hashlib.new(self.wanted.algorithm, usedforsecurity=False)
+        offset = 0
+        for piece in pieces:
+            _write(handle, piece, offset)
+            digest.update(piece)
+            offset += len(piece)
+            self.progress.advance(self.wanted.file, len(piece))
+        return digest.hexdigest()
+
+    def _fetch(self, handle: int, version: Version, journal: Journal, done: set[int], count: int) -> str:
+        """Fetch the missing ranges and return the digest of the whole."""
+        digest = hashlib.new(self.wanted.algorithm, usedforsecurity=False)
+        with ThreadPoolExecutor(CONNECTIONS, "download") as pool:
+            self.stop = threading.Event()
+            running: dict[Future[bytes], int] = {}
+            held: dict[int, bytes] = {}
+            following = hashed = 0
+            try:
+                while hashed < count:
+                    while following < count and following < hashed + WINDOW:
+                        if following not in done:
+                            running[pool.submit(self._range, handle, version, journal, following)] = following
+                        following += 1
+                    if hashed in done:
+                        data = held.pop(hashed, None)
+                        _hash(digest, handle, hashed, version) if data is None else digest.update(data)
+                        hashed += 1
+                        continue
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        number = running.pop(future)
+                        data = future.result()
+                        done.add(number)
+                        held[number] = data
+                        self.progress.advance(self.wanted.file, len(data))
+            except BaseException:
+                self.stop.set()  # the others end at their next chunk, not at the end of their range
+                raise
+        return digest.hexdigest()
+
+    def _range(self, handle: int, version: Version, journal: Journal, number: int) -> bytes:
+        """Fetch a range and put it on disk; only then is its connection free for the next.
+
+        So a kill costs a range a connection at most, however slow the disk.
+        """
+        start = number * RANGE_BYTES
+        end = min(start + RANGE_BYTES, version.size)
+        data = self.source.fetch(self.wanted, version, start, end, self.stop)
+        with self.writing:
+            _write(handle, data, start)
+            os.fdatasync(handle)
+            journal.append({"range": number})
+        return data
+
+
+def _write(handle: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(handle, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _hash(digest: "hashlib._Hash", handle: int, number: int, version: Version) -> None:
+    """Read back a range of an earlier run: the digest's state can't be kept across a kill."""
+    offset = number * RANGE_BYTES
+    end = min(offset + RANGE_BYTES, version.size)
+    while offset < end:
+        chunk = os.pread(handle, min(CHUNK, end - offset), offset)
+        digest.update(chunk)
+        offset += len(chunk)

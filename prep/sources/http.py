@@ -1,0 +1,213 @@
+"""An archive server over HTTP: who we are, how often to try again, and what not to take for an archive.
+
+Certificates are verified. Credentials go out as HTTP Basic authentication, only over TLS (or to this very
+machine), and never to another host that a redirect leads to. A range that fails is tried again a bounded
+number of times with growing, jittered pauses, or the pause that the server asks for.
+"""
+
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.util import Retry, Timeout, make_headers
+
+from prep.errors import CredentialsError, SourceError
+from prep.sources.credentials import Credentials
+from prep.sources.source import SourceChangedError, Version, Wanted
+
+# Tries of one request, pauses of 1, 2, 4 … 60 s between: about five minutes, longer than a server's restart.
+TRIES = 10
+LONGEST_PAUSE = 60.0
+LONGEST_RETRY_AFTER = 600.0
+# A server that sends nothing for a minute will not go on.
+TIMEOUT = Timeout(connect=20, read=60)
+# Redirects only: what fails otherwise is tried again here, where Retry-After is heeded too.
+REDIRECTS = Retry(total=5, connect=0, read=0, status=0, other=0, redirect=5, respect_retry_after_header=False)
+PIECE = 1 << 20
+CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+POOL = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+T = TypeVar("T")
+
+
+class _PassingError(Exception):
+    """A fault that may be gone at the next try; `pause` is what the server asked for, in seconds."""
+
+    def __init__(self, reason: str, pause: float | None = None) -> None:
+        super().__init__(reason)
+        self.pause = pause
+
+
+class HttpSource:
+    """Fetches archives from their own URLs, or by file name from below the base URL `source`."""
+
+    def __init__(self, credentials: Credentials | None, source: str | None, connections: int = 4) -> None:
+        self._credentials = credentials
+        self._source = source
+        self._pool = urllib3.PoolManager(maxsize=connections, timeout=TIMEOUT, retries=REDIRECTS)
+
+    def url(self, wanted: Wanted) -> str:
+        """Where an archive comes from."""
+        if not self._source:
+            return wanted.url
+        return f"{self._source.rstrip('/')}/{urlsplit(wanted.url).path.rpartition('/')[2]}"
+
+    def version(self, wanted: Wanted) -> Version:
+        """Size and ETag of what the server has.
+
+        Raises:
+            CredentialsError: it doesn't let us in.
+            SourceError: it doesn't have the archive, or doesn't answer.
+        """
+        return self._tries(wanted, lambda: self._version(wanted), threading.Event())
+
+    def fetch(self, wanted: Wanted, version: Version, start: int, end: int, stop: threading.Event) -> bytes:
+        """The bytes [start, end) of that version.
+
+        Raises:
+            CredentialsError, SourceError: as above, and if the server now has another version.
+        """
+        return self._tries(wanted, lambda: self._fetch(wanted, version, start, end, stop), stop)
+
+    def _tries(self, wanted: Wanted, attempt: Callable[[], T], stop: threading.Event) -> T:
+        reason = ""
+        for number in range(TRIES):
+            pause = None
+            try:
+                return attempt()
+            except urllib3.exceptions.LocationValueError as error:
+                raise SourceError(
+                    f"{self.url(wanted)}: {error}: mend the description, or --source"
+                ) from error
+            except urllib3.exceptions.HTTPError as error:
+                reason = _plain(error)
+                if "CERTIFICATE_VERIFY_FAILED" in reason:
+                    raise SourceError(
+                        f"{self.url(wanted)}: its certificate can't be trusted: {reason}: run again when "
+                        "the site has mended it"
+                    ) from error
+            except _PassingError as error:
+                reason, pause = str(error), error.pause
+            if number + 1 == TRIES:
+                break
+            backoff = min(LONGEST_PAUSE, 2.0**number) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+            if stop.wait(backoff if pause is None else min(pause, LONGEST_RETRY_AFTER)):
+                raise SourceError(f"{self.url(wanted)}: stopped, because another range failed")
+        raise SourceError(
+            f"{self.url(wanted)}: {reason}, {TRIES} times: run again later, it goes on where it was"
+        )
+
+    def _get(self, wanted: Wanted, byte_range: str) -> urllib3.BaseHTTPResponse:
+        url = self.url(wanted)
+        headers = {"Range": f"bytes={byte_range}", "Accept-Encoding": "identity"}
+        if self._credentials:
+            parts = urlsplit(url)
+            if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+                raise CredentialsError(f"{url}: credentials are sent over https only: mend the URL")
+            who = f"{self._credentials.username}:{self._credentials.access_key}"
+            headers |= make_headers(basic_auth=who, basic_auth_encoding="utf-8")
+        response = self._pool.request("GET", url, headers=headers, preload_content=False)
+        if response.status in (200, 206) and "text/html" not in response.headers.get("Content-Type", ""):
+            return response
+        response.close()
+        raise _refusal(url, response)
+
+    def _version(self, wanted: Wanted) -> Version:
+        response = self._get(wanted, "0-0")
+        try:
+            etag = response.headers.get("ETag", "")
+            match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            if response.status == 206 and match is not None:
+                return Version(int(match.group(3)), etag)
+            length = response.headers.get("Content-Length", "")
+            if not length.isdigit():
+                raise SourceError(f"{self.url(wanted)}: the server serves neither ranges nor a length")
+            return Version(int(length), etag, partial(self._stream, wanted, int(length)))
+        finally:
+            response.close()
+
+    def _stream(self, wanted: Wanted, size: int) -> Iterator[bytes]:
+        """The whole file over one connection; a break of it can't be mended, only begun anew."""
+        done = 0
+        try:
+            response = self._get(wanted, "0-")
+            try:
+                while piece := response.read(min(PIECE, size - done)):
+                    done += len(piece)
+                    yield piece
+            finally:
+                response.close()
+        except (_PassingError, urllib3.exceptions.HTTPError) as error:
+            reason = _plain(error) if isinstance(error, urllib3.exceptions.HTTPError) else str(error)
+            raise SourceError(
+                f"{self.url(wanted)}: {reason} after {done} bytes, and the server serves no ranges to go on "
+                "with: run again, it begins anew"
+            ) from error
+
+    def _fetch(self, wanted: Wanted, version: Version, start: int, end: int, stop: threading.Event) -> bytes:
+        response = self._get(wanted, f"{start}-{end - 1}")
+        try:
+            match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            if response.status != 206 or match is None:
+                raise _PassingError("answered a request for a range with the whole file")
+            first, last, size = (int(group) for group in match.groups())
+            if Version(size, response.headers.get("ETag", "")) != version:
+                raise SourceChangedError(f"{self.url(wanted)}: the server has another version of it now")
+            if (first, last) != (start, end - 1):
+                raise _PassingError(f"sent bytes {first}-{last} when asked for {start}-{end - 1}")
+            data = bytearray()
+            while not stop.is_set() and (piece := response.read(min(PIECE, end - start - len(data)))):
+                data += piece
+            if len(data) < end - start:
+                raise _PassingError(f"sent {len(data)} of {end - start} bytes")
+            response.release_conn()
+            return bytes(data)
+        except BaseException:
+            response.close()
+            raise
+
+
+def _refusal(url: str, response: urllib3.BaseHTTPResponse) -> Exception:
+    """What to raise for an answer that is no archive."""
+    status = response.status
+    if status in (401, 403):
+        return CredentialsError(
+            f"{url}: refused (HTTP {status}): check user name and access key, and your access"
+        )
+    if status == 429 or status >= 500:
+        return _PassingError(f"HTTP {status}", _retry_after(response.headers.get("Retry-After", "")))
+    if status in (404, 410):
+        return SourceError(f"{url}: not there (HTTP {status}): check the description, or --source")
+    if status == 416:
+        return SourceChangedError(f"{url}: the server has a shorter version of it now")
+    if status in (200, 206):
+        return SourceError(
+            f"{url}: the server sent a web page instead of the archive: open the site in a browser and see "
+            "whether your account still has access"
+        )
+    return SourceError(f"{url}: the server answered HTTP {status}")
+
+
+def _retry_after(value: str) -> float | None:
+    """Seconds to wait, from either form of the header (RFC 9110, 10.2.3)."""
+    if value.isdigit():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _plain(error: urllib3.exceptions.HTTPError) -> str:
+    """The reason alone, without the objects that urllib3 names before and after it."""
+    reason = getattr(error, "reason", None) or error
+    text = str(next(iter(reason.args), "")) or type(reason).__name__
+    return POOL.sub("", text).rstrip(".")

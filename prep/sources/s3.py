@@ -1,0 +1,65 @@
+"""Files from S3: one's own earlier backup, so that nobody downloads 150 GB from the site twice."""
+
+import threading
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from prep.aws.errors import aws_errors
+from prep.errors import SourceError
+from prep.sources.source import SourceChangedError, Version, Wanted
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+MISSING = {"404", "NoSuchKey", "NotFound"}
+
+
+class S3Source:
+    """Serves the objects `prefix` + file name of a bucket. boto3 itself tries again, within bounds."""
+
+    def __init__(self, client: "S3Client", bucket: str, prefix: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._prefix = prefix if not prefix or prefix.endswith("/") else prefix + "/"
+
+    def _url(self, wanted: Wanted) -> str:
+        return f"s3://{self._bucket}/{self._prefix}{wanted.file}"
+
+    def version(self, wanted: Wanted) -> Version:
+        """Size and ETag of the object.
+
+        Raises:
+            SourceError: there is none.
+            AwsError: S3 refuses or fails.
+        """
+        with aws_errors(f"look at {self._url(wanted)}"):
+            try:
+                head = self._client.head_object(Bucket=self._bucket, Key=self._prefix + wanted.file)
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in MISSING:
+                    raise
+                raise SourceError(f"{self._url(wanted)}: not there: check bucket and prefix") from error
+        return Version(head["ContentLength"], head["ETag"])
+
+    def fetch(self, wanted: Wanted, version: Version, start: int, end: int, _stop: threading.Event) -> bytes:
+        """The bytes [start, end) of that version of the object.
+
+        Raises:
+            SourceChangedError: it has been replaced.
+            AwsError: S3 refuses or fails.
+        """
+        with aws_errors(f"read {self._url(wanted)}"):
+            try:
+                answer = self._client.get_object(
+                    Bucket=self._bucket,
+                    Key=self._prefix + wanted.file,
+                    Range=f"bytes={start}-{end - 1}",
+                    IfMatch=version.etag,
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
+                    raise
+                raise SourceChangedError(f"{self._url(wanted)}: is another one now") from error
+            with answer["Body"] as body:
+                return body.read()

@@ -1,0 +1,1 @@
+"""The stages: a module for each verb. A stage never imports another stage."""

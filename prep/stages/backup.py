@@ -1,0 +1,164 @@
+"""Backup: archives, packed files and receipts to S3.
+
+The archives' units, and the blocks of the `.rec` files that `verify` reads, are sent from memory as they come
+by, so that nothing is read from disk for it. All else is small, is sent whole, and not again if S3 has it.
+"""
+
+import base64
+import hashlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prep import contract
+from prep.archives.journal import UnitJournal
+from prep.archives.units import LoadedUnit
+from prep.aws.errors import aws_errors
+from prep.aws.multipart import Target, Uploads, same_object, stored_checksum
+from prep.datasets.description import Description
+from prep.errors import IntegrityError
+from prep.progress import Progress
+from prep.records import manifest
+from prep.records.manifest import Manifest
+from prep.state.layout import Layout
+from prep.state.receipts import Receipt
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+class Backup:
+    """A consumer, of archives and then of packed files; `finish` sends all else."""
+
+    stage = "backup"
+
+    def __init__(
+        self,
+        client: "S3Client",
+        bucket: str,
+        description: Description,
+        layout: Layout,
+        inputs: dict[str, Any],
+    ) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._description = description
+        self._layout = layout
+        self._begun = time.monotonic()
+        self.journal = UnitJournal(layout.journals / "backup.jsonl", inputs | {"bucket": bucket})
+        self._uploads = Uploads(client, bucket, self.journal)
+        self._targets: dict[str, Target] = {}
+        for split in description.splits:
+            key = contract.archives_prefix(description.name) + split.archive.file
+            self._expect(split.archive.file, Target(key, {"md5": split.archive.md5}))
+
+    def _expect(self, name: str, target: Target) -> None:
+        self._targets[name] = target
+        self._uploads.resume(name, target)
+
+    def expect_packed(self, packed: Manifest) -> None:
+        """Be ready for the blocks of the `.rec` files of this manifest."""
+        prefix = contract.packed_prefix(self._description.name)
+        for _, part in packed.parts():
+            name = self._layout.rec(part).name
+            self._expect(name, Target(prefix + name, {"sha256": packed.files[name]["sha256"]}))
+
+    def size_at(self, source: str, offset: int) -> int | None:
+        """Size of the unit there if S3 has it."""
+        return self.journal.size_at(source, offset)
+
+    def consume(self, loaded: LoadedUnit) -> None:
+        """Send a unit."""
+        self._uploads.send(loaded.unit, loaded.data, self._targets[loaded.unit.archive])
+
+    def flush(self) -> None:
+        """Every unit is committed when it has been sent."""
+
+    def finish(self, inputs: dict[str, Any], progress: Progress) -> Receipt:
+        """Complete the uploads, send small archives and packed files, and give the receipt for `inputs`.
+
+        Raises:
+            AwsError: S3 refuses or fails.
+            IntegrityError: nothing is packed yet.
+        """
+        packed = manifest.read(self._layout)
+        outputs: dict[str, dict[str, Any]] = {}
+        for name, target in self._targets.items():
+            outputs[self._url(target.key)] = self._uploads.complete(name, target) | dict(target.digests)
+        for path, target in self._small_files(packed):
+            outputs[self._url(target.key)] = self._send(path, target, progress)
+        seconds = round(time.monotonic() - self._begun, 1)
+        return Receipt(
+            self.stage, inputs, {"bucket": self._bucket}, outputs, {"objects": len(outputs)}, seconds
+        )
+
+    def _url(self, key: str) -> str:
+        return f"s3://{self._bucket}/{key}"
+
+    def _small_files(self, packed: Manifest) -> list[tuple[Path, Target]]:
+        prefix = contract.archives_prefix(self._description.name)
+        archives = [
+            (self._layout.archives / archive.file, Target(prefix + archive.file, {"md5": archive.md5}))
+            for archive in self._description.archives
+            if archive.file not in self._targets
+        ]
+        prefix = contract.packed_prefix(self._description.name)
+        facts = packed.files | {self._layout.manifest.name: manifest.facts_of(self._layout.manifest)}
+        files = [
+            (self._layout.packed / name, Target(prefix + name, {"sha256": fact["sha256"]}))
+            for name, fact in facts.items()
+            if name not in self._targets
+        ]
+        return archives + files
+
+    def _send(self, path: Path, target: Target, progress: Progress) -> dict[str, Any]:
+        """Upload a small file unless S3 has it with its digest; returns what is true of it."""
+        data = path.read_bytes()
+        checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
+        with aws_errors(f"upload {path} to {self._url(target.key)}"):
+            if self._stored(target.key) != (len(data), checksum):
+                task = f"backup {path.name}"
+                progress.add(task, len(data))
+                self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=target.key,
+                    Body=data,
+                    Metadata=dict(target.digests),
+                    ChecksumAlgorithm="SHA256",
+                    ChecksumSHA256=checksum,
+                )
+                progress.advance(task, len(data))
+        return {"bytes": len(data), "checksum": checksum} | dict(target.digests)
+
+    def _stored(self, key: str) -> tuple[int, str] | None:
+        return stored_checksum(self._client, self._bucket, key)
+
+    def send_receipts(self, progress: Progress) -> None:
+        """Upload every receipt there is; the last thing, so that the backup's own is among them."""
+        prefix = contract.receipts_prefix(self._description.name)
+        for path in sorted(self._layout.receipts.glob("*.json")):
+            self._send(path, Target(prefix + path.name, {}), progress)
+
+
+def check(client: "S3Client", bucket: str, receipt: Receipt) -> Receipt:
+    """Compare every object of a backup with the checksums that S3 keeps, without downloading one.
+
+    Raises:
+        IntegrityError: an object is missing or another one.
+        AwsError: S3 refuses or fails.
+    """
+    begun = time.monotonic()
+    for url, facts in receipt.outputs.items():
+        key = url.removeprefix("s3://").partition("/")[2]
+        with aws_errors(f"look at s3://{bucket}/{key}"):
+            stored = stored_checksum(client, bucket, key)
+        if stored is None:
+            raise IntegrityError(f"backup s3://{bucket}/{key}: not there: run backup again")
+        if not same_object(stored, facts):
+            raise IntegrityError(
+                f"backup s3://{bucket}/{key}: {stored[0]} bytes, checksum {stored[1] or 'none'}; should be "
+                f"{facts['bytes']} with {facts['checksum']}: remove it and run backup again"
+            )
+    total = sum(facts["bytes"] for facts in receipt.outputs.values())
+    counts = {"objects": len(receipt.outputs), "bytes": total}
+    return Receipt("check", {}, {"bucket": bucket}, {}, counts, round(time.monotonic() - begun, 1))

@@ -1,0 +1,37 @@
+"""Download: every archive into `ROOT/archives`, checked by size and MD5, resuming where it was."""
+
+import time
+from typing import Any
+
+from prep.datasets.description import Description
+from prep.progress import Progress
+from prep.sources.fetch import fetch_files
+from prep.sources.source import Source
+from prep.state.layout import Layout
+from prep.state.receipts import Receipt
+
+
+def download(description: Description, layout: Layout, source: Source, progress: Progress) -> Receipt:
+    """Fetch the archives that are not there yet, the smallest first, and give the receipt.
+
+    Raises:
+        SpaceError: the volume has no room for all of it; nothing has been fetched then.
+        CredentialsError, SourceError, AwsError: as the source has it.
+        IntegrityError: an archive has another size or MD5 than the description's.
+    """
+    begun = time.monotonic()
+    fetched = fetch_files(description.archives, layout.archives, layout.checked, source, progress)
+    outputs = {
+        str(layout.archives / archive.file): {
+            "bytes": (layout.archives / archive.file).stat().st_size,
+            "md5": archive.md5,
+        }
+        for archive in description.archives
+    }
+    counts = {"archives": len(description.archives), "fetched": fetched}
+    return Receipt("download", inputs(description), {}, outputs, counts, round(time.monotonic() - begun, 1))
+
+
+def inputs(description: Description) -> dict[str, Any]:
+    """What a download depends on."""
+    return {"archives": {archive.file: archive.md5 for archive in description.archives}}

@@ -1,0 +1,97 @@
+"""Organize: the images of every split into class folders, `ROOT/<split>/<class>/<file>`."""
+
+import tarfile
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+from prep.archives.journal import UnitJournal
+from prep.archives.units import LoadedUnit
+from prep.datasets.description import Description
+from prep.errors import IntegrityError
+from prep.state.files import disk_errors, sync_file_system
+from prep.state.layout import Layout
+from prep.state.receipts import Receipt
+
+
+class Organizer:
+    """The consumer that writes images out as files."""
+
+    stage = "organize"
+
+    def __init__(self, description: Description, layout: Layout, inputs: dict[str, Any]) -> None:
+        self._description = description
+        self._layout = layout
+        self._inputs = inputs
+        self._folders: set[Path] = set()
+        self._begun = time.monotonic()
+        self.journal = UnitJournal(layout.journals / "organize.jsonl", inputs)
+
+    def size_at(self, source: str, offset: int) -> int | None:
+        """Size of the unit there if its files are on disk."""
+        return self.journal.size_at(source, offset)
+
+    def consume(self, loaded: LoadedUnit) -> None:
+        """Write the unit's images; they count only once the journal says so."""
+        top = self._layout.images(loaded.split.name)
+        with disk_errors(top):
+            for image in loaded.images:
+                path = top / image.name
+                if path.parent not in self._folders:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    self._folders.add(path.parent)
+                path.write_bytes(image.data)
+            sync_file_system(self._layout.root)
+        self.journal.commit(loaded.unit, images=len(loaded.images))
+
+    def flush(self) -> None:
+        """Every unit is committed when it has been consumed."""
+
+    def finish(self) -> Receipt:
+        """Check the number of images, unpack the bounding boxes, and give the receipt.
+
+        Raises:
+            IntegrityError: an archive holds another number of images than the description says.
+        """
+        counts: dict[str, int] = {}
+        for entry in self.journal.units():
+            split = self._description.split_of(entry["unit"])
+            if split:
+                counts[split.name] = counts.get(split.name, 0) + entry["images"]
+        for split in self._description.splits:
+            if counts.get(split.name, 0) != split.images:
+                raise IntegrityError(
+                    f"organize: {split.archive.file} holds {counts.get(split.name, 0)} images, "
+                    f"the description says {split.images}: mend [splits.{split.name}] images, or the archive"
+                )
+        for boxes in self._description.bounding_boxes:
+            folder = self._layout.bounding_boxes / boxes.folder
+            counts[f"bounding boxes {boxes.folder}"] = _unpack(
+                self._layout.archives / boxes.archive.file, folder
+            )
+        outputs: dict[str, dict[str, Any]] = {
+            str(self._layout.images(split.name)): {} for split in self._description.splits
+        }
+        return Receipt(
+            self.stage, self._inputs, {}, outputs, counts, round(time.monotonic() - self._begun, 1)
+        )
+
+
+def _unpack(archive: Path, folder: Path) -> int:
+    """Unpack a small archive of annotations, and say how many files it held."""
+    folder.mkdir(parents=True, exist_ok=True)
+    count = 0
+    try:
+        with disk_errors(folder), tarfile.open(archive) as tar:
+            for member in tar:
+                tar.extract(member, folder, filter="data")  # refuses what climbs out of the folder
+                count += member.isfile()
+    except tarfile.ReadError as error:  # its text is a line for each kind of compression that was tried
+        raise IntegrityError(f"archive {archive}: no readable tar: download it again") from error
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise IntegrityError(f"archive {archive}: {error}: download it again, or don't trust it") from error
+    except OSError as error:
+        raise IntegrityError(f"archive {archive}: {error.strerror or error}: download it again") from error
+    sync_file_system(folder)
+    return count

@@ -1,0 +1,236 @@
+"""Pack: every image of a split into one RecordIO file, in shuffled order, with its index and list.
+
+The consumer prepares a unit's images on all cores and deals them into buckets. When every unit is dealt,
+`finish` merges bucket after bucket into the `.rec` file; a bucket's space is given back as soon as it is
+merged, so that the volume needs room for one copy of the data.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+
+from prep.archives.journal import UnitJournal
+from prep.archives.units import Image, LoadedUnit
+from prep.datasets import classes
+from prep.datasets.description import Description, Split
+from prep.errors import IntegrityError
+from prep.images import yuv
+from prep.images.prepare import Target, UnreadableImageError, prepare
+from prep.progress import Progress
+from prep.records import manifest
+from prep.records.buckets import Buckets, Entry, bucket_count, key_of
+from prep.records.merge import merge
+from prep.records.recordio import image_record
+from prep.state.files import sync_file_system
+from prep.state.layout import Layout
+from prep.state.receipts import Receipt
+
+
+@dataclass(frozen=True)
+class PackSettings:
+    """What decides the bytes that come out: short side in pixels, JPEG quality, seed of the shuffle.
+
+    `part_mib` is the size in MiB from which a split goes on in another file; 0 makes one file of it.
+    """
+
+    resize: int = 480
+    quality: int = 95
+    seed: int = 0
+    part_mib: int = 0
+
+    @property
+    def target(self) -> Target:
+        """The part that decides an image."""
+        return Target(self.resize, self.quality)
+
+
+DEFAULT_SETTINGS = PackSettings()
+BATCH = 8  # images a task, so that handing them over costs little beside the images themselves
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of an image: its record, or why it has none."""
+
+    name: str
+    entry: Entry | None
+    resized: bool = False
+    as_is: bool = False
+    care: tuple[str, ...] = ()
+    problem: str = ""
+
+
+class Packer:
+    """The consumer that makes images fit and deals them into buckets."""
+
+    stage = "pack"
+
+    def __init__(
+        self,
+        description: Description,
+        layout: Layout,
+        inputs: dict[str, Any],
+        settings: PackSettings,
+        threads: int | None = None,
+        allow_unreadable: int = 0,
+    ) -> None:
+        self._description = description
+        self._layout = layout
+        self._inputs = inputs
+        self._settings = settings
+        self._allow_unreadable = allow_unreadable
+        self._begun = time.monotonic()
+        cv2.setNumThreads(1)  # the pool has a thread a core already
+        self._pool = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)), "pack")
+        self.journal = UnitJournal(layout.packing / "journal.jsonl", inputs | self._made_with())
+        if self.journal.fresh:
+            self._begin_anew()
+        self._buckets = {split.name: self._open(split) for split in description.splits}
+        self._pending: tuple[LoadedUnit, list[Future[list[_Outcome]]]] | None = None
+
+    def _made_with(self) -> dict[str, Any]:
+        return asdict(self._settings) | {"codec": yuv.codec()}
+
+    def _begin_anew(self) -> None:
+        """Make room: the volume holds one copy, and packed files of other settings would be a second."""
+        for split in self._description.splits:
+            shutil.rmtree(self._layout.packing / split.name, ignore_errors=True)
+            for kind in ("rec", "idx", "lst"):
+                for path in self._layout.packed.glob(f"{split.name}*.{kind}*"):
+                    path.unlink()
+        self._layout.manifest.unlink(missing_ok=True)
+
+    def _open(self, split: Split) -> Buckets:
+        sizes: list[int] = []
+        for entry in self.journal.units():
+            if entry["split"] == split.name:
+                sizes = entry["buckets"]
+        return Buckets(
+            self._layout.packing / split.name, bucket_count(self._inputs["bytes"][split.name]), sizes
+        )
+
+    def size_at(self, source: str, offset: int) -> int | None:
+        """Size of the unit there if its images are in the buckets."""
+        return self.journal.size_at(source, offset)
+
+    def consume(self, loaded: LoadedUnit) -> None:
+        """Begin with this unit and finish the one before, so that no core waits between units."""
+        futures = [
+            self._pool.submit(self._prepare, loaded.images[start : start + BATCH])
+            for start in range(0, len(loaded.images), BATCH)
+        ]
+        self.flush()
+        self._pending = (loaded, futures)
+
+    def flush(self) -> None:
+        """Deal and commit the unit under way."""
+        if self._pending is None:
+            return
+        loaded, futures = self._pending
+        self._pending = None
+        outcomes = [outcome for future in futures for outcome in future.result()]
+        buckets = self._buckets[loaded.split.name]
+        buckets.deal(outcome.entry for outcome in outcomes if outcome.entry)
+        sync_file_system(self._layout.packed)
+        self.journal.commit(
+            loaded.unit,
+            split=loaded.split.name,
+            buckets=list(buckets.sizes),
+            images=len(outcomes),
+            resized=sum(outcome.resized for outcome in outcomes),
+            as_is=sum(outcome.as_is for outcome in outcomes),
+            classes=sorted({outcome.name.partition("/")[0] for outcome in outcomes}),
+            care={outcome.name: list(outcome.care) for outcome in outcomes if outcome.care},
+            unreadable={outcome.name: outcome.problem for outcome in outcomes if outcome.entry is None},
+        )
+
+    def _prepare(self, images: Sequence[Image]) -> list[_Outcome]:
+        return [self._prepare_one(image) for image in images]
+
+    def _prepare_one(self, image: Image) -> _Outcome:
+        try:
+            made = prepare(image.data, self._settings.target)
+        except UnreadableImageError as error:
+            return _Outcome(image.name, None, problem=str(error))
+        entry = Entry(key_of(self._settings.seed, image.name), image.name, image_record(made.jpeg))
+        return _Outcome(image.name, entry, made.resized, made.as_is, made.care)
+
+    def finish(self, progress: Progress) -> Receipt:
+        """Merge the buckets, write the class table and the manifest, and give the receipt.
+
+        Raises:
+            IntegrityError: images can't be read, or their number is not the description's.
+        """
+        self._pool.shutdown()
+        units = list(self.journal.units())
+        self._check(units)
+        labels = classes.write_table(
+            self._description, self._layout, {name for entry in units for name in entry["classes"]}
+        )
+        files = {"classes.tsv": manifest.facts_of(self._layout.classes)}
+        splits: dict[str, dict[str, Any]] = {}
+        for split in self._description.splits:
+            buckets = self._buckets[split.name]
+            part_bytes = self._settings.part_mib << 20
+            parts = merge(self._layout, split.name, buckets, labels, self.journal, progress, part_bytes)
+            splits[split.name] = _summary(units, split) | {"parts": list(parts)}
+            for facts in parts.values():
+                files |= facts
+        manifest.write(
+            self._layout,
+            manifest.Manifest(
+                self._description.name,
+                self._description.sha256,
+                self._made_with(),
+                len(labels),
+                splits,
+                files,
+            ),
+        )
+        outputs = {str(self._layout.packed / name): facts for name, facts in files.items()}
+        outputs[str(self._layout.manifest)] = manifest.facts_of(self._layout.manifest)
+        counts = {name: summary["records"] for name, summary in splits.items()}
+        seconds = round(time.monotonic() - self._begun, 1)
+        return Receipt(self.stage, self._inputs, asdict(self._settings), outputs, counts, seconds)
+
+    def clean(self) -> None:
+        """Remove the journal and the empty buckets, once the receipt is written."""
+        shutil.rmtree(self._layout.packing, ignore_errors=True)
+
+    def _check(self, units: list[dict[str, Any]]) -> None:
+        unreadable = {name: why for entry in units for name, why in entry["unreadable"].items()}
+        if len(unreadable) > self._allow_unreadable:
+            named = "; ".join(f"{name} {why}" for name, why in list(unreadable.items())[:10])
+            raise IntegrityError(
+                f"pack: {len(unreadable)} unreadable images: {named}"
+                f"{'; …' if len(unreadable) > 10 else ''}: get whole archives, or leave them out with "
+                f"--allow-unreadable {len(unreadable)} (the manifest will name them)"
+            )
+        for split in self._description.splits:
+            images = sum(entry["images"] for entry in units if entry["split"] == split.name)
+            if images != split.images:
+                raise IntegrityError(
+                    f"pack: split {split.name} has {images} images, the description says {split.images}: "
+                    f"mend [splits.{split.name}] images, or the archive"
+                )
+
+
+def _summary(units: list[dict[str, Any]], split: Split) -> dict[str, Any]:
+    mine = [entry for entry in units if entry["split"] == split.name]
+    unreadable = {name: why for entry in mine for name, why in entry["unreadable"].items()}
+    images = sum(entry["images"] for entry in mine)
+    care = {name: whys for entry in mine for name, whys in entry["care"].items()}
+    return {
+        "images": images,
+        "records": images - len(unreadable),
+        "resized": sum(entry["resized"] for entry in mine),
+        "as_is": sum(entry["as_is"] for entry in mine),
+        "care": dict(sorted(care.items())),
+        "unreadable": dict(sorted(unreadable.items())),
+    }

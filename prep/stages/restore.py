@@ -1,0 +1,74 @@
+"""Restore: what a backup holds, back from S3: the archives, or just the packed files."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prep import contract
+from prep.aws.errors import aws_errors
+from prep.datasets.description import Description
+from prep.errors import IntegrityError
+from prep.progress import Progress
+from prep.sources.fetch import fetch_files
+from prep.sources.s3 import S3Source
+from prep.state.files import write_whole
+from prep.state.layout import Layout
+from prep.state.receipts import Receipt
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class PackedFile:
+    """A packed file as the manifest describes it."""
+
+    file: str
+    bytes: int
+    digest: str
+    algorithm: str = "sha256"
+    url: str = ""
+
+
+def restore(
+    client: "S3Client",
+    bucket: str,
+    description: Description,
+    layout: Layout,
+    what: Sequence[str],
+    progress: Progress,
+) -> Receipt:
+    """Bring back "archives", "packed" or both, each file checked by its digest; what is there stays.
+
+    Raises:
+        AwsError, SourceError: S3 refuses, or the backup has no such file.
+        IntegrityError: a file is not what the description or the manifest says.
+        SpaceError: a volume has no room.
+    """
+    begun = time.monotonic()
+    counts: dict[str, Any] = {}
+    if "archives" in what:
+        source = S3Source(client, bucket, contract.archives_prefix(description.name))
+        counts["archives"] = fetch_files(
+            description.archives, layout.archives, layout.checked, source, progress
+        )
+    if "packed" in what:
+        prefix = contract.packed_prefix(description.name)
+        with aws_errors(f"read s3://{bucket}/{prefix}{layout.manifest.name}"):
+            text = client.get_object(Bucket=bucket, Key=prefix + layout.manifest.name)["Body"].read()
+        try:
+            facts = json.loads(text)["files"]
+            files = [PackedFile(name, fact["bytes"], fact["sha256"]) for name, fact in facts.items()]
+        except (ValueError, KeyError, TypeError) as error:
+            raise IntegrityError(
+                f"s3://{bucket}/{prefix}{layout.manifest.name}: damaged: {error!r}"
+            ) from error
+        checked = layout.packed / ".restored.json"
+        counts["packed"] = fetch_files(
+            files, layout.packed, checked, S3Source(client, bucket, prefix), progress
+        )
+        checked.unlink(missing_ok=True)
+        write_whole(layout.manifest, text)  # last: where there is a manifest, all it names is there
+    return Receipt("restore", {}, {"bucket": bucket}, {}, counts, round(time.monotonic() - begun, 1))

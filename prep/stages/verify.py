@@ -1,0 +1,218 @@
+"""Verify: every record of the packed files against the manifest and the inventory, and by MXNet's own reader.
+
+One sequential read of each file. For every record: its frame, its place in `.idx`, its line in `.lst`, its
+label against the rank of its class, its place in the shuffle (which also shows that no name occurs twice),
+that its image decodes, and for images packed as they are that they are the archive's bytes.
+"""
+
+import os
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+
+from prep.archives import inventory
+from prep.archives.passes import Consumer, at_work
+from prep.archives.units import ClassOf, LoadedUnit, read_blocks
+from prep.datasets import classes
+from prep.datasets.description import Description, Split
+from prep.errors import IntegrityError
+from prep.images.jpeg import JpegError, inspect
+from prep.images.prepare import UnreadableImageError, decode
+from prep.progress import Progress
+from prep.records import manifest
+from prep.records.buckets import key_of
+from prep.records.manifest import Manifest
+from prep.records.reader import NamedRecord, check_digest, read_part
+from prep.state.layout import Layout
+from prep.state.receipts import Receipt
+
+
+class Decoded(NamedTuple):
+    """A record whose image is being decoded: its problem ("" for none) and its CRC-32 are to come."""
+
+    located: NamedRecord
+    examined: "Future[tuple[str, int]]"
+
+
+MXNET_SAMPLE = 200  # records a split that MXNet reads too; it would take a day over all of ImageNet
+IN_FLIGHT = 64  # records a thread being decoded or waiting: bounds memory, keeps every core busy
+
+
+def verify(
+    description: Description,
+    layout: Layout,
+    inputs: dict[str, Any],
+    progress: Progress,
+    threads: int | None = None,
+    consumers: Sequence[Consumer] = (),
+) -> Receipt:
+    """Check all packed files and give the receipt.
+
+    The consumers get the `.rec` files' blocks as they are read, before it is known whether they hold: backup
+    sends them on, so that the files are read once, and makes objects of them only after this has returned.
+
+    Raises:
+        IntegrityError: something is not as it should be; the message names file and record.
+    """
+    begun = time.monotonic()
+    cv2.setNumThreads(1)
+    facts = manifest.read(layout)
+    if facts.description_sha256 != description.sha256:
+        raise IntegrityError(f"{layout.manifest}: made by another description than this one: run pack again")
+    table = classes.read_table(layout)
+    labels = {name: label for label, (name, _) in enumerate(table)}
+    if len(table) != description.classes:
+        raise IntegrityError(
+            f"{layout.classes}: {len(table)} classes, the description says {description.classes}"
+        )
+    check_digest(layout.classes, facts, manifest.facts_of(layout.classes)["sha256"])
+    class_of = classes.class_finder(description, layout)
+    counts: dict[str, Any] = {}
+    workers = threads or len(os.sched_getaffinity(0))
+    # Not in the generators below: one that an error leaves unfinished ends when garbage is collected,
+    # and joining threads from within that can wait for ever.
+    with ThreadPoolExecutor(workers, "verify") as pool:
+        for split in description.splits:
+            parts = facts.splits[split.name]["parts"]
+            with at_work(consumers, progress) as give:
+                located = _read_split(layout, split, parts, facts, give, progress)
+                records = _decoded(located, pool, workers * IN_FLIGHT)
+                found = _verify_split(split, layout, facts, labels, class_of(split), records)
+            read = sum(_mxnet_sample(layout, part, MXNET_SAMPLE // len(parts) + 1) for part in parts)
+            counts[split.name] = found | {"read by MXNet": read}
+    outputs = {str(layout.manifest): manifest.facts_of(layout.manifest)}
+    return Receipt("verify", inputs, {}, outputs, counts, round(time.monotonic() - begun, 1))
+
+
+def _verify_split(
+    split: Split,
+    layout: Layout,
+    facts: Manifest,
+    labels: dict[str, int],
+    class_of: ClassOf,
+    decoded_records: Iterator[Decoded],
+) -> dict[str, int]:
+    originals = inventory.read(layout, split.name)
+    if len(originals) != split.images:
+        raise IntegrityError(
+            f"verify: split {split.name}: the archive holds {len(originals)} images, the description says "
+            f"{split.images}"
+        )
+    summary = facts.splits[split.name]
+    as_is = records = 0
+    seen = [False] * len(labels)
+    previous = (-1, "")
+    seed = int(facts.settings["seed"])
+    for (where, name, record), examined in decoded_records:
+        wnid, _, file = name.partition("/")
+        label = labels.get(wnid)
+        if label is None or record.label != label:
+            raise IntegrityError(f"{where}: label {record.label:g}, its class is {label}: run pack again")
+        if split.layout == "flat" and class_of(file) != wnid:
+            raise IntegrityError(f"{where}: the ground truth says {class_of(file)}: run pack again")
+        original = originals.pop(name, None)
+        if original is None:
+            raise IntegrityError(f"{where}: no such image in the archive: run pack again")
+        place = (key_of(seed, name), name)
+        if place <= previous:
+            raise IntegrityError(f"{where}: out of the shuffle's order: run pack again")
+        previous = place
+        problem, crc32 = examined.result()
+        if problem:
+            raise IntegrityError(f"{where}: {problem}: run pack again")
+        as_is += (len(record.image), crc32) == original
+        seen[label] = True
+        records += 1
+    missing = sorted(set(originals) - set(summary["unreadable"]))
+    if missing:
+        raise IntegrityError(
+            f"{layout.packed}: split {split.name}: {len(missing)} images are missing, such as {missing[0]}: "
+            "run pack again"
+        )
+    if as_is != summary["as_is"]:
+        raise IntegrityError(
+            f"{layout.packed}: split {split.name}: {as_is} of {records} images are the archive's bytes, "
+            "the manifest says "
+            f"{summary['as_is']}: run pack again"
+        )
+    return {"records": records, "as in the archive": as_is, "classes": sum(seen)}
+
+
+def _read_split(
+    layout: Layout,
+    split: Split,
+    parts: Sequence[str],
+    facts: Manifest,
+    give: Callable[[LoadedUnit], bool],
+    progress: Progress,
+) -> Iterator[NamedRecord]:
+    """The records of all parts of a split, numbered through; every block read is given away as well."""
+    first = count = 0
+    for part in parts:
+        rec = layout.rec(part)
+        task = f"verify {part}"
+        progress.add(task, rec.stat().st_size if rec.exists() else None)
+        for located in read_part(layout, part, first, facts, _chunks(rec, split, give)):
+            progress.advance(task, located.record.end - located.record.offset)
+            yield located
+            count += 1
+        first = count
+
+
+def _chunks(rec: Path, split: Split, give: Callable[[LoadedUnit], bool]) -> Iterator[memoryview]:
+    for loaded in read_blocks(rec, split):
+        give(loaded)
+        yield loaded.data
+
+
+def _decoded(records: Iterator[NamedRecord], pool: ThreadPoolExecutor, ahead: int) -> Iterator[Decoded]:
+    """Every record, with its image being decoded; `ahead` of them are under way."""
+    waiting: deque[Decoded] = deque()
+    for located in records:
+        waiting.append(Decoded(located, pool.submit(_examine, located.record.image)))
+        if len(waiting) >= ahead:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _examine(image: bytes) -> tuple[str, int]:
+    """What is wrong with a packed JPEG ("" for nothing), and its CRC-32."""
+    data = memoryview(image)
+    try:
+        facts = inspect(data)
+        pixels = decode(data)
+    except (JpegError, UnreadableImageError) as error:
+        return str(error), 0
+    if pixels.shape[:2] != (facts.height, facts.width):
+        return f"decodes to {pixels.shape[1]}x{pixels.shape[0]}, declares {facts.width}x{facts.height}", 0
+    return "", zlib.crc32(data)
+
+
+def _mxnet_sample(layout: Layout, part: str, most: int) -> int:
+    """Read up to `most` records spread over the file with MXNet, which shares no code with this package.
+
+    Raises:
+        IntegrityError: MXNet sees another label, or no picture.
+    """
+    import mxnet as mx  # slow to import, and wants old versions of everything: only here
+
+    rec = layout.rec(part)
+    lines = layout.lst(part).read_text(encoding="utf-8").splitlines()
+    wanted = [line.split("\t") for line in lines[:: max(1, len(lines) // most)]]
+    reader = mx.recordio.MXIndexedRecordIO(str(layout.idx(part)), str(rec), "r")
+    try:
+        for index, label, name in wanted:
+            header, image = mx.recordio.unpack(reader.read_idx(int(index)))
+            if (header.id, header.label) != (int(index), float(label)):
+                raise IntegrityError(f"{rec}: MXNet reads record {index} ({name}) otherwise")
+            if mx.image.imdecode(image).ndim != 3:
+                raise IntegrityError(f"{rec}: MXNet can't decode record {index} ({name})")
+    finally:
+        reader.close()
+    return len(wanted)

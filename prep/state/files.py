@@ -1,0 +1,102 @@
+"""Files that are whole or absent, and what makes writes durable."""
+
+import contextlib
+import ctypes
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from prep.errors import SpaceError
+
+LIBC = ctypes.CDLL(None, use_errno=True)  # for syncfs, which Python has not
+MOST_PIECES = os.sysconf("SC_IOV_MAX")
+CHUNK = 4 << 20  # bytes a read: large enough that sc1 counts it as sequential
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn "no space left" below `path` into one line that says what to do.
+
+    Raises:
+        SpaceError: the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise SpaceError(
+                f"writing to {path}: the disk is full; make room or grow the volume, then run again: "
+                "what is done is kept"
+            ) from error
+        raise
+
+
+def append(file: IO[bytes], pieces: Sequence[bytes | memoryview]) -> None:
+    """Write pieces one after the other to an unbuffered file, without copying them together first."""
+    for start in range(0, len(pieces), MOST_PIECES):
+        some = pieces[start : start + MOST_PIECES]
+        written = os.writev(file.fileno(), some)
+        if written < sum(map(len, some)):  # the disk is nearly full, or they are more than 2 GiB
+            rest = memoryview(b"".join(some))[written:]
+            while rest:
+                rest = rest[file.write(rest) :]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames and new names in `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_file_system(folder: Path) -> None:
+    """Make all that was written to the file system of `folder` durable, in one flush.
+
+    One flush for thousands of small files costs a thousandth of an fsync for each.
+
+    Raises:
+        SpaceError: the disk is full.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with disk_errors(folder):
+            if LIBC.syncfs(handle):
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(handle)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that, whatever happens, it holds either all of its old or all of its new bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with disk_errors(path.parent):
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        sync_folder(path.parent)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def sha256_of(path: Path, length: int | None = None) -> "hashlib._Hash":
+    """SHA-256 over the first `length` bytes of a file, or all of it; still open for more bytes."""
+    digest = hashlib.sha256()
+    left = path.stat().st_size if length is None else length
+    with path.open("rb") as file:
+        while left and (chunk := file.read(min(CHUNK, left))):
+            digest.update(chunk)
+            left -= len(chunk)
+    return digest

@@ -1,0 +1,63 @@
+"""Journals: lines of JSON that survive a kill."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prep.state.files import disk_errors, sync_folder
+
+
+class Journal:
+    """Lines of JSON that outlive a kill: appended, flushed to disk, and a torn last line ignored.
+
+    The first line holds the `settings` under which the others were written. Where they differ from the
+    present ones the journal begins anew, and `fresh` says so.
+    """
+
+    def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
+        self.path = path
+        self.entries: list[dict[str, Any]] = []
+        header = json.loads(json.dumps({"settings": settings}))
+        kept = 0
+        if path.exists():
+            lines = path.read_bytes().splitlines(keepends=True)
+            for number, line in enumerate(lines):
+                entry = parse_line(line)
+                if entry is None or (number == 0 and entry != header):
+                    break
+                kept += len(line)
+                if number:
+                    self.entries.append(entry)
+        self.fresh = kept == 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with disk_errors(path.parent):
+            with path.open("ab") as file:
+                file.truncate(kept)
+            if self.fresh:
+                self._write(header)
+                sync_folder(path.parent)
+
+    def append(self, entry: dict[str, Any]) -> None:
+        """Add an entry; when this returns it is on disk."""
+        with disk_errors(self.path.parent):
+            self._write(entry)
+        self.entries.append(entry)
+
+    def _write(self, entry: object) -> None:
+        with self.path.open("ab") as file:
+            file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def parse_line(line: bytes) -> dict[str, Any] | None:
+    """The entry in a whole line of a journal, or None for a torn one."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None

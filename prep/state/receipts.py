@@ -1,0 +1,59 @@
+"""Receipts: what a finished stage read, made and took, so that `run` knows what it need not do again."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from prep.state.files import write_json
+from prep.state.layout import Layout
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One finished stage.
+
+    `inputs` and `settings` decide whether the stage must run again; `outputs` maps a path (absolute, or a
+    URL) to its size in bytes and, where known, a digest; `counts` and `seconds` are for people.
+    """
+
+    stage: str
+    inputs: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    outputs: Mapping[str, Mapping[str, Any]]
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    finished: str = ""
+
+    def stands(self, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+        """Whether it was given for these inputs and settings, and its local outputs are still there."""
+        same = _plain(self.inputs) == _plain(inputs) and _plain(self.settings) == _plain(settings)
+        return same and all(_intact(path, facts) for path, facts in self.outputs.items())
+
+
+def write(layout: Layout, receipt: Receipt) -> Receipt:
+    """Put the receipt on disk, whole; returns it with the time of day (UTC)."""
+    finished = replace(receipt, finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    write_json(layout.receipts / f"{receipt.stage}.json", asdict(finished))
+    return finished
+
+
+def read(layout: Layout, stage: str) -> Receipt | None:
+    """The receipt of a stage, or None where there is none that can be read."""
+    try:
+        return Receipt(**json.loads((layout.receipts / f"{stage}.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _plain(value: Mapping[str, Any]) -> object:
+    return json.loads(json.dumps(value))
+
+
+def _intact(path: str, facts: Mapping[str, Any]) -> bool:
+    if "://" in path:
+        return True  # what lies in S3 is checked by the stage that put it there
+    local = Path(path)
+    return local.exists() and ("bytes" not in facts or local.stat().st_size == facts["bytes"])

@@ -1,0 +1,1 @@
+"""Independent checks: they share no code with `prep`."""

@@ -1,0 +1,259 @@
+"""What a request to AWS asks for: the table of resources and condition keys, call by call.
+
+A call that is not in the table is judged on resource "*", without condition keys. The rows follow the
+Service Authorization Reference (https://docs.aws.amazon.com/service-authorization/latest/reference/).
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, unquote
+
+from rehearsal.cloud.judge import Check
+
+
+class Account(Protocol):
+    """What the table has to look up in the embedded AWS."""
+
+    @property
+    def account_id(self) -> str: ...
+
+    def resource_context(self, resource_id: str) -> dict[str, str]:
+        """Condition keys of an EC2 resource: its tags, its size and so on; empty if it is not there."""
+
+    def secret_arn(self, name_or_arn: str) -> str: ...
+
+    def stack_arn(self, name_or_arn: str) -> str: ...
+
+    def volumes_at(self, instance_id: str, devices: list[str]) -> list[str]:
+        """Ids of the volumes that an instance has at these device names."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request: "ec2", "CreateVolume" and its parameters, flat as in the query protocol or JSON."""
+
+    service: str
+    action: str
+    region: str
+    params: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.service}:{self.action}"
+
+
+def parse(environ: Mapping[str, Any], body: bytes) -> Call | None:
+    """The call in a WSGI request, or None if it is not a signed AWS request."""
+    scope = re.search(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+    if scope is None:
+        return None
+    region, service = scope[1], scope[2]
+    if service == "s3":
+        return _parse_s3(environ, region)
+    if target := environ.get("HTTP_X_AMZ_TARGET"):
+        return Call(service, target.rpartition(".")[2], region, json.loads(body or b"{}"))
+    params = dict(parse_qsl(body.decode(), keep_blank_values=True))
+    params |= dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
+    return Call(service, params.get("Action", ""), region, params)
+
+
+def _parse_s3(environ: Mapping[str, Any], region: str) -> Call:
+    """Path-style addressing: /bucket/key. What IAM asks for is named after the permission."""
+    bucket, _, key = unquote(environ.get("PATH_INFO", "/")).lstrip("/").partition("/")
+    query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
+    method = environ["REQUEST_METHOD"]
+    if not key:
+        action = "ListBucketMultipartUploads" if "uploads" in query else _S3_BUCKET.get(method, "ListBucket")
+        if "location" in query:
+            action = "GetBucketLocation"
+    elif "uploadId" in query and method in ("GET", "DELETE"):
+        action = "ListMultipartUploadParts" if method == "GET" else "AbortMultipartUpload"
+    else:
+        action = _S3_OBJECT.get(method, method)
+    return Call("s3", action, region, {"bucket": bucket, "key": key, **query})
+
+
+_S3_BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}
+# Every step of a multipart upload but its listing needs s3:PutObject.
+_S3_OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "POST": "PutObject"}
+_S3_OBJECT["DELETE"] = "DeleteObject"
+
+
+def checks(call: Call, account: Account) -> list[Check]:
+    """Every permission that the call needs, all of which must be allowed."""
+    if call.name == "sts:GetCallerIdentity":  # needs none
+        return []
+    row = _TABLE.get(call.name)
+    if call.service == "s3":
+        return [_s3(call)]
+    if row is None:
+        return [Check(call.name)]
+    return list(row(call, account))
+
+
+Row = Callable[[Call, Account], Iterator[Check]]
+
+
+def _s3(call: Call) -> Check:
+    bucket = f"arn:aws:s3:::{call.params['bucket']}"
+    if call.params["key"]:
+        return Check(call.name, f"{bucket}/{call.params['key']}")
+    context = {"s3:prefix": call.params["prefix"]} if "prefix" in call.params else {}
+    return Check(call.name, bucket, context)
+
+
+def _ec2_arn(call: Call, account: Account, kind: str, resource_id: str) -> str:
+    # Snapshots and images have no account in their ARN.
+    owner = "" if kind in ("snapshot", "image") else account.account_id
+    return f"arn:aws:ec2:{call.region}:{owner}:{kind}/{resource_id}"
+
+
+def _ec2(call: Call, account: Account, kind: str, resource_id: str, **more: str) -> Check:
+    context = {**account.resource_context(resource_id), **more}
+    return Check(call.name, _ec2_arn(call, account, kind, resource_id), context)
+
+
+def request_tags(call: Call, kind: str) -> dict[str, str]:
+    """Tags that the call asks for on resources of a kind ("volume"), from its TagSpecifications."""
+    tags = {}
+    for key, value in call.params.items():
+        match = re.fullmatch(r"TagSpecifications?\.(\d+)\.Tags?\.(\d+)\.Key", key)
+        if match and call.params.get(re.sub(r"\.Tags?\..*", ".ResourceType", key)) == kind:
+            tags[value] = call.params.get(key.removesuffix("Key") + "Value", "")
+    return tags
+
+
+def _tag_context(tags: Mapping[str, str]) -> dict[str, Any]:
+    return {f"aws:RequestTag/{key}": value for key, value in tags.items()} | {"aws:TagKeys": list(tags)}
+
+
+def _new_resource(call: Call, account: Account, kind: str, context: Mapping[str, str]) -> Iterator[Check]:
+    """The resource that a call makes, and the ec2:CreateTags that its tags need."""
+    arn = _ec2_arn(call, account, kind, "*")
+    tags = request_tags(call, kind)
+    tag_context = _tag_context(tags) if tags else {}
+    yield Check(call.name, arn, {**context, **tag_context})
+    if tags:
+        yield Check("ec2:CreateTags", arn, {**tag_context, "ec2:CreateAction": call.action})
+
+
+def _create_volume(call: Call, account: Account) -> Iterator[Check]:
+    context = {
+        key: str(call.params[name])
+        for key, name in (
+            ("ec2:VolumeSize", "Size"),
+            ("ec2:VolumeType", "VolumeType"),
+            ("ec2:VolumeIops", "Iops"),
+            ("ec2:VolumeThroughput", "Throughput"),
+            ("ec2:AvailabilityZone", "AvailabilityZone"),
+            ("ec2:Encrypted", "Encrypted"),
+        )
+        if name in call.params
+    }
+    snapshot = call.params.get("SnapshotId")
+    if snapshot:
+        context["ec2:ParentSnapshot"] = _ec2_arn(call, account, "snapshot", snapshot)
+        yield _ec2(call, account, "snapshot", snapshot)
+    yield from _new_resource(call, account, "volume", context)
+
+
+def _create_snapshot(call: Call, account: Account) -> Iterator[Check]:
+    volume = call.params["VolumeId"]
+    yield _ec2(call, account, "volume", volume)
+    parent = {"ec2:ParentVolume": _ec2_arn(call, account, "volume", volume)}
+    yield from _new_resource(call, account, "snapshot", parent)
+
+
+def _volume_and_instance(call: Call, account: Account) -> Iterator[Check]:
+    yield _ec2(call, account, "volume", call.params["VolumeId"])
+    instance = call.params.get("InstanceId")
+    if instance is None:  # DetachVolume may leave it out
+        instance = account.resource_context(call.params["VolumeId"]).get("attached-to")
+    if instance:
+        yield _ec2(call, account, "instance", instance)
+
+
+def _volume(call: Call, account: Account) -> Iterator[Check]:
+    yield _ec2(call, account, "volume", call.params["VolumeId"])
+
+
+def _snapshot(call: Call, account: Account) -> Iterator[Check]:
+    yield _ec2(call, account, "snapshot", call.params["SnapshotId"])
+
+
+def _modify_instance(call: Call, account: Account) -> Iterator[Check]:
+    instance = call.params["InstanceId"]
+    yield _ec2(call, account, "instance", instance)
+    devices = [str(value) for key, value in call.params.items() if key.endswith(".DeviceName")]
+    for volume in account.volumes_at(instance, devices):
+        yield _ec2(call, account, "volume", volume)
+
+
+_KINDS = {"i": "instance", "vol": "volume", "snap": "snapshot", "lt": "launch-template"}
+
+
+def _tags(call: Call, account: Account) -> Iterator[Check]:
+    tags = {
+        str(value): str(call.params.get(key.removesuffix("Key") + "Value", ""))
+        for key, value in call.params.items()
+        if re.fullmatch(r"Tag\.\d+\.Key", key)
+    }
+    for key, value in call.params.items():
+        if re.fullmatch(r"ResourceId\.\d+", key):
+            kind = _KINDS.get(str(value).partition("-")[0], "*")
+            found = _ec2(call, account, kind, str(value))
+            yield Check(found.action, found.resource, {**found.context, **_tag_context(tags)})
+
+
+def _parameter_arn(call: Call, account: Account, name: str) -> str:
+    if name.startswith("arn:"):
+        return name
+    return f"arn:aws:ssm:{call.region}:{account.account_id}:parameter/{name.lstrip('/')}"
+
+
+def _parameter(call: Call, account: Account) -> Iterator[Check]:
+    names = call.params.get("Names", [call.params.get("Name", call.params.get("Path", "*"))])
+    for name in names:
+        yield Check(call.name, _parameter_arn(call, account, name))
+
+
+def _secret(call: Call, account: Account) -> Iterator[Check]:
+    yield Check(call.name, account.secret_arn(call.params["SecretId"]))
+
+
+def _stack(call: Call, account: Account) -> Iterator[Check]:
+    yield Check(call.name, account.stack_arn(call.params.get("StackName", "*")))
+
+
+def _role(call: Call, account: Account) -> Iterator[Check]:  # noqa: ARG001 (every row has this shape)
+    yield Check(call.name, call.params["RoleArn"])
+
+
+_TABLE: dict[str, Row] = {
+    "ec2:AttachVolume": _volume_and_instance,
+    "ec2:CreateSnapshot": _create_snapshot,
+    "ec2:CreateTags": _tags,
+    "ec2:CreateVolume": _create_volume,
+    "ec2:DeleteSnapshot": _snapshot,
+    "ec2:DeleteTags": _tags,
+    "ec2:DeleteVolume": _volume,
+    "ec2:DetachVolume": _volume_and_instance,
+    "ec2:ModifyInstanceAttribute": _modify_instance,
+    "ec2:ModifyVolume": _volume,
+    "ssm:DeleteParameter": _parameter,
+    "ssm:GetParameter": _parameter,
+    "ssm:GetParameters": _parameter,
+    "ssm:GetParametersByPath": _parameter,
+    "ssm:PutParameter": _parameter,
+    "secretsmanager:DescribeSecret": _secret,
+    "secretsmanager:GetSecretValue": _secret,
+    "cloudformation:DescribeStackEvents": _stack,
+    "cloudformation:DescribeStackResource": _stack,
+    "cloudformation:DescribeStackResources": _stack,
+    "cloudformation:DescribeStacks": _stack,
+    "cloudformation:SignalResource": _stack,
+    "sts:AssumeRole": _role,
+}

@@ -1,0 +1,29 @@
+"""Where moto falls short of what the stacks and the instances rely on: every change to it is in this package.
+
+Each function changes one thing and says what. README.md lists them, so that nobody takes the
+rehearsal's word for more than it checks.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from rehearsal.cloud.volumes import Volumes
+from rehearsal.instance.instances import Guests
+
+
+def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+    """Puts make(original) in the place of an attribute of moto's."""
+    original = getattr(owner, name)
+    setattr(owner, name, functools.wraps(original)(make(original)))
+
+
+def install(volumes: Volumes, guests: Guests, account_id: str, region: str) -> None:
+    """Changes moto, for the life of this process."""
+    from rehearsal.cloud.moto_gaps import ebs, instances, signals, stacks
+
+    ebs.install(volumes, guests)
+    instances.install(volumes, guests)
+    instances.public_parameters(account_id, region)
+    stacks.install()
+    signals.install(guests)

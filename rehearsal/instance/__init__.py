@@ -1,0 +1,1 @@
+"""An EC2 instance as processes of this machine."""

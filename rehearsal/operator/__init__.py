@@ -1,0 +1,1 @@
+"""The operator: the CDK command line, and the owner of the AWS account."""

@@ -1,0 +1,5 @@
+"""`python -m rehearsal.sample FOLDER`."""
+
+from rehearsal.sample.generate import main
+
+main()

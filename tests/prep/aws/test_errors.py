@@ -1,0 +1,55 @@
+"""What AWS says becomes one line: the operation, the reason, and what to do where we know it."""
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, NoRegionError
+
+from prep.aws import clients
+from prep.aws.errors import aws_errors
+from prep.errors import AwsError, CredentialsError, IntegrityError, PrepError
+
+
+def refused(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "because"}}, "CreateSnapshot")
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (NoCredentialsError(), CredentialsError, "do it: no AWS credentials: run `aws configure`"),
+        (NoRegionError(), CredentialsError, "do it: no AWS Region: set AWS_DEFAULT_REGION"),
+        (refused("UnauthorizedOperation"), AwsError, "because: allow this role to call CreateSnapshot"),
+        (refused("AccessDenied"), AwsError, "because: allow this role to call CreateSnapshot"),
+        (
+            refused("InvalidVolume.NotFound"),
+            AwsError,
+            "^do it: CreateSnapshot: InvalidVolume.NotFound: because$",
+        ),
+        (EndpointConnectionError(endpoint_url="x"), AwsError, "run again, it goes on where it was"),
+        (IntegrityError("as it was"), IntegrityError, "^as it was$"),
+    ],
+)
+def test_one_line(error: Exception, kind: type[PrepError], message: str) -> None:
+    with pytest.raises(kind, match=message), aws_errors("do it"):
+        raise error
+
+
+def test_other_errors_are_no_aws_errors() -> None:
+    with pytest.raises(ZeroDivisionError), aws_errors("do it"):
+        raise ZeroDivisionError
+
+
+def test_without_a_region(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert aws
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    with pytest.raises(CredentialsError, match="make an EC2 client: no AWS Region"):
+        clients.ec2()
+
+
+def test_clients_try_again_a_bounded_number_of_times(aws: str) -> None:
+    assert aws
+    for client in (clients.s3(), clients.ec2(), clients.ssm(), clients.secretsmanager()):
+        retries = client.meta.config.retries  # type: ignore[attr-defined]  # not in the stubs
+        assert retries["mode"] == "standard"
+        assert 5 <= retries["total_max_attempts"] <= 10

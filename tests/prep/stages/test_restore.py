@@ -1,0 +1,83 @@
+"""Restore: a backup comes back, byte for byte, and only where it is missing."""
+
+import shutil
+from pathlib import Path
+
+import boto3
+import pytest
+
+from prep.errors import IntegrityError, PrepError
+from prep.job import Job
+from tests.prep.small_sets import TINY, job, pack, packed_files, write_folders
+
+pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
+BUCKET = "restore-bucket"
+
+
+@pytest.fixture
+def work(aws: str, tmp_path: Path) -> Job:
+    """A small data set that has been backed up."""
+    assert aws
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    work = pack(write_folders(tmp_path / "set", TINY), tmp_path, bucket=BUCKET)
+    with work.locked():
+        work.verify(back_up=True)
+        work.backup()
+    return work
+
+
+def restore(work: Job, *what: str) -> dict[str, object]:
+    with work.locked():
+        return dict(work.restore(what).counts)
+
+
+def test_everything_comes_back(work: Job, tmp_path: Path) -> None:
+    packed = packed_files(tmp_path)
+    archive = (work.layout.archives / "train.tar").read_bytes()
+    shutil.rmtree(work.layout.root)
+    shutil.rmtree(work.layout.packed)
+    assert restore(work, "archives", "packed") == {"archives": 1, "packed": 4}
+    assert packed_files(tmp_path) == packed
+    assert (work.layout.archives / "train.tar").read_bytes() == archive
+    with work.locked():
+        work.pack()
+        work.verify()
+    assert packed_files(tmp_path) == packed
+
+
+def test_only_what_is_missing(work: Job, tmp_path: Path) -> None:
+    packed = packed_files(tmp_path)
+    (work.layout.packed / "train.lst").unlink()
+    assert restore(work, "packed") == {"packed": 1}
+    assert packed_files(tmp_path) == packed
+
+
+def test_only_what_is_asked_for(work: Job) -> None:
+    shutil.rmtree(work.layout.root)
+    shutil.rmtree(work.layout.packed)
+    assert restore(work, "packed") == {"packed": 4}
+    assert not work.layout.archives.exists()
+
+
+def test_other_file_in_the_way_is_not_overwritten(work: Job) -> None:
+    (work.layout.packed / "train.lst").write_bytes(b"mine")
+    with pytest.raises(IntegrityError, match=r"train.lst: has 4 bytes"):
+        restore(work, "packed")
+    assert (work.layout.packed / "train.lst").read_bytes() == b"mine"
+
+
+def test_manifest_comes_last(work: Job) -> None:
+    """Where there is a manifest, all that it names is there."""
+    shutil.rmtree(work.layout.packed)
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key="tiny/packed/train.rec")
+    with pytest.raises(PrepError, match=r"train.rec"):
+        restore(work, "packed")
+    assert not work.layout.manifest.exists()
+
+
+def test_nothing_backed_up(aws: str, tmp_path: Path) -> None:
+    assert aws
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    work = job(write_folders(tmp_path / "set", TINY), tmp_path, bucket=BUCKET)
+    with pytest.raises(PrepError, match=f"s3://{BUCKET}/tiny/packed/MANIFEST.json"):
+        restore(work, "packed")
