@@ -37,6 +37,7 @@ lint: .cache/python .cache/node ## Check code, shell, templates and policies
 	@ruff check --quiet
 	@ruff format --check --quiet || { echo 'lint: run "ruff format"' >&2; exit 1; }
 	@mypy --no-error-summary $(CODE)
+	@lint-imports >.cache/imports.log 2>&1 || { cat .cache/imports.log >&2; exit 1; }
 	@grep -rlE '^#!.*\b(bash|sh)$$' --include='*' userdata rehearsal .ci | grep -v __pycache__ | xargs shellcheck
 	@rm -rf $(TEMPLATES)
 	@# Synthesis runs cdk-nag's AwsSolutions and CDK's own rules; --strict makes a warning of theirs an error.

@@ -1,8 +1,11 @@
 """The command line: `python -m prep …`. Results go to standard output, all else to standard error."""
 
 import json
+import os
+import re
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,13 +16,15 @@ import click
 from prep import contract
 from prep.datasets import description
 from prep.errors import PrepError
-from prep.job import STAGES, Job
+from prep.job import Job
 from prep.progress import Progress
 from prep.stages.pack import PackSettings
+from prep.stages.status import STAGES, status
 from prep.state.layout import Layout
 from prep.state.receipts import Receipt
 
 INTERRUPTED = 130
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line end
 
 Command = Callable[..., None]
 
@@ -119,6 +124,9 @@ PACKING = _options(
 THREADS = click.option(
     "--threads", type=click.IntRange(min=1), show_default="one a core", help="Images decoded at once."
 )
+STRICT = click.option(
+    "--strict", is_flag=True, help="Make an error of images that are damaged inside; verify finds them."
+)
 BUCKET = click.option("--bucket", envvar=contract.ENV_BUCKET, help="S3 bucket for the backup.")
 SNAPSHOT = _options(
     click.option("--volume", envvar=contract.ENV_VOLUME, help="Id of the EBS volume to take a snapshot of."),
@@ -190,6 +198,7 @@ def pack_command(**options: Any) -> None:
 @cli.command("verify")
 @COMMON
 @THREADS
+@STRICT
 @click.option("--against", metavar="s3://BUCKET", help="Check the backup there by S3's checksums instead.")
 def verify_command(against: str | None, **options: Any) -> None:
     """Check every record and hash of the packed files, and read a sample with MXNet."""
@@ -211,7 +220,7 @@ def verify_command(against: str | None, **options: Any) -> None:
 )
 def backup_command(loose_images: bool, **options: Any) -> None:
     """Send archives, packed files and receipts to S3."""
-    _do(options, Job.send_loose_images if loose_images else Job.backup)
+    _do(options, Job.backup_images if loose_images else Job.backup)
 
 
 @cli.command("restore")
@@ -246,6 +255,7 @@ def snapshot_command(**options: Any) -> None:
 @COMMON
 @DOWNLOADING
 @PACKING
+@STRICT
 @BUCKET
 @SNAPSHOT
 @click.option(
@@ -268,12 +278,12 @@ def run_command(**options: Any) -> None:
 def status_command(**options: Any) -> None:
     """Say which stages are done, and how far the others are."""
     as_json = options.pop("as_json")
-    status = _job(options, Progress(shown=False)).status()
+    found = status(_job(options, Progress(shown=False)).layout)
     if as_json:
-        click.echo(json.dumps(status, indent=2))
+        click.echo(json.dumps(found, indent=2))
         return
     for stage in STAGES:
-        facts = status[stage]
+        facts = found[stage]
         more = f"  {facts['finished']}, {facts['seconds']} s" if facts["state"] == "done" else ""
         if "bytes" in facts:
             more = f"  {facts['bytes'] / 1e9:.1f} GB of the archives"
@@ -303,6 +313,11 @@ def _do(options: dict[str, Any], stage: Callable[[Job], Receipt | list[Receipt]]
         click.echo(json.dumps(plain, indent=2))
 
 
+def _complain(text: str) -> None:
+    """One line on standard error. Servers and archives wrote parts of it: nothing may steer the terminal."""
+    click.echo(f"error: {CONTROL.sub('?', text)}", err=True)
+
+
 def main() -> int:
     """Run the command line and return its exit code; every expected failure is one line."""
 
@@ -316,19 +331,22 @@ def main() -> int:
         error.show()
         return error.exit_code
     except click.ClickException as error:
-        click.echo(f"error: {error.format_message()}", err=True)
+        _complain(error.format_message())
         return error.exit_code
     except click.Abort:
         click.echo("interrupted: run the same command again, it goes on where it was", err=True)
+        if threading.active_count() > 1:
+            # Threads that wait for a silent server would be waited for. What is on disk is as after a kill.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
         return INTERRUPTED
     except PrepError as error:
-        click.echo(f"error: {error}", err=True)
+        _complain(str(error))
         return error.exit_code
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(
-            f"error: {where}{error.strerror or error}: check --root and --packed, and who owns them", err=True
-        )
+        _complain(f"{where}{error.strerror or error}: check --root and --packed, and who owns them")
         return PrepError.exit_code
     return 0
 

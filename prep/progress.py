@@ -85,11 +85,12 @@ class Progress:
         if task.speed:
             parts.append(f"{decimal(int(task.speed))}/s")
         if task.time_remaining is not None:
-            parts.append(f"{_duration(task.time_remaining)} left")
+            parts.append(f"{duration(task.time_remaining)} left")
         print(", ".join(parts), file=sys.stderr, flush=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Such as "2 h 05 min", "3 min 20 s" or "7 s"."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

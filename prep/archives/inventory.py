@@ -60,6 +60,13 @@ class Inventory:
     def flush(self) -> None:
         """Every unit is committed when it has been consumed."""
 
+    def forget(self, source: str) -> None:
+        """Note everything anew: lines of one archive can't be taken out from between the others."""
+        for name in {source} | {entry["unit"] for entry in self.journal.units()}:
+            self.journal.forget(name)
+        with self._path.open("ab") as file:
+            file.truncate(0)
+
 
 def read(layout: Layout, split: str) -> dict[str, Original]:
     """What the archive of a split holds, by image name.

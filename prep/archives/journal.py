@@ -1,37 +1,70 @@
-"""The journal of a consumer: which units of which archive it has finished."""
+"""The journal of a consumer: the units that it has finished, and of which version of an archive."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from prep.archives.units import Unit
+from prep.state.checked import FileVersion
 from prep.state.journal import Journal, parse_line
 
 
 class UnitJournal(Journal):
-    """A journal whose entries are units, some with more to say, and whatever else a stage notes."""
+    """A journal whose entries are units, some with more to say, and whatever else a stage notes.
+
+    Units of an archive whose digest has not matched yet are provisional: `mark_provisional` notes the version
+    of the file that they come from, `confirm` that its digest has matched.
+    """
 
     def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
         super().__init__(path, settings)
         self.sizes: dict[tuple[str, int], int] = {}
         self.entries = _remembered(self.entries)
-        for entry in self.units():
-            self.sizes[entry["unit"], entry["offset"]] = entry["size"]
+        self._provisional: dict[str, FileVersion] = {}
+        for entry in self.entries:
+            if "unit" in entry:
+                self.sizes[entry["unit"], entry["offset"]] = entry["size"]
+            elif "provisional" in entry:
+                self._provisional[entry["provisional"]] = entry["version"]
+            elif "confirmed" in entry:
+                self._provisional.pop(entry["confirmed"], None)
 
     def size_at(self, source: str, offset: int) -> int | None:
         """Size of the committed unit that begins there, or None."""
         return self.sizes.get((source, offset))
+
+    def covers(self, source: str, total: int) -> bool:
+        """Whether every unit of a file of `total` bytes is committed."""
+        offset = 0
+        while offset < total and (size := self.size_at(source, offset)):
+            offset += size
+        return offset >= total
 
     def commit(self, unit: Unit, **more: Any) -> None:
         """Note a unit as done."""
         self.append({"unit": unit.archive, "offset": unit.offset, "size": unit.size} | more)
         self.sizes[unit.archive, unit.offset] = unit.size
 
+    def provisional(self, source: str) -> FileVersion | None:
+        """The version of the archive whose digest must match before its units count; None if they do."""
+        return self._provisional.get(source)
+
+    def mark_provisional(self, source: str, version: FileVersion) -> None:
+        """Units of the archive do not count until `confirm`."""
+        self.append({"provisional": source, "version": version})
+        self._provisional[source] = version
+
+    def confirm(self, source: str) -> None:
+        """The digest of the archive has matched: its units count."""
+        self.append({"confirmed": source})
+        self._provisional.pop(source, None)
+
     def forget(self, source: str) -> None:
         """Take back all that was noted of an archive: its units must be worked on anew."""
         self.append({"forgotten": source})
         self.entries = _remembered(self.entries)
         self.sizes = {key: size for key, size in self.sizes.items() if key[0] != source}
+        self._provisional.pop(source, None)
 
     def units(self) -> Iterator[dict[str, Any]]:
         """Entries of committed units, in order."""
@@ -48,12 +81,15 @@ class UnitJournal(Journal):
         return sum(self.sizes.values())
 
 
+ABOUT = ("unit", "of", "provisional", "confirmed")  # keys under which an entry names its archive
+
+
 def _remembered(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The entries without those that were taken back later."""
     kept: list[dict[str, Any]] = []
     for entry in entries:
         if "forgotten" in entry:
-            kept = [other for other in kept if entry["forgotten"] not in (other.get("unit"), other.get("of"))]
+            kept = [other for other in kept if entry["forgotten"] not in map(other.get, ABOUT)]
         else:
             kept.append(entry)
     return kept

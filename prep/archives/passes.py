@@ -8,76 +8,61 @@ three units a consumer are in memory, and they are the same ones, beside the one
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
-from prep.archives.journal import UnitJournal
-from prep.archives.units import ClassOf, LoadedUnit, read_folder_units, read_units
-from prep.datasets.description import Split
+from prep.archives.digests import ArchiveDigests
+from prep.archives.readers import Consumer, SplitReader
+from prep.archives.units import LoadedUnit
+from prep.interrupt import stopping
 from prep.progress import Progress
+from prep.state.checked import CheckedFiles
 
 
-class Consumer(Protocol):
-    """What a stage does with units."""
+class _Worked(Protocol):
+    """What a worker needs of a consumer."""
 
     stage: str
-    journal: UnitJournal
 
-    def size_at(self, source: str, offset: int) -> int | None:
-        """Size of the unit of the archive of that name that begins at `offset` if it is done, else None."""
+    def size_at(self, source: str, offset: int) -> int | None: ...
 
-    def consume(self, loaded: LoadedUnit) -> None:
-        """Work on one unit and commit it, at the latest when the next but one has come."""
+    def consume(self, loaded: LoadedUnit) -> None: ...
 
-    def flush(self) -> None:
-        """Commit what is under way."""
+    def flush(self) -> None: ...
 
 
-@dataclass(frozen=True)
-class SplitReader:
-    """An archive, or a folder of class folders, to be read by a pass.
-
-    `class_of` gives what tells the class of an image in a flat archive, and may have to wait for it.
-    """
-
-    path: Path
-    split: Split
-    class_of: Callable[[], ClassOf]
-
-    def units(self, consumers: Sequence[Consumer]) -> Iterator[LoadedUnit]:
-        """Its units, but for those that none of the consumers wants."""
-
-        def skip(offset: int) -> int | None:
-            sizes = [consumer.size_at(self.path.name, offset) for consumer in consumers]
-            return None if None in sizes else sizes[0]
-
-        if self.path.is_dir():
-            units = read_folder_units(self.path, self.split, skip)
-        else:
-            units = read_units(self.path, self.split, lambda name: self.class_of()(name), skip)
-        for loaded in units:
-            yield loaded
-            self.class_of()  # a devkit that can't be read ends the pass at once, whatever the layout
-
-
-def run_pass(readers: Iterable[SplitReader], consumers: Sequence[Consumer], progress: Progress) -> None:
+def run_pass(
+    readers: Sequence[SplitReader],
+    consumers: Sequence[Consumer],
+    checked: CheckedFiles,
+    progress: Progress,
+) -> None:
     """Read the splits unit by unit and have every consumer work on what it lacks.
 
+    An archive that is not as it was when it was checked is read whole, and its digest runs along.
+
     Raises:
+        IntegrityError: an archive has another digest than its description says.
         PrepError: what the first consumer to fail raised, once the others have finished their unit.
     """
-    with at_work(consumers, progress) as give:
-        for loaded in (loaded for reader in readers for loaded in reader.units(consumers)):
+    digests = ArchiveDigests(readers, consumers, checked)
+    workers: list[_Worked] = [*consumers]
+    if digests.bytes_to_read:
+        progress.add(digests.stage, digests.bytes_to_read)
+        workers.append(digests)
+    with at_work(workers, progress) as give:
+        for loaded in (
+            loaded for reader in readers for loaded in reader.units(consumers, digests.wants(reader.path))
+        ):
             if not give(loaded):
                 break
+    digests.settle()
 
 
 @contextmanager
-def at_work(consumers: Sequence[Consumer], progress: Progress) -> Iterator[Callable[[LoadedUnit], bool]]:
+def at_work(consumers: Sequence[_Worked], progress: Progress) -> Iterator[Callable[[LoadedUnit], bool]]:
     """Consumers in their threads, and what hands a unit to each that lacks it; False once one has failed.
 
     Raises:
@@ -95,6 +80,8 @@ def at_work(consumers: Sequence[Consumer], progress: Progress) -> Iterator[Calla
         try:
             yield give
         finally:
+            if interrupted():
+                progress.note("interrupted: finishing the unit at hand; Ctrl-C again stops at once")
             for worker in workers:
                 worker.finish()
     for worker in workers:
@@ -109,10 +96,12 @@ def _interrupt_kept() -> Iterator[Callable[[], bool]]:
     Raised in the middle of a queue's own work, it could leave the queue locked, and the workers waiting.
     """
     count = 0
+    stopping.clear()
 
     def note(*_: object) -> None:
         nonlocal count
         count += 1
+        stopping.set()
         if count > 1:
             raise KeyboardInterrupt
 
@@ -132,7 +121,7 @@ def _interrupt_kept() -> Iterator[Callable[[], bool]]:
 class _Worker:
     """One consumer in its thread, behind a queue that holds one unit."""
 
-    def __init__(self, consumer: Consumer, progress: Progress) -> None:
+    def __init__(self, consumer: _Worked, progress: Progress) -> None:
         self.failure: BaseException | None = None
         self._consumer = consumer
         self._progress = progress

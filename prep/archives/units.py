@@ -6,7 +6,6 @@ archive has about as many units as classes, S3 takes any unit as a part of an up
 10,000), and the cut depends on the archive alone, not on who reads it or how often they were interrupted.
 """
 
-import re
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,11 +20,10 @@ from prep.datasets.description import Split
 from prep.errors import IntegrityError
 from prep.state.files import CHUNK
 from prep.state.memory_file import MemoryFile
+from prep.state.names import plain_name, relative_path
 
 SMALLEST = 8 << 20  # bytes
 FRACTION = 1000
-# Control characters and line ends would break lists and logs; lone surrogates stand for bytes not UTF-8.
-UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # Blocks of a packed file: memory holds a few at once, and S3 takes 10,000 parts, up to four a block.
 SMALLEST_BLOCK = 32 << 20  # bytes
 MOST_BLOCKS = 2000
@@ -126,7 +124,7 @@ def read_folder_units(
     offset = index = size = 0
     run: list[tuple[str, Path]] = []
     files = [
-        (f"{entry.name}/{image.name}", image)
+        (f"{plain_name(entry.name, str(folder))}/{plain_name(image.name, str(entry))}", image)
         for entry in sorted(folder.iterdir())
         if entry.is_dir()
         for image in sorted(entry.iterdir())
@@ -249,7 +247,7 @@ def _images(
 ) -> Iterator[Image]:
     for member in members:
         body = data[member.start : member.start + member.size]
-        name = safe_name(path, member.name)
+        name = relative_path(member.name, f"archive {path}")
         if split.layout == "nested":
             if name.suffix != ".tar" or not name.stem:
                 raise IntegrityError(f"archive {path}: {member.name!r} is not <class>.tar")
@@ -271,7 +269,7 @@ def _inner_images(path: Path, wnid: str, body: memoryview) -> Iterator[Image]:
             tar.members.clear()  # type: ignore[attr-defined]  # not in the stubs
             if _is_folder(where, member):
                 continue
-            name = safe_name(where, member.name)
+            name = relative_path(member.name, f"archive {where}")
             if not _is_image(name):
                 raise IntegrityError(f"archive {where}: {member.name!r} is not an image by its name")
             end = member.offset_data + member.size
@@ -291,18 +289,6 @@ def _is_folder(path: Path, member: tarfile.TarInfo) -> bool:
             "plain files: don't trust it"
         )
     return False
-
-
-def safe_name(path: Path, name: str) -> PurePosixPath:
-    """A member's name as a relative path.
-
-    Raises:
-        IntegrityError: it is absolute, climbs out with "..", or can't be a file name.
-    """
-    pure = PurePosixPath(name)
-    if pure.is_absolute() or ".." in pure.parts or not pure.name or UNFIT.search(name):
-        raise IntegrityError(f"archive {path}: {name!r} is no name for a file in a data set: don't trust it")
-    return pure
 
 
 def _is_image(name: PurePosixPath) -> bool:

@@ -1,9 +1,10 @@
-"""AWS clients, and AWS failures as one line."""
+"""AWS clients; `note` is told of each call that is repeated."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from prep.aws.errors import aws_errors
+from prep.aws.retries import Note, repeat_calls
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -12,9 +13,12 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
 
-# Standard mode: bounded tries, throttling counted in. Its pauses are short, some seconds in all: a longer gap
-# ends the stage, and the service's restart goes on.
-OPTIONS: dict[str, Any] = {"retries": {"mode": "standard", "max_attempts": 8}}  # of botocore's Config
+# What is repeated, and for how long, is decided in `retries`.
+OPTIONS: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 1}}  # of botocore's Config
+
+
+def silent(_text: str) -> None:
+    """Tell nobody of repeated calls."""
 
 
 @cache
@@ -29,25 +33,33 @@ def _session() -> "Session":
     return Session(botocore_session=core)
 
 
-def s3() -> "S3Client":
+def s3(note: Note = silent) -> "S3Client":
     """A client for S3."""
     with aws_errors("make an S3 client"):
-        return _session().client("s3")
+        client = _session().client("s3")
+    repeat_calls(client, note)
+    return client
 
 
-def ec2() -> "EC2Client":
+def ec2(note: Note = silent) -> "EC2Client":
     """A client for EC2."""
     with aws_errors("make an EC2 client"):
-        return _session().client("ec2")
+        client = _session().client("ec2")
+    repeat_calls(client, note)
+    return client
 
 
-def ssm() -> "SSMClient":
+def ssm(note: Note = silent) -> "SSMClient":
     """A client for Systems Manager."""
     with aws_errors("make an SSM client"):
-        return _session().client("ssm")
+        client = _session().client("ssm")
+    repeat_calls(client, note)
+    return client
 
 
-def secretsmanager() -> "SecretsManagerClient":
+def secretsmanager(note: Note = silent) -> "SecretsManagerClient":
     """A client for Secrets Manager."""
     with aws_errors("make a Secrets Manager client"):
-        return _session().client("secretsmanager")
+        client = _session().client("secretsmanager")
+    repeat_calls(client, note)
+    return client

@@ -11,20 +11,18 @@ from prep.errors import AwsError, CredentialsError, PrepError
 if TYPE_CHECKING:
     from boto3.exceptions import Boto3Error
 
-# A try of its own later will do: the service was busy, lost something, or got damaged bytes.
-PASSING = {
-    "BadDigest",
-    "IncompleteBody",
+# The service has too much to do, or fails for a moment.
+BUSY = {
     "InternalError",
-    "NoSuchUpload",
     "RequestLimitExceeded",
-    "RequestTimeout",
     "ServiceUnavailable",
     "SlowDown",
     "Throttling",
     "ThrottlingException",
-    "XAmzContentSHA256Mismatch",
 }
+# The request arrived damaged or not at all.
+DAMAGED = {"BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch"}
+PASSING = BUSY | DAMAGED | {"NoSuchUpload"}  # another run will do
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden", "403"}
 
 

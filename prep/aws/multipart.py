@@ -64,7 +64,7 @@ class Uploads:
             self._is_known(name, target.key) or self._is_object(name, target.key)
         ):
             return
-        self._forget(name, target.key)
+        self.forget(name, target.key)
 
     def _is_known(self, name: str, key: str) -> bool:
         with aws_errors(f"list the parts of s3://{self._bucket}/{key}"):
@@ -86,9 +86,9 @@ class Uploads:
         self._note_complete(name, facts)
         return True
 
-    def _forget(self, name: str, key: str) -> None:
+    def forget(self, name: str, key: str) -> None:
         """Have it sent anew, and end its upload: the parts would cost money for as long as they lie there."""
-        if name not in self._complete:
+        if name in self._ids and name not in self._complete:
             with aws_errors(f"end the upload of s3://{self._bucket}/{key}"):
                 try:
                     self._client.abort_multipart_upload(
@@ -156,7 +156,7 @@ class Uploads:
                         raise
                     # Tried again because the first reply was lost, it is an object and no upload any more.
                     if not self._is_object(name, target.key):
-                        self._forget(name, target.key)
+                        self.forget(name, target.key)
                         raise AwsError(
                             f"complete the upload of s3://{self._bucket}/{target.key}: S3 has lost parts of "
                             "it: run again, it is sent anew"

@@ -19,6 +19,7 @@ from prep.datasets.description import Description, Split
 from prep.errors import IntegrityError
 from prep.state.files import write_json, write_whole
 from prep.state.layout import Layout
+from prep.state.names import plain_name, plain_text
 
 GROUND_TRUTH = re.compile(r"validation_ground_truth\.txt$")
 META = re.compile(r"(^|/)meta\.mat$")
@@ -63,7 +64,8 @@ def read_devkit(path: Path) -> Devkit:
             meta = scipy.io.loadmat(_member(tar, META), squeeze_me=True)["synsets"]
             truth = _member(tar, GROUND_TRUTH).read().decode().split()
         leaves = [row for row in meta if int(row["num_children"]) == 0]
-        words = {str(row["WNID"]): str(row["words"]) for row in leaves}
+        where = f"devkit {path}"
+        words = {plain_name(str(row["WNID"]), where): plain_text(str(row["words"]), where) for row in leaves}
         wnids = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in leaves}
         return Devkit(words, tuple(wnids[int(number)] for number in truth))
     except OSError as error:

@@ -14,7 +14,10 @@ import numpy as np
 from prep import MAX_PIXELS
 from prep.images import exif, yuv
 from prep.images.jpeg import JpegError, JpegFacts, inspect, is_jpeg
+from prep.images.messages import with_messages
 from prep.images.resize import Pixels, fit, shrink
+
+DAMAGED = "had damaged picture data"  # begins what `care` says of such an image
 
 SIGNATURES = {
     b"\x89PNG": "PNG",
@@ -132,11 +135,11 @@ def _from_other(data: memoryview, target: Target) -> Prepared:
 
 
 def _from_odd(data: memoryview, target: Target, facts: JpegFacts, care: tuple[str, ...]) -> Prepared:
-    """Of a JPEG that OpenCV has to decode; it says nothing of damage, so libjpeg-turbo is asked."""
-    damage = yuv.damage(data, facts.components)
+    """Of a JPEG that OpenCV has to decode, and of which libjpeg may report damage."""
+    pixels, damage = with_messages(lambda: decode(data, grey=facts.components == 1))
     if damage:
-        care = (*care, f"had damaged picture data ({damage})")
-    return _convert(decode(data, grey=facts.components == 1), facts.orientation, target, care)
+        care = (*care, f"{DAMAGED} ({damage})")
+    return _convert(pixels, facts.orientation, target, care)
 
 
 def _convert(pixels: Pixels, orientation: int, target: Target, care: tuple[str, ...]) -> Prepared:

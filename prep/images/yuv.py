@@ -10,9 +10,6 @@ from functools import cache
 
 import numpy as np
 from turbojpeg import (
-    TJPF_BGR,
-    TJPF_CMYK,
-    TJPF_GRAY,
     TJSAMP_420,
     TJSAMP_422,
     TJSAMP_440,
@@ -109,24 +106,6 @@ def shrunk(data: memoryview, size: tuple[int, int]) -> Frame:
     frame.luma[: size[1], size[0] :] = frame.luma[: size[1], size[0] - 1 : size[0]]
     frame.luma[size[1] :] = frame.luma[size[1] - 1]
     return frame
-
-
-def damage(data: memoryview, components: int) -> str | None:
-    """What libjpeg-turbo says of damage in a JPEG's data; None where it can't say, or finds none.
-
-    It decodes to an eighth of the size, which reads all of the data and costs about half.
-    """
-    turbo = library()
-    form = {1: TJPF_GRAY, 3: TJPF_BGR, 4: TJPF_CMYK}.get(components)
-    if turbo is None or form is None:
-        return None
-    try:
-        turbo.decode(data, pixel_format=form, scaling_factor=SCALES[0])
-    except UserWarning as warning:
-        return str(warning).removeprefix("Corrupt JPEG data: ")
-    except OSError:
-        pass  # a kind that it doesn't know, such as lossless
-    return None
 
 
 def encode(frame: Frame, quality: int) -> bytes:

@@ -57,8 +57,9 @@ class Buckets:
         self._shift = HASH_BITS - (count.bit_length() - 1)
         folder.mkdir(parents=True, exist_ok=True)
         for path in folder.iterdir():
-            with path.open("ab") as file:
-                file.truncate(self.sizes[int(path.name)])
+            if path.name.isdecimal() and int(path.name) < count:
+                with path.open("ab") as file:
+                    file.truncate(self.sizes[int(path.name)])
 
     def deal(self, entries: Iterable[Entry]) -> None:
         """Append entries to their buckets. Not durable yet."""

@@ -1,6 +1,8 @@
 """The manifest: what lies on the dataset volume, how it was made, and the SHA-256 of every file."""
 
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,11 @@ from typing import Any
 from prep.errors import IntegrityError
 from prep.state.files import sha256_of, write_json
 from prep.state.layout import Layout
+from prep.state.names import plain_name
+
+# <split>.rec, <split>-00001.idx …, as `pack` names them; and the table of classes.
+PACKED_FILE = re.compile(r"classes\.tsv|[a-z][a-z0-9_]*(-\d{5,})?\.(rec|idx|lst)").fullmatch
+SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,56 @@ def read(layout: Layout) -> Manifest:
     """Read `MANIFEST.json`.
 
     Raises:
-        IntegrityError: it is missing or damaged.
+        IntegrityError: it is missing or damaged, or names something that is no packed file.
     """
     try:
-        return Manifest(**json.loads(layout.manifest.read_text()))
+        text = layout.manifest.read_bytes()
     except OSError as error:
         raise IntegrityError(f"{layout.manifest}: {error.strerror}: run pack") from error
-    except (ValueError, TypeError) as error:
-        raise IntegrityError(f"{layout.manifest}: damaged ({error}): run pack again") from error
+    return parse(text, str(layout.manifest))
+
+
+def parse(text: bytes, where: str) -> Manifest:
+    """A manifest from its text, which may come from anywhere, such as a bucket.
+
+    Raises:
+        IntegrityError: it is damaged, or names something that is no packed file.
+    """
+    try:
+        manifest = Manifest(**json.loads(text))
+        for name, facts in manifest.files.items():
+            if set(facts) != {"bytes", "sha256"} or int(facts["bytes"]) < 0 or not SHA256(facts["sha256"]):
+                raise ValueError(f"files: {name!r} has no size and SHA-256")
+        names = [*manifest.files, *(f"{part}.rec" for _, part in manifest.parts())]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise IntegrityError(f"{where}: damaged ({error}): run pack again") from error
+    for name in names:
+        if not PACKED_FILE(plain_name(name, where)):
+            raise IntegrityError(f"{where}: {name!r} is no name of a packed file: don't trust it")
+    return manifest
+
+
+def note_damaged(layout: Layout, manifest: Manifest, damaged: Mapping[str, Mapping[str, str]]) -> None:
+    """Name the images of each split that are damaged inside, {split: {image: reason}}, in `MANIFEST.json`.
+
+    The key `damaged` of a split is there only if some are, so that the manifest of sound images stays as
+    `pack` has made it.
+    """
+    before = {split: facts.get("damaged", {}) for split, facts in manifest.splits.items()}
+    if before == {split: dict(damaged.get(split, {})) for split in manifest.splits}:
+        return
+    for split, facts in manifest.splits.items():
+        facts.pop("damaged", None)
+        if damaged.get(split):
+            facts["damaged"] = dict(sorted(damaged[split].items()))
+    write(layout, manifest)
+
+
+def inputs(layout: Layout) -> dict[str, Any]:
+    """What verify, backup and snapshot depend on: the manifest, and through it every packed file.
+
+    Raises:
+        IntegrityError: there is none, or it is damaged.
+    """
+    read(layout)
+    return {"manifest": facts_of(layout.manifest)["sha256"]}

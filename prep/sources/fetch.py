@@ -1,4 +1,4 @@
-"""Download: every archive into `ROOT/archives`, checked by size and MD5, resuming where it was.
+"""Files fetched from a source, whole and checked, resuming where they were.
 
 A file is fetched as ranges over several connections into `<file>.partial`; a journal beside it names
 the ranges that are on disk and the version (ETag and size) they are of. The digest runs over the contiguous
@@ -6,25 +6,26 @@ beginning as it grows, while its bytes are in memory. A file under its own name 
 """
 
 import hashlib
-import json
 import os
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
 
+from prep.datasets.description import Description
 from prep.errors import IntegrityError, SpaceError
 from prep.progress import Progress
 from prep.sources.source import Source, SourceChangedError, Version, Wanted
-from prep.state.files import CHUNK, disk_errors, sync_folder, write_json
+from prep.state.checked import CheckedFiles, version_of
+from prep.state.files import CHUNK, disk_errors, sync_folder
 from prep.state.journal import Journal
 
 RANGE_BYTES = 16 << 20
 CONNECTIONS = 4  # image-net.org gives about 16 MB/s on one
 WINDOW = 2 * CONNECTIONS  # ranges in memory at once, so at most 128 MiB
 VERSIONS = 3  # how often a file may change on the server before we give up
+INTERRUPT_SECONDS = 1.0  # how long Ctrl-C waits for connections to end
 SPARE = 64 << 20  # bytes left free: journals and receipts must still be written
 
 
@@ -40,9 +41,9 @@ def fetch_files(
     """
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    checked = _Checked(checked_path)
+    checked = CheckedFiles(checked_path)
     ordered = sorted(files, key=lambda wanted: wanted.bytes or 0)
-    missing = [wanted for wanted in ordered if not _is_there(folder / wanted.file, wanted, checked, progress)]
+    missing = [wanted for wanted in ordered if not is_whole(folder / wanted.file, wanted, checked, progress)]
     _check_space(folder, missing)
     for wanted in ordered:
         if wanted not in missing:  # a kill may have come before these were removed
@@ -50,39 +51,34 @@ def fetch_files(
                 (folder / f"{wanted.file}{leftover}").unlink(missing_ok=True)
     for wanted in missing:
         _Download(wanted, folder / wanted.file, source, progress).run()
-        checked.note(folder / wanted.file, wanted)
+        path = folder / wanted.file
+        checked.note(path, wanted.digest, version_of(path))
     return len(missing)
 
 
-class _Checked:
-    """Which files have been found whole: name, size, time of change and digest."""
+def check_small(description: Description, folder: Path, checked: CheckedFiles, progress: Progress) -> None:
+    """Check the archives that no pass reads, such as a devkit, if they changed since they were checked.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._files: dict[str, list[Any]] = json.loads(path.read_text())
-        except (OSError, ValueError):
-            self._files = {}
-
-    def knows(self, path: Path, wanted: Wanted) -> bool:
-        return self._files.get(path.name) == self._facts(path, wanted)
-
-    def note(self, path: Path, wanted: Wanted) -> None:
-        self._files[path.name] = self._facts(path, wanted)
-        write_json(self._path, self._files)
-
-    def _facts(self, path: Path, wanted: Wanted) -> list[Any]:
-        facts = path.stat()
-        return [facts.st_size, facts.st_mtime_ns, wanted.digest]
+    Raises:
+        IntegrityError: one has another size or digest than the description says.
+    """
+    for archive in description.archives:
+        if description.split_of(archive.file) is None:
+            is_whole(folder / archive.file, archive, checked, progress)
 
 
-def _is_there(path: Path, wanted: Wanted, checked: _Checked, progress: Progress) -> bool:
-    """Whether the file lies there whole; one that somebody else put there is read to see."""
+def is_whole(path: Path, wanted: Wanted, checked: CheckedFiles, progress: Progress) -> bool:
+    """Whether the file lies there whole. One that is not as it was when it was checked is read to see.
+
+    Raises:
+        IntegrityError: it has another size or digest.
+    """
     if not path.exists():
         return False
-    if checked.knows(path, wanted):
+    if checked.knows(path, wanted.digest):
         return True
-    size = path.stat().st_size
+    version = version_of(path)
+    size = version[0]
     if wanted.bytes is not None and size != wanted.bytes:
         raise IntegrityError(
             f"{path}: has {size} bytes, should have {wanted.bytes}: move it away or mend the description"
@@ -99,7 +95,7 @@ def _is_there(path: Path, wanted: Wanted, checked: _Checked, progress: Progress)
             f"{path}: its {wanted.algorithm.upper()} is {digest.hexdigest()}, should be {wanted.digest}: "
             "move it away or mend the description"
         )
-    checked.note(path, wanted)
+    checked.note(path, wanted.digest, version)
     return True
 
 
@@ -163,8 +159,12 @@ class _Download:
                 else:
                     digest = self._fetch(handle, version, journal, done, count)
                 os.fsync(handle)
-            finally:
+            except KeyboardInterrupt:
+                raise  # the file stays open: a connection may be about to write to it
+            except BaseException:
                 os.close(handle)
+                raise
+            os.close(handle)
         if digest != self.wanted.digest:
             self.partial.unlink()
             path.unlink()
@@ -191,31 +191,40 @@ class _Download:
     def _fetch(self, handle: int, version: Version, journal: Journal, done: set[int], count: int) -> str:
         """Fetch the missing ranges and return the digest of the whole."""
         digest = hashlib.new(self.wanted.algorithm, usedforsecurity=False)
-        with ThreadPoolExecutor(CONNECTIONS, "download") as pool:
-            self.stop = threading.Event()
-            running: dict[Future[bytes], int] = {}
-            held: dict[int, bytes] = {}
-            following = hashed = 0
-            try:
-                while hashed < count:
-                    while following < count and following < hashed + WINDOW:
-                        if following not in done:
-                            running[pool.submit(self._range, handle, version, journal, following)] = following
-                        following += 1
-                    if hashed in done:
-                        data = held.pop(hashed, None)
-                        _hash(digest, handle, hashed, version) if data is None else digest.update(data)
-                        hashed += 1
-                        continue
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        number = running.pop(future)
-                        data = future.result()
-                        done.add(number)
-                        held[number] = data
-                        self.progress.advance(self.wanted.file, len(data))
-            except BaseException:
-                self.stop.set()  # the others end at their next chunk, not at the end of their range
-                raise
+        self.stop = threading.Event()
+        pool = ThreadPoolExecutor(CONNECTIONS, "download")
+        running: dict[Future[bytes], int] = {}
+        held: dict[int, bytes] = {}
+        following = hashed = 0
+        try:
+            while hashed < count:
+                while following < count and following < hashed + WINDOW:
+                    if following not in done:
+                        running[pool.submit(self._range, handle, version, journal, following)] = following
+                    following += 1
+                if hashed in done:
+                    data = held.pop(hashed, None)
+                    _hash(digest, handle, hashed, version) if data is None else digest.update(data)
+                    hashed += 1
+                    continue
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    number = running.pop(future)
+                    data = future.result()
+                    done.add(number)
+                    held[number] = data
+                    self.progress.advance(self.wanted.file, len(data))
+        except KeyboardInterrupt:
+            self.stop.set()
+            # Not for long: a server that has gone silent would be waited for until its timeout. What a
+            # connection may still write belongs to a range that the journal doesn't name.
+            pool.shutdown(wait=False, cancel_futures=True)
+            wait(running, INTERRUPT_SECONDS)
+            raise
+        except BaseException:
+            self.stop.set()  # the others end at their next chunk, not at the end of their range
+            pool.shutdown(cancel_futures=True)
+            raise
+        pool.shutdown()
         return digest.hexdigest()
 
     def _range(self, handle: int, version: Version, journal: Journal, number: int) -> bytes:

@@ -3,24 +3,28 @@
 import threading
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
+from prep.aws.clients import silent
 from prep.aws.errors import aws_errors
+from prep.aws.retries import Note, Repeats
 from prep.errors import SourceError
 from prep.sources.source import SourceChangedError, Version, Wanted
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+BROKEN = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 MISSING = {"404", "NoSuchKey", "NotFound"}
 
 
 class S3Source:
-    """Serves the objects `prefix` + file name of a bucket. boto3 itself tries again, within bounds."""
+    """Serves the objects `prefix` + file name of a bucket."""
 
-    def __init__(self, client: "S3Client", bucket: str, prefix: str) -> None:
+    def __init__(self, client: "S3Client", bucket: str, prefix: str, note: Note = silent) -> None:
         self._client = client
         self._bucket = bucket
+        self._note = note
         self._prefix = prefix if not prefix or prefix.endswith("/") else prefix + "/"
 
     def _url(self, wanted: Wanted) -> str:
@@ -49,17 +53,27 @@ class S3Source:
             SourceChangedError: it has been replaced.
             AwsError: S3 refuses or fails.
         """
-        with aws_errors(f"read {self._url(wanted)}"):
-            try:
-                answer = self._client.get_object(
-                    Bucket=self._bucket,
-                    Key=self._prefix + wanted.file,
-                    Range=f"bytes={start}-{end - 1}",
-                    IfMatch=version.etag,
-                )
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
-                    raise
-                raise SourceChangedError(f"{self._url(wanted)}: is another one now") from error
-            with answer["Body"] as body:
-                return body.read()
+        operation = f"read {self._url(wanted)}"
+        repeats = Repeats(operation, self._note)
+        with aws_errors(operation):
+            while True:
+                try:
+                    return self._read(wanted, version, start, end)
+                except BROKEN as error:  # botocore repeats a call, but not the reading of its answer
+                    if not repeats.wait(str(error).rstrip(".")):
+                        raise
+
+    def _read(self, wanted: Wanted, version: Version, start: int, end: int) -> bytes:
+        try:
+            answer = self._client.get_object(
+                Bucket=self._bucket,
+                Key=self._prefix + wanted.file,
+                Range=f"bytes={start}-{end - 1}",
+                IfMatch=version.etag,
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
+                raise
+            raise SourceChangedError(f"{self._url(wanted)}: has been replaced meanwhile") from error
+        with answer["Body"] as body:
+            return body.read()

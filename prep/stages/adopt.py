@@ -16,6 +16,7 @@ from prep.errors import DescriptionError, IntegrityError
 from prep.progress import Progress
 from prep.state.files import disk_errors, sync_file_system
 from prep.state.layout import Layout
+from prep.state.names import plain_name, plain_text
 from prep.state.receipts import Receipt
 
 DATA = Path("ILSVRC/Data/CLS-LOC")
@@ -54,10 +55,15 @@ def adopt(copy: Path, layout: Layout, progress: Progress) -> Receipt:
 def _read_lists(copy: Path) -> Devkit:
     try:
         lines = (copy / "LOC_synset_mapping.txt").read_text().splitlines()
-        words = dict(line.split(" ", 1) for line in lines)
+        where = f"{copy}/LOC_synset_mapping.txt"
+        words = {
+            plain_name(wnid, where): plain_text(text, where)
+            for wnid, text in (line.split(" ", 1) for line in lines)
+        }
         with (copy / "LOC_val_solution.csv").open(newline="") as file:
             rows = sorted(
-                (row["ImageId"], row["PredictionString"].split()[0]) for row in csv.DictReader(file)
+                (row["ImageId"], plain_name(row["PredictionString"].split()[0], f"{copy}/{file.name}"))
+                for row in csv.DictReader(file)
             )
     except OSError as error:
         raise DescriptionError(f"{error.filename}: {error.strerror}: give Kaggle's top folder") from error

@@ -7,20 +7,23 @@ by, so that nothing is read from disk for it. All else is small, is sent whole, 
 import base64
 import hashlib
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prep import contract
 from prep.archives.journal import UnitJournal
-from prep.archives.units import LoadedUnit
+from prep.archives.passes import at_work
+from prep.archives.units import LoadedUnit, read_blocks
 from prep.aws.errors import aws_errors
 from prep.aws.multipart import Target, Uploads, same_object, stored_checksum
-from prep.datasets.description import Description
+from prep.datasets.description import Description, Split
 from prep.errors import IntegrityError
 from prep.progress import Progress
 from prep.records import manifest
 from prep.records.manifest import Manifest
 from prep.state.layout import Layout
+from prep.state.names import plain_name
 from prep.state.receipts import Receipt
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ class Backup:
         self.journal = UnitJournal(layout.journals / "backup.jsonl", inputs | {"bucket": bucket})
         self._uploads = Uploads(client, bucket, self.journal)
         self._targets: dict[str, Target] = {}
+        self._recs: list[tuple[Path, Split]] = []
         for split in description.splits:
             key = contract.archives_prefix(description.name) + split.archive.file
             self._expect(split.archive.file, Target(key, {"md5": split.archive.md5}))
@@ -56,12 +60,25 @@ class Backup:
         self._targets[name] = target
         self._uploads.resume(name, target)
 
-    def expect_packed(self, packed: Manifest) -> None:
+    def expect_packed(self, packed: Manifest, progress: Progress) -> None:
         """Be ready for the blocks of the `.rec` files of this manifest."""
+        splits = {split.name: split for split in self._description.splits}
+        self._recs = [(self._layout.rec(part), splits[split]) for split, part in packed.parts()]
+        sizes = self.journal.sizes.items()
+        done = sum(size for (name, _), size in sizes if name in {rec.name for rec, _ in self._recs})
+        progress.add(self.stage, sum(rec.stat().st_size for rec, _ in self._recs), done)
         prefix = contract.packed_prefix(self._description.name)
         for _, part in packed.parts():
             name = self._layout.rec(part).name
             self._expect(name, Target(prefix + name, {"sha256": packed.files[name]["sha256"]}))
+
+    def send_packed(self, progress: Progress) -> None:
+        """Send the blocks of the `.rec` files that S3 lacks, after `expect_packed`."""
+        with at_work([self], progress) as give:
+            for rec, split in self._recs:
+                for loaded in read_blocks(rec, split, partial(self.size_at, rec.name)):
+                    if not give(loaded):
+                        return
 
     def size_at(self, source: str, offset: int) -> int | None:
         """Size of the unit there if S3 has it."""
@@ -73,6 +90,10 @@ class Backup:
 
     def flush(self) -> None:
         """Every unit is committed when it has been sent."""
+
+    def forget(self, source: str) -> None:
+        """Have the archive sent anew."""
+        self._uploads.forget(source, self._targets[source].key)
 
     def finish(self, inputs: dict[str, Any], progress: Progress) -> Receipt:
         """Complete the uploads, send small archives and packed files, and give the receipt for `inputs`.
@@ -140,16 +161,23 @@ class Backup:
             self._send(path, Target(prefix + path.name, {}), progress)
 
 
-def check(client: "S3Client", bucket: str, receipt: Receipt) -> Receipt:
+def check(client: "S3Client", bucket: str, dataset: str, receipt: Receipt) -> Receipt:
     """Compare every object of a backup with the checksums that S3 keeps, without downloading one.
 
     Raises:
-        IntegrityError: an object is missing or another one.
+        IntegrityError: an object is missing or another one, or the receipt names none of this data set.
         AwsError: S3 refuses or fails.
     """
     begun = time.monotonic()
+    known = (contract.archives_prefix(dataset), contract.packed_prefix(dataset))
     for url, facts in receipt.outputs.items():
         key = url.removeprefix("s3://").partition("/")[2]
+        folder, _, name = key.rpartition("/")
+        if f"{folder}/" not in known:
+            raise IntegrityError(
+                f"receipt of the backup: {url!r} is no object of {dataset}: run backup again"
+            )
+        plain_name(name, "receipt of the backup")
         with aws_errors(f"look at s3://{bucket}/{key}"):
             stored = stored_checksum(client, bucket, key)
         if stored is None:

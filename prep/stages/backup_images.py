@@ -1,6 +1,7 @@
-"""Loose images to S3: the organized class folders, an object an image, for who wants to read them from there.
+"""Images to S3, each as an object of its own, for programs that read single images from a bucket.
 
-Not the default: they are in the archives already, and 1.3 million requests cost about $7 and many hours.
+Not the default: the images are in the archives already, and 1.3 million requests cost about $7 and many
+hours.
 """
 
 import time
@@ -20,6 +21,7 @@ from prep.state.receipts import Receipt
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+STAGE = "loose"
 CONNECTIONS = 16  # a small object takes some 30 ms, nearly all of it waiting
 
 
@@ -67,4 +69,4 @@ def send(
                     done[name] = len(list(pool.map(upload, sorted(folder.iterdir()))))
                 journal.append({"folder": name, "images": done[name]})
     counts = {"images": sum(done.values())}
-    return Receipt("loose", inputs, {"bucket": bucket}, {}, counts, round(time.monotonic() - begun, 1))
+    return Receipt(STAGE, inputs, {"bucket": bucket}, {}, counts, round(time.monotonic() - begun, 1))

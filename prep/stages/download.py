@@ -7,6 +7,7 @@ from prep.datasets.description import Description
 from prep.progress import Progress
 from prep.sources.fetch import fetch_files
 from prep.sources.source import Source
+from prep.state.checked import CheckedFiles
 from prep.state.layout import Layout
 from prep.state.receipts import Receipt
 
@@ -30,6 +31,13 @@ def download(description: Description, layout: Layout, source: Source, progress:
     }
     counts = {"archives": len(description.archives), "fetched": fetched}
     return Receipt("download", inputs(description), {}, outputs, counts, round(time.monotonic() - begun, 1))
+
+
+def unchanged(description: Description, layout: Layout) -> bool:
+    """Whether every archive is as it was when it was checked."""
+    checked = CheckedFiles(layout.checked)
+    paths = [(layout.archives / archive.file, archive) for archive in description.archives]
+    return all(path.is_file() and checked.knows(path, archive.digest) for path, archive in paths)
 
 
 def inputs(description: Description) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from prep.archives.journal import UnitJournal
 from prep.archives.units import LoadedUnit
 from prep.datasets.description import Description
 from prep.errors import IntegrityError
+from prep.progress import Progress
 from prep.state.files import disk_errors, sync_file_system
 from prep.state.layout import Layout
 from prep.state.receipts import Receipt
@@ -48,7 +49,14 @@ class Organizer:
     def flush(self) -> None:
         """Every unit is committed when it has been consumed."""
 
-    def finish(self) -> Receipt:
+    def forget(self, source: str) -> None:
+        """Have the images written again, over those that are there."""
+        self.journal.forget(source)
+
+    def clean(self) -> None:
+        """Nothing is left over."""
+
+    def finish(self, _progress: Progress) -> Receipt:
         """Check the number of images, unpack the bounding boxes, and give the receipt.
 
         Raises:

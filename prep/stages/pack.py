@@ -150,6 +150,12 @@ class Packer:
             unreadable={outcome.name: outcome.problem for outcome in outcomes if outcome.entry is None},
         )
 
+    def forget(self, source: str) -> None:
+        """Empty the buckets of the split that this archive, or folder, holds."""
+        self._pending = None
+        self.journal.forget(source)
+        self._buckets = {split.name: self._open(split) for split in self._description.splits}
+
     def _prepare(self, images: Sequence[Image]) -> list[_Outcome]:
         return [self._prepare_one(image) for image in images]
 
@@ -194,7 +200,7 @@ class Packer:
             ),
         )
         outputs = {str(self._layout.packed / name): facts for name, facts in files.items()}
-        outputs[str(self._layout.manifest)] = manifest.facts_of(self._layout.manifest)
+        outputs[str(self._layout.manifest)] = {}  # no size: verify may add images that it finds damaged
         counts = {name: summary["records"] for name, summary in splits.items()}
         seconds = round(time.monotonic() - self._begun, 1)
         return Receipt(self.stage, self._inputs, asdict(self._settings), outputs, counts, seconds)

@@ -1,6 +1,5 @@
 """Restore: what a backup holds, back from S3: the archives, or just the packed files."""
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from prep import contract
 from prep.aws.errors import aws_errors
 from prep.datasets.description import Description
-from prep.errors import IntegrityError
 from prep.progress import Progress
+from prep.records import manifest
 from prep.sources.fetch import fetch_files
 from prep.sources.s3 import S3Source
 from prep.state.files import write_whole
@@ -50,7 +49,7 @@ def restore(
     begun = time.monotonic()
     counts: dict[str, Any] = {}
     if "archives" in what:
-        source = S3Source(client, bucket, contract.archives_prefix(description.name))
+        source = S3Source(client, bucket, contract.archives_prefix(description.name), progress.note)
         counts["archives"] = fetch_files(
             description.archives, layout.archives, layout.checked, source, progress
         )
@@ -58,16 +57,11 @@ def restore(
         prefix = contract.packed_prefix(description.name)
         with aws_errors(f"read s3://{bucket}/{prefix}{layout.manifest.name}"):
             text = client.get_object(Bucket=bucket, Key=prefix + layout.manifest.name)["Body"].read()
-        try:
-            facts = json.loads(text)["files"]
-            files = [PackedFile(name, fact["bytes"], fact["sha256"]) for name, fact in facts.items()]
-        except (ValueError, KeyError, TypeError) as error:
-            raise IntegrityError(
-                f"s3://{bucket}/{prefix}{layout.manifest.name}: damaged: {error!r}"
-            ) from error
+        facts = manifest.parse(text, f"s3://{bucket}/{prefix}{layout.manifest.name}").files
+        files = [PackedFile(name, fact["bytes"], fact["sha256"]) for name, fact in facts.items()]
         checked = layout.packed / ".restored.json"
         counts["packed"] = fetch_files(
-            files, layout.packed, checked, S3Source(client, bucket, prefix), progress
+            files, layout.packed, checked, S3Source(client, bucket, prefix, progress.note), progress
         )
         checked.unlink(missing_ok=True)
         write_whole(layout.manifest, text)  # last: where there is a manifest, all it names is there

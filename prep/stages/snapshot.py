@@ -36,7 +36,6 @@ def snapshot(
     description: Description,
     volume: str,
     mount: Path,
-    manifest_sha256: str,
     inputs: dict[str, Any],
     progress: Progress,
     pause: Callable[[float], None] = time.sleep,
@@ -49,6 +48,7 @@ def snapshot(
         AwsError: a call was refused, or the snapshot failed or took more than two days.
     """
     begun = time.monotonic()
+    manifest_sha256 = inputs["manifest"]
     _thaw(mount)  # a run that was killed at the wrong moment has left it frozen
     name = snapshot_under_way(ec2, description, volume, manifest_sha256)
     if name is None:

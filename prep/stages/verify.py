@@ -17,12 +17,14 @@ from typing import Any, NamedTuple
 import cv2
 
 from prep.archives import inventory
-from prep.archives.passes import Consumer, at_work
+from prep.archives.passes import at_work
+from prep.archives.readers import Consumer
 from prep.archives.units import ClassOf, LoadedUnit, read_blocks
 from prep.datasets import classes
 from prep.datasets.description import Description, Split
 from prep.errors import IntegrityError
 from prep.images.jpeg import JpegError, inspect
+from prep.images.messages import messages_kept, with_messages
 from prep.images.prepare import UnreadableImageError, decode
 from prep.progress import Progress
 from prep.records import manifest
@@ -33,11 +35,19 @@ from prep.state.layout import Layout
 from prep.state.receipts import Receipt
 
 
+class Examined(NamedTuple):
+    """A packed image: its problem ("" for none), what libjpeg says of damage inside it, and its CRC-32."""
+
+    problem: str
+    damage: str = ""
+    crc32: int = 0
+
+
 class Decoded(NamedTuple):
-    """A record whose image is being decoded: its problem ("" for none) and its CRC-32 are to come."""
+    """A record whose image is being decoded."""
 
     located: NamedRecord
-    examined: "Future[tuple[str, int]]"
+    examined: "Future[Examined]"
 
 
 MXNET_SAMPLE = 200  # records a split that MXNet reads too; it would take a day over all of ImageNet
@@ -47,13 +57,13 @@ IN_FLIGHT = 64  # records a thread being decoded or waiting: bounds memory, keep
 def verify(
     description: Description,
     layout: Layout,
-    inputs: dict[str, Any],
     progress: Progress,
     threads: int | None = None,
     consumers: Sequence[Consumer] = (),
 ) -> Receipt:
     """Check all packed files and give the receipt.
 
+    Images that are damaged inside, of which libjpeg says so, are named in the manifest and the receipt.
     The consumers get the `.rec` files' blocks as they are read, before it is known whether they hold: backup
     sends them on, so that the files are read once, and makes objects of them only after this has returned.
 
@@ -63,31 +73,68 @@ def verify(
     begun = time.monotonic()
     cv2.setNumThreads(1)
     facts = manifest.read(layout)
+    labels = _labels(description, layout, facts)
+    class_of = classes.class_finder(description, layout)
+    counts: dict[str, Any] = {}
+    damaged: dict[str, dict[str, str]] = {}
+    workers = threads or len(os.sched_getaffinity(0))
+    # Not in the generators below: one that an error leaves unfinished ends when garbage is collected,
+    # and joining threads from within that can wait for ever.
+    with messages_kept(), ThreadPoolExecutor(workers, "verify") as pool:
+        for split in description.splits:
+            parts = facts.splits[split.name]["parts"]
+            damaged[split.name] = {}
+            with at_work(consumers, progress) as give:
+                located = _read_split(layout, split, parts, facts, give, progress)
+                records = _decoded(located, pool, workers * IN_FLIGHT)
+                found = _verify_split(
+                    split, layout, facts, labels, class_of(split), records, damaged[split.name]
+                )
+            read = sum(_mxnet_sample(layout, part, MXNET_SAMPLE // len(parts) + 1) for part in parts)
+            counts[split.name] = found | {"read by MXNet": read, "damaged": len(damaged[split.name])}
+    manifest.note_damaged(layout, facts, damaged)
+    outputs = {str(layout.manifest): manifest.facts_of(layout.manifest)}
+    findings = {"damaged": {split: found for split, found in damaged.items() if found}}
+    return Receipt(
+        "verify",
+        manifest.inputs(layout),
+        {},
+        outputs,
+        counts,
+        round(time.monotonic() - begun, 1),
+        findings=findings,
+    )
+
+
+def refuse_damage(receipt: Receipt, strict: bool) -> None:
+    """Refuse images that are damaged inside, if `strict`.
+
+    Raises:
+        IntegrityError: there are some; the message names up to three.
+    """
+    found = [
+        f"{split}/{name} ({reason})"
+        for split, images in receipt.findings.get("damaged", {}).items()
+        for name, reason in images.items()
+    ]
+    if strict and found:
+        raise IntegrityError(
+            f"verify: {len(found)} images are damaged inside, such as {', '.join(found[:3])}: get whole "
+            "archives, or leave --strict out (the manifest names the images)"
+        )
+
+
+def _labels(description: Description, layout: Layout, facts: Manifest) -> dict[str, int]:
+    """The label of every class, from `classes.tsv`, once that has been checked."""
     if facts.description_sha256 != description.sha256:
         raise IntegrityError(f"{layout.manifest}: made by another description than this one: run pack again")
     table = classes.read_table(layout)
-    labels = {name: label for label, (name, _) in enumerate(table)}
     if len(table) != description.classes:
         raise IntegrityError(
             f"{layout.classes}: {len(table)} classes, the description says {description.classes}"
         )
     check_digest(layout.classes, facts, manifest.facts_of(layout.classes)["sha256"])
-    class_of = classes.class_finder(description, layout)
-    counts: dict[str, Any] = {}
-    workers = threads or len(os.sched_getaffinity(0))
-    # Not in the generators below: one that an error leaves unfinished ends when garbage is collected,
-    # and joining threads from within that can wait for ever.
-    with ThreadPoolExecutor(workers, "verify") as pool:
-        for split in description.splits:
-            parts = facts.splits[split.name]["parts"]
-            with at_work(consumers, progress) as give:
-                located = _read_split(layout, split, parts, facts, give, progress)
-                records = _decoded(located, pool, workers * IN_FLIGHT)
-                found = _verify_split(split, layout, facts, labels, class_of(split), records)
-            read = sum(_mxnet_sample(layout, part, MXNET_SAMPLE // len(parts) + 1) for part in parts)
-            counts[split.name] = found | {"read by MXNet": read}
-    outputs = {str(layout.manifest): manifest.facts_of(layout.manifest)}
-    return Receipt("verify", inputs, {}, outputs, counts, round(time.monotonic() - begun, 1))
+    return {name: label for label, (name, _) in enumerate(table)}
 
 
 def _verify_split(
@@ -97,7 +144,9 @@ def _verify_split(
     labels: dict[str, int],
     class_of: ClassOf,
     decoded_records: Iterator[Decoded],
+    damaged: dict[str, str],
 ) -> dict[str, int]:
+    """Check the records of a split, add what is damaged inside to `damaged`, and count."""
     originals = inventory.read(layout, split.name)
     if len(originals) != split.images:
         raise IntegrityError(
@@ -123,10 +172,12 @@ def _verify_split(
         if place <= previous:
             raise IntegrityError(f"{where}: out of the shuffle's order: run pack again")
         previous = place
-        problem, crc32 = examined.result()
-        if problem:
-            raise IntegrityError(f"{where}: {problem}: run pack again")
-        as_is += (len(record.image), crc32) == original
+        image = examined.result()
+        if image.problem:
+            raise IntegrityError(f"{where}: {image.problem}: run pack again")
+        if image.damage:
+            damaged[name] = image.damage
+        as_is += (len(record.image), image.crc32) == original
         seen[label] = True
         records += 1
     missing = sorted(set(originals) - set(summary["unreadable"]))
@@ -181,17 +232,18 @@ def _decoded(records: Iterator[NamedRecord], pool: ThreadPoolExecutor, ahead: in
     yield from waiting
 
 
-def _examine(image: bytes) -> tuple[str, int]:
-    """What is wrong with a packed JPEG ("" for nothing), and its CRC-32."""
+def _examine(image: bytes) -> Examined:
+    """Decode a packed JPEG, and see what there is to say of it."""
     data = memoryview(image)
     try:
         facts = inspect(data)
-        pixels = decode(data)
+        pixels, damage = with_messages(lambda: decode(data))
     except (JpegError, UnreadableImageError) as error:
-        return str(error), 0
+        return Examined(str(error))
     if pixels.shape[:2] != (facts.height, facts.width):
-        return f"decodes to {pixels.shape[1]}x{pixels.shape[0]}, declares {facts.width}x{facts.height}", 0
-    return "", zlib.crc32(data)
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        return Examined(f"decodes to {size}, declares {facts.width}x{facts.height}")
+    return Examined("", damage, zlib.crc32(data))
 
 
 def _mxnet_sample(layout: Layout, part: str, most: int) -> int:

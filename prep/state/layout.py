@@ -29,7 +29,7 @@ class Layout:
     @property
     def checked(self) -> Path:
         """Which archives have been found whole."""
-        return self.root / ".prep" / "checked.json"
+        return self.root / ".prep" / "journals" / "checked.json"
 
     @property
     def devkit(self) -> Path:

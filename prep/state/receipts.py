@@ -16,7 +16,8 @@ class Receipt:
     """One finished stage.
 
     `inputs` and `settings` decide whether the stage must run again; `outputs` maps a path (absolute, or a
-    URL) to its size in bytes and, where known, a digest; `counts` and `seconds` are for people.
+    URL) to its size in bytes and, where known, a digest; `counts` and `seconds` are for people; `findings`
+    names what needs attention: {kind: {split: {image: reason}}}.
     """
 
     stage: str
@@ -26,11 +27,22 @@ class Receipt:
     counts: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     finished: str = ""
+    findings: Mapping[str, Any] = field(default_factory=dict)
 
     def stands(self, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
         """Whether it was given for these inputs and settings, and its local outputs are still there."""
         same = _plain(self.inputs) == _plain(inputs) and _plain(self.settings) == _plain(settings)
         return same and all(_intact(path, facts) for path, facts in self.outputs.items())
+
+    def counted(self) -> str:
+        """The counts for a person: "train 600", or "train 600 records, 517 as in the archive"."""
+        parts = []
+        for name, count in self.counts.items():
+            inner = (
+                [f"{number} {what}" for what, number in count.items()] if isinstance(count, dict) else [count]
+            )
+            parts.append(f"{name} {', '.join(map(str, inner))}")
+        return "; ".join(parts)
 
 
 def write(layout: Layout, receipt: Receipt) -> Receipt:

@@ -238,7 +238,7 @@ S3: dict[str, S3Fault] = {
             if (request.operation, request.number) == ("CompleteMultipartUpload", 0) else None)),
     "damaged": S3Fault(
         "A part is damaged on its way: S3 refuses it by its checksum",
-        _parts(s3_proxy.Fault.DAMAGED, lambda n: n == 1), 7, _S3_AGAIN),
+        _parts(s3_proxy.Fault.DAMAGED, lambda n: n == 1)),
     "lost": S3Fault(
         "S3 acknowledges a part and loses it", _parts(s3_proxy.Fault.LOST, lambda n: n == 1), 7,
         "complete the upload of s3://…: S3 has lost parts of it: run again, it is sent anew", kept=False),

@@ -1,14 +1,13 @@
 """`python -m prep` in haste: small ranges, and pauses and timeouts so short that a test can wait for them.
 
-How often something is tried again is as always.
+How often a web server is asked again is as always; calls to AWS are repeated for seconds, not minutes.
 """
 
 import sys
 
-from botocore.retries import standard
 from urllib3.util import Timeout
 
-from prep.aws import clients
+from prep.aws import clients, retries
 from prep.cli import main
 from prep.sources import fetch, http
 
@@ -16,6 +15,7 @@ HASTY = [sys.executable, "-m", "tests.prep.hasty"]
 RANGE_BYTES = 64 << 10
 SILENCE = 0.5  # seconds after which a server is taken for stalled
 PAUSE = 0.02  # seconds between two tries
+GAP = 3.0  # seconds for which calls to AWS are repeated
 
 
 def hurry() -> None:
@@ -25,7 +25,8 @@ def hurry() -> None:
     http.LONGEST_PAUSE = PAUSE
     http.TIMEOUT = Timeout(connect=SILENCE, read=SILENCE)
     clients.OPTIONS |= {"connect_timeout": SILENCE, "read_timeout": SILENCE}
-    standard.ExponentialBackoff.delay_amount = lambda *_: PAUSE  # type: ignore[method-assign]
+    retries.LONGEST_PAUSE = PAUSE
+    retries.LONGEST_SECONDS = GAP
 
 
 if __name__ == "__main__":

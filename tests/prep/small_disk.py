@@ -46,14 +46,20 @@ def fill(mount: Path, leave: int) -> None:
     sync_file_system(mount)  # what is on its way takes its blocks first
     size = 0
     with (mount / BALLAST).open("wb") as file:
-        for step in (64 << 20, 8 << 20, 1 << 20, 64 << 10, 4 << 10):
+        for step in (64 << 20, 8 << 20, 1 << 20, 64 << 10, 1 << 10):
             with contextlib.suppress(OSError):
                 while True:
                     os.posix_fallocate(file.fileno(), size, step)
                     size += step
         file.truncate(size - leave)
+    number = 0
+    with contextlib.suppress(OSError):
+        while not leave:  # blocks that a large file can't take
+            (mount / f"{BALLAST}-{number}").write_bytes(b"x")
+            number += 1
 
 
 def make_room(mount: Path) -> None:
     """Take the ballast away."""
-    (mount / BALLAST).unlink()
+    for path in mount.glob(f"{BALLAST}*"):
+        path.unlink()

@@ -9,6 +9,7 @@ from typing import Any
 from prep.datasets import description
 from prep.job import Job
 from prep.progress import Progress
+from prep.state.checked import CheckedFiles, version_of
 from prep.state.layout import Layout
 from tests.prep import pictures
 from tests.prep.tars import tar_of
@@ -62,6 +63,14 @@ def job(toml: Path, folder: Path, **options: Any) -> Job:
     if not layout.archives.exists():
         place_archives(toml, layout.root)
     return Job(description.load(str(toml)), layout, Progress(shown=False), **options)
+
+
+def note_checked(work: Job) -> None:
+    """Have the archives known as checked, as after a download: a pass need not read them for their digest."""
+    checked = CheckedFiles(work.layout.checked)
+    for archive in work.description.archives:
+        path = work.layout.archives / archive.file
+        checked.note(path, archive.digest, version_of(path))
 
 
 def pack(toml: Path, folder: Path, **options: Any) -> Job:

@@ -12,7 +12,7 @@ import pytest
 
 from prep import contract
 from prep.cli import cli
-from prep.job import STAGES
+from prep.stages.status import STAGES
 from rehearsal.servers.archive import ArchiveServer, Fault
 from tests.prep import pictures
 from tests.prep.commands import LONGEST, PREP_SMALL, folders, lines, run, start, wait_for
@@ -244,7 +244,7 @@ def test_second_process_is_refused(tmp_path: Path, served: Path) -> None:
         arguments = ["--dataset", str(served), *folders(tmp_path), "--source", server.url]
         first = start("download", *arguments, env=SITE)
         assert wait_for(lambda: bool(server.requests), first)
-        one_line(run("pack", *arguments[:-2]), 2, "root: another prep is at work there: wait for it")
+        one_line(run("pack", *arguments[:-2]), 2, "root: another prep is at work there: wait for it to end")
         assert run("status", *arguments[:-2]).returncode == 0
         assert first.poll() is None
         first.kill()
@@ -262,7 +262,7 @@ def test_interrupted_pack_goes_on(tmp_path: Path, sample: Path, number: signal.S
     process.send_signal(number)
     _, errors = process.communicate(timeout=LONGEST)
     assert process.returncode == 130
-    assert errors.strip() == "interrupted: run the same command again, it goes on where it was"
+    assert errors.splitlines()[-1] == "interrupted: run the same command again, it goes on where it was"
     kept = lines(journal)
     assert kept >= 4
     done = run(*command, program=PREP_SMALL)
@@ -283,7 +283,7 @@ def test_interrupted_download_goes_on(tmp_path: Path, served: Path, number: sign
         process.send_signal(number)
         _, errors = process.communicate(timeout=20)
         assert process.returncode == 130
-        assert errors.strip() == "interrupted: run the same command again, it goes on where it was"
+        assert errors.splitlines()[-1] == "interrupted: run the same command again, it goes on where it was"
         server.plan = None
         assert run(*command, env=SITE).returncode == 0
 

@@ -33,8 +33,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     def note(model: Any, **_: Any) -> None:
         counts[model.name] += 1
 
-    def watched() -> Any:
-        client = original()
+    def watched(*arguments: Any) -> Any:
+        client = original(*arguments)
         client.meta.events.register("before-call.s3", note)
         return client
 

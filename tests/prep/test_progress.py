@@ -56,5 +56,5 @@ def test_notes_are_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     ("seconds", "text"),
     [(0, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (3600, "1 h 00 min"), (90_061, "25 h 01 min")],
 )
-def test_duration(seconds: float, text: str) -> None:
-    assert progress._duration(seconds) == text
+def testduration(seconds: float, text: str) -> None:
+    assert progress.duration(seconds) == text

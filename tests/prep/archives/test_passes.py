@@ -1,5 +1,6 @@
 """A pass: units read once, handed to whoever lacks them, committed by each on its own."""
 
+import hashlib
 import os
 import signal
 import threading
@@ -7,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from prep.archives import passes, units
+from prep.archives import readers, units
 from prep.archives.journal import UnitJournal
-from prep.archives.passes import SplitReader, run_pass
+from prep.archives.passes import run_pass
+from prep.archives.readers import SplitReader
 from prep.archives.units import ClassOf, LoadedUnit, Unit
 from prep.datasets.description import Archive, Split
 from prep.errors import IntegrityError
 from prep.progress import Progress
+from prep.state.checked import CheckedFiles, version_of
 from tests.prep import tars
 
 CONTENT = {f"c{number % 3}/{number}.JPEG": bytes([number]) * 400 for number in range(12)}
+MD5 = hashlib.md5(tars.tar_of(CONTENT), usedforsecurity=False).hexdigest()
 UNITS = 6
-SPLIT = Split(
-    "train", Archive("a.tar", "https://example.invalid/a.tar", "0" * 32, None), "folders", "path", 12
-)
+SPLIT = Split("train", Archive("a.tar", "https://example.invalid/a.tar", MD5, None), "folders", "path", 12)
 
 
 class Recorder:
@@ -48,6 +50,9 @@ class Recorder:
     def flush(self) -> None:
         self.flushed += 1
 
+    def forget(self, source: str) -> None:
+        self.journal.forget(source)
+
 
 @pytest.fixture
 def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SplitReader:
@@ -68,8 +73,16 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             indices.append(loaded.unit.index)
             yield loaded
 
-    monkeypatch.setattr(passes, "read_units", counted)
+    monkeypatch.setattr(readers, "read_units", counted)
     return indices
+
+
+def checked_files(source: SplitReader) -> CheckedFiles:
+    """With the archive among them, as after a download."""
+    checked = CheckedFiles(source.path.with_name("checked.json"))
+    if source.archive:
+        checked.note(source.path, source.archive.digest, version_of(source.path))
+    return checked
 
 
 def run(source: SplitReader, *consumers: Recorder) -> None:
@@ -78,7 +91,7 @@ def run(source: SplitReader, *consumers: Recorder) -> None:
         progress.add(consumer.stage, None)
     before = threading.active_count()
     try:
-        run_pass([source], consumers, progress)
+        run_pass([source], consumers, checked_files(source), progress)
     finally:
         assert threading.active_count() == before
 

@@ -45,11 +45,3 @@ def test_without_a_region(aws: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     with pytest.raises(CredentialsError, match="make an EC2 client: no AWS Region"):
         clients.ec2()
-
-
-def test_clients_try_again_a_bounded_number_of_times(aws: str) -> None:
-    assert aws
-    for client in (clients.s3(), clients.ec2(), clients.ssm(), clients.secretsmanager()):
-        retries = client.meta.config.retries  # type: ignore[attr-defined]  # not in the stubs
-        assert retries["mode"] == "standard"
-        assert 5 <= retries["total_max_attempts"] <= 10

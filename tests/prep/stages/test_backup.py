@@ -41,8 +41,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """What is asked of S3."""
     calls, original = Calls(), clients.s3
 
-    def watched() -> Any:
-        client = original()
+    def watched(*arguments: Any) -> Any:
+        client = original(*arguments)
         client.meta.events.register("before-call.s3", calls.note)
         return client
 
@@ -141,7 +141,7 @@ def test_in_one_pass_with_the_others(aws: str, tmp_path: Path, sample: Path) -> 
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     work = job(sample, tmp_path, bucket=BUCKET)
     with work.locked():
-        work._pass(["organize", "pack", "backup"])
+        work._pass(["organize", "pack"], back_up=True)
         work.verify(back_up=True)
         work.backup()
     assert stored() == expected(work, {"organize", "pack", "verify", "backup"})

@@ -24,7 +24,7 @@ def work(aws: str, tmp_path: Path) -> Job:
 def test_an_object_an_image(work: Job) -> None:
     with work.locked():
         work.organize()
-        assert work.send_loose_images().counts == {"images": 6}
+        assert work.backup_images().counts == {"images": 6}
     s3 = boto3.client("s3")
     found = s3.list_objects_v2(Bucket=BUCKET)["Contents"]
     name = work.description.name
@@ -37,13 +37,13 @@ def test_an_object_an_image(work: Job) -> None:
 def test_a_class_that_is_there_is_not_sent_again(work: Job) -> None:
     with work.locked():
         work.organize()
-        work.send_loose_images()
+        work.backup_images()
         (work.layout.receipts / "loose.json").unlink()
         boto3.client("s3").delete_object(Bucket=BUCKET, Key=f"{work.description.name}/images/train/a/0.jpg")
-        assert work.send_loose_images().counts == {"images": 6}
+        assert work.backup_images().counts == {"images": 6}
     assert boto3.client("s3").list_objects_v2(Bucket=BUCKET)["KeyCount"] == 5
 
 
 def test_not_before_organize(work: Job) -> None:
     with work.locked(), pytest.raises(IntegrityError, match="run organize first"):
-        work.send_loose_images()
+        work.backup_images()

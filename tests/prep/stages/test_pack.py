@@ -20,7 +20,7 @@ from rehearsal.checks.truth import read_truth
 from rehearsal.sample.generate import oddities
 from tests.prep import pictures
 from tests.prep.commands import PREP_SMALL, folders, lines, run, start, wait_for
-from tests.prep.small_sets import Images, job, pack, packed_files, place_archives, write_folders
+from tests.prep.small_sets import Images, job, note_checked, pack, packed_files, place_archives, write_folders
 
 PACKED = {"MANIFEST.json", "classes.tsv"} | {
     f"{split}.{kind}" for split in ("train", "validation") for kind in ("rec", "idx", "lst")
@@ -163,6 +163,7 @@ def test_resumed_run_reads_only_what_is_missing(
     tmp_path: Path, sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = job(sample, tmp_path)
+    note_checked(work)
     original = units._images
     read: list[str] = []
 

@@ -74,7 +74,7 @@ def take(volume: str, mount: Path, frozen: Frozen | None = None, pause: Any = No
         raise AssertionError("nothing to wait for")
 
     return stage.snapshot(
-        ec2, clients.ssm(), DESCRIPTION, volume, mount, MANIFEST, {"manifest": MANIFEST},
+        ec2, clients.ssm(), DESCRIPTION, volume, mount, {"manifest": MANIFEST},
         Progress(shown=False), pause or no_pause,
     )  # fmt: skip
 

@@ -118,7 +118,7 @@ def test_good(work: Job) -> None:
         again = work.verify()
     assert receipt == again
     counts = receipt.counts["train"]
-    assert counts == {"records": 21, "as in the archive": 12, "classes": 3, "read by MXNet": 21}
+    assert counts == {"records": 21, "as in the archive": 12, "classes": 3, "read by MXNet": 21, "damaged": 0}
 
 
 def test_good_sample(tmp_path: Path, sample: Path) -> None:
@@ -128,6 +128,7 @@ def test_good_sample(tmp_path: Path, sample: Path) -> None:
     assert receipt.counts["train"]["records"] == 156
     assert receipt.counts["validation"] == {
         "records": 24, "as in the archive": 24 - changed(work), "classes": 6, "read by MXNet": 24,
+        "damaged": 0,
     }  # fmt: skip
 
 
@@ -320,3 +321,42 @@ def test_not_packed_yet(tmp_path: Path, good: Path) -> None:
     work = job(good / "set" / "tiny.toml", tmp_path)
     with work.locked(), pytest.raises(IntegrityError, match=r"MANIFEST.json: No such file.*: run pack"):
         work.verify()
+
+
+def damaged_inside(data: bytes) -> bytes:
+    """A JPEG whose picture data is spoilt while its markers are whole."""
+    place = data.index(b"\xff\xda") + 30
+    return data[:place] + bytes(range(1, 60)) + data[place + 59 :]
+
+
+def test_damage_inside_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Packed as it is, since its markers are whole; libjpeg's own words reach only manifest and receipt."""
+    images = {f"{number}.jpg": pictures.jpeg(200, 150, number) for number in range(12)}
+    images["5.jpg"] = damaged_inside(images["5.jpg"])
+    images["8.jpg"] = damaged_inside(images["8.jpg"])
+    work = pack(write_folders(tmp_path / "set", {"train": {"a": images}}), tmp_path)
+    before = (tmp_path / "packed" / "train.rec").read_bytes()
+    with work.locked():
+        receipt = work.verify()
+    assert receipt.counts["train"]["damaged"] == 2
+    found = receipt.findings["damaged"]["train"]
+    assert set(found) == {"a/5.jpg", "a/8.jpg"}
+    assert all(found.values())
+    facts = json.loads(work.layout.manifest.read_text())
+    assert facts["splits"]["train"]["damaged"] == found
+    assert (tmp_path / "packed" / "train.rec").read_bytes() == before
+    assert "JPEG data" not in capfd.readouterr().err
+    with work.locked():  # what verify added to the manifest undoes neither receipt
+        assert work.pack().finished
+        assert work.verify() == receipt
+
+
+def test_damage_inside_is_an_error_if_strict(tmp_path: Path) -> None:
+    images = {f"{number}.jpg": pictures.jpeg(200, 150, number) for number in range(4)}
+    images["3.jpg"] = damaged_inside(images["3.jpg"])
+    toml = write_folders(tmp_path / "set", {"train": {"a": images}})
+    pack(toml, tmp_path)
+    strict = job(toml, tmp_path, strict=True)
+    for _ in range(2):  # with a receipt and without
+        with strict.locked(), pytest.raises(IntegrityError, match=r"1 images are damaged inside.*a/3.jpg \("):
+            strict.verify()

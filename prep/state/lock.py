@@ -1,0 +1,29 @@
+"""One process at a time on the volumes of a data set."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prep.errors import DescriptionError
+from prep.state.files import disk_errors
+from prep.state.layout import Layout
+
+
+@contextmanager
+def locked(layout: Layout) -> Iterator[None]:
+    """Make the folders of the layout, and keep a second process away from them.
+
+    Raises:
+        DescriptionError: another process is at work there.
+    """
+    with disk_errors(layout.root):
+        layout.receipts.mkdir(parents=True, exist_ok=True)
+        layout.packed.mkdir(parents=True, exist_ok=True)
+    with (layout.receipts / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DescriptionError(
+                f"{layout.root}: another prep is at work there: wait for it to end"
+            ) from None
+        yield
