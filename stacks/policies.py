@@ -163,6 +163,23 @@ def backup(bucket: str, dataset: str) -> list[Grant]:
     ]
 
 
+def s3_source(partition: str, source: str | None) -> list[Grant]:
+    """To read the archives from `s3://bucket/prefix`, if that is where they come from.
+
+    Without s3:ListBucket an object that is missing is refused like one that may not be read (HTTP 403).
+    """
+    if source is None or not source.startswith("s3://"):
+        return []
+    place = source.removeprefix("s3://").rstrip("/")
+    return [
+        Grant(
+            ["s3:GetObject"],
+            [f"arn:{partition}:s3:::{place}/*"],
+            wildcard="The keys are the archives' file names.",
+        )
+    ]
+
+
 def training(ec2: str, snapshots: str, dataset: str, parameter: str) -> list[Grant]:
     """To make a volume from the data set's snapshot, attach it, and take it away again if that fails.
 

@@ -14,6 +14,7 @@ from stacks import boot, policies
 from stacks.acknowledge import acknowledge
 from stacks.dataset import DatasetStack
 from stacks.ebs import Volume
+from stacks.instance import common_exports, make_role, root_disk, tag_role
 from stacks.settings import PACKAGE, Dataset, Settings
 
 APP: Final = "/opt/dataset-prep"
@@ -75,12 +76,6 @@ class PrepStack(Stack):
 
     def _make_role(self) -> iam.Role:
         name = self._dataset.name
-        role = iam.Role(
-            self,
-            "Role",
-            assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
-            description=f"What the prep instance of {name} may do",
-        )
         volumes = [self._ec2_arn("volume", v.volume_id) for v in (self.work_volume, self.packed_volume)]
         fetched = [
             asset.bucket.arn_for_objects(asset.s3_object_key)
@@ -88,18 +83,18 @@ class PrepStack(Stack):
             if asset is not None
         ]
         arns = policies.arns(self, name)
-        policies.add_grants(
-            role,
+        return make_role(
+            self,
+            f"What the prep instance of {name} may do",
             [
-                *policies.session_manager(),
                 *policies.prep_boot(arns.ec2, name, volumes, self.stack_id, fetched),
                 *policies.prep_service(
                     arns.snapshots, name, volumes, self._secret.secret_arn, arns.parameter
                 ),
                 *policies.backup(self._base.export_value(self._base.bucket.bucket_arn), name),
+                *policies.s3_source(self.partition, self._settings.source),
             ],
         )
-        return role
 
     def _ec2_arn(self, resource: str, resource_name: str) -> str:
         return self.format_arn(service="ec2", resource=resource, resource_name=resource_name)
@@ -122,20 +117,13 @@ class PrepStack(Stack):
             ),
             http_tokens=ec2.HttpTokens.REQUIRED,
             role=self._role,
-            block_devices=[
-                ec2.BlockDevice(
-                    device_name="/dev/xvda",
-                    volume=ec2.BlockDeviceVolume.ebs(
-                        ROOT_GIB, encrypted=True, volume_type=ec2.EbsDeviceVolumeType.GP3
-                    ),
-                )
-            ],
+            block_devices=[root_disk(ROOT_GIB)],
             user_data=boot.render("prep.sh", self._exports()),
             # A new package or setting needs a new boot; the volumes go over to the new instance.
             user_data_causes_replacement=True,
             resource_signal_timeout=BOOT_TIMEOUT,
         )
-        Tags.of(instance).add(contract.TAG_ROLE, policies.ROLE_PREP)
+        tag_role(instance, policies.ROLE_PREP)
         acknowledge(
             instance,
             {
@@ -148,8 +136,7 @@ class PrepStack(Stack):
     def _exports(self) -> dict[str, str]:
         settings, package, description = self._settings, self._package, self._description
         snapshot_of = self.packed_volume if settings.snapshot_of == "packed" else self.work_volume
-        exports = {
-            "AWS_DEFAULT_REGION": self.region,
+        exports = common_exports(self) | {
             "STACK_NAME": self.stack_name,
             "WORK_VOLUME": self.work_volume.volume_id,
             "WORK_MOUNT": contract.WORK_MOUNT,

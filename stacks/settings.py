@@ -52,7 +52,7 @@ class Settings:
     dataset: str = "ilsvrc2012"
     region: str | None = None
     account: str | None = None
-    source: str | None = None  # replaces the base URL of the description's own
+    source: str | None = None  # base URL or s3://bucket/prefix that replaces the description's URLs
     secret_name: str | None = None  # <data set's name>/credentials unless given
     prep_instance_type: str = "t2.large"
     work_volume_gib: int = 1000
@@ -234,8 +234,19 @@ def _check_mount_point(mount_point: str) -> None:
 def _check_source(source: str | None) -> None:
     if source is None:
         return
+    if source.startswith("s3://"):
+        # It becomes part of an ARN, where * and ? would be wildcards, and of the user data.
+        if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_.-]+)*/?", source):
+            raise SettingsError(
+                "source", source, "must be s3://bucket/prefix, the prefix of letters, digits and /_.- only"
+            )
+        return
     if not re.fullmatch(r"https?://[!-~]+", source) or set(source) & set("\"'\\`$"):
-        raise SettingsError("source", source, "must be a base URL such as https://example.org/archives/")
+        raise SettingsError(
+            "source",
+            source,
+            "must be a base URL such as https://example.org/archives/, or s3://bucket/prefix",
+        )
     parts = urlsplit(source)
     if "@" in parts.netloc:
         # The value is left out of the message: it holds a password.

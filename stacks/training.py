@@ -10,6 +10,7 @@ from constructs import Construct
 from prep import contract
 from stacks import boot, policies
 from stacks.dataset import DatasetStack
+from stacks.instance import common_exports, make_role, root_disk, tag_role
 from stacks.settings import Dataset, Settings
 
 # NVIDIA's open driver and CUDA on Amazon Linux 2023; resolved at each launch, so always the newest.
@@ -45,21 +46,12 @@ class TrainingStack(Stack):
 
     def _make_role(self) -> iam.Role:
         name = self._dataset.name
-        role = iam.Role(
-            self,
-            "Role",
-            assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
-            description=f"What a training instance of {name} may do",
-        )
         arns = policies.arns(self, name)
-        policies.add_grants(
-            role,
-            [
-                *policies.session_manager(),
-                *policies.training(arns.ec2, arns.snapshots, name, arns.parameter),
-            ],
+        return make_role(
+            self,
+            f"What a training instance of {name} may do",
+            policies.training(arns.ec2, arns.snapshots, name, arns.parameter),
         )
-        return role
 
     def _make_launch_template(self) -> ec2.LaunchTemplate:
         template = ec2.LaunchTemplate(
@@ -72,25 +64,17 @@ class TrainingStack(Stack):
             http_put_response_hop_limit=2,
             role=self._role,
             security_group=self._base.security_group,
-            block_devices=[
-                ec2.BlockDevice(
-                    device_name="/dev/xvda",
-                    volume=ec2.BlockDeviceVolume.ebs(
-                        ROOT_GIB, encrypted=True, volume_type=ec2.EbsDeviceVolumeType.GP3
-                    ),
-                )
-            ],
+            block_devices=[root_disk(ROOT_GIB)],
             user_data=boot.render("training.sh", self._exports()),
         )
         Tags.of(template).add("Name", f"{self._dataset.name}-training")
-        Tags.of(template).add(contract.TAG_ROLE, policies.ROLE_TRAINING)
+        tag_role(template, policies.ROLE_TRAINING)
         return template
 
     def _exports(self) -> dict[str, str]:
         wish = self._settings.restored_volume
         rate = self._settings.initialization_rate
-        return {
-            "AWS_DEFAULT_REGION": self.region,
+        return common_exports(self) | {
             "DATASET": self._dataset.name,
             "SNAPSHOT_PARAMETER": contract.snapshot_parameter(self._dataset.name),
             "MOUNT_POINT": self._settings.mount_point,

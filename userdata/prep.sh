@@ -67,7 +67,8 @@ release_from_predecessor() {
 mount_volume() { # VOLUME DEVICE LABEL MOUNT_POINT
   local device
   attach_volume "$1" "$2"
-  device="$(find_device "$1")"
+  # shellcheck disable=SC2154 # attach_volume of volume.sh sets ATTACHED_AS
+  device="$(find_device "$1" "${ATTACHED_AS}")"
   format_if_blank "${device}" "$3"
   mount_label "$3" "$4" defaults,noatime,nofail
   chown ec2-user:ec2-user "$4"
@@ -83,7 +84,7 @@ install_package() {
   dnf install --assumeyes --quiet python3.11 python3.11-pip libgomp libquadmath ||
     die "could not install Python 3.11"
   # Packing is a quarter slower without it, but goes on.
-  dnf install --assumeyes --quiet turbojpeg || log "no libjpeg-turbo to be had: OpenCV will do its work"
+  dnf install --assumeyes --quiet turbojpeg || log "libjpeg-turbo is not available: OpenCV does its work"
   mkdir --parents "${APP}"
   aws s3 cp --only-show-errors "${PACKAGE_URL}" "${APP}/prep.zip" || die "could not fetch ${PACKAGE_URL}"
   rm --recursive --force "${APP}/prep"

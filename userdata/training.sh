@@ -13,6 +13,8 @@ DEVICE=/dev/sdf
 CREATED="" # the volume that this run made; until it is mounted, a failure takes it away again
 # How many volumes were made and taken away again: EC2 answers a known client token with the volume it first made.
 ATTEMPTS_FILE=/var/lib/dataset-training-attempts
+# Is there once this script has run: only then can there be a volume of an earlier run to look for.
+BEGUN_FILE=/var/lib/dataset-training-begun
 
 tag_state() {
   aws ec2 create-tags --resources "${INSTANCE_ID}" --tags "Key=${TAG_STATE},Value=$1" ||
@@ -50,8 +52,30 @@ on_exit() {
 }
 
 find_snapshot() {
-  aws ssm get-parameter --name "${SNAPSHOT_PARAMETER}" --output text --query Parameter.Value ||
+  local snapshot
+  snapshot="$(aws ssm get-parameter --name "${SNAPSHOT_PARAMETER}" --output text --query Parameter.Value)" ||
     die "no snapshot id in the parameter ${SNAPSHOT_PARAMETER}: is the prep instance done? Then run this again"
+  [[ ${snapshot} =~ ^snap-[0-9a-f]+$ ]] ||
+    die "the parameter ${SNAPSHOT_PARAMETER} holds no snapshot id but ${snapshot@Q}: set it, then run this again"
+  printf '%s' "${snapshot}"
+}
+
+# Marks the volume to be deleted with the instance, which EC2 does only once it is attached.
+delete_with_instance() { # VOLUME
+  # shellcheck disable=SC2154 # attach_volume of volume.sh sets ATTACHED_AS
+  aws ec2 modify-instance-attribute --instance-id "${INSTANCE_ID}" --block-device-mappings \
+    "[{\"DeviceName\": \"${ATTACHED_AS}\", \"Ebs\": {\"VolumeId\": \"$1\", \"DeleteOnTermination\": true}}]"
+}
+
+# The label of a volume's file system. A snapshot may come from another account: its label must not become more than
+# one word of fstab.
+label_of() { # VOLUME DEVICE
+  local label
+  label="$(blkid --probe --match-tag LABEL --output value "$2")" ||
+    die "volume $1 ($2) holds no labelled file system"
+  [[ ${label} =~ ^[A-Za-z0-9_.-]{1,16}$ ]] ||
+    die "volume $1 ($2) has the label ${label@Q}: only letters, digits and _.- can be mounted by label"
+  printf '%s' "${label}"
 }
 
 # The volume that an earlier run on this instance made from this snapshot, if there is one.
@@ -90,7 +114,7 @@ restore_volume() { # SNAPSHOT ZONE
     if create_volume "$1" "$2" "${INITIALIZATION_RATE}"; then
       return
     fi
-    log "no initialization at ${INITIALIZATION_RATE} MiB/s to be had: blocks will load as they are first read"
+    log "could not have the volume initialized at ${INITIALIZATION_RATE} MiB/s: blocks load as they are first read"
   fi
   create_volume "$1" "$2" || die "could not create a volume from snapshot $1 in $2"
 }
@@ -104,26 +128,31 @@ main() {
     return
   fi
   ATTEMPT=0
-  if [[ -f ${ATTEMPTS_FILE} ]]; then
-    ATTEMPT="$(<"${ATTEMPTS_FILE}")"
+  if [[ -f ${ATTEMPTS_FILE} && "$(<"${ATTEMPTS_FILE}")" =~ ^[0-9]{1,4}$ ]]; then
+    ATTEMPT="${BASH_REMATCH[0]}"
   fi
-  local snapshot zone volume device label
+  local snapshot zone volume="" device label
   zone="$(imds placement/availability-zone)"
   snapshot="$(find_snapshot)"
-  volume="$(find_volume "${snapshot}")"
+  if [[ -f ${BEGUN_FILE} ]]; then
+    volume="$(find_volume "${snapshot}")"
+  fi
+  : >"${BEGUN_FILE}"
   if [[ -z ${volume} ]]; then
     volume="$(restore_volume "${snapshot}" "${zone}")"
     CREATED="${volume}"
     log "created ${volume} from ${snapshot} in ${zone}"
   fi
-  attach_volume "${volume}" "${DEVICE}"
-  aws ec2 modify-instance-attribute --instance-id "${INSTANCE_ID}" --block-device-mappings \
-    "[{\"DeviceName\": \"${DEVICE}\", \"Ebs\": {\"VolumeId\": \"${volume}\", \"DeleteOnTermination\": true}}]" ||
-    die "could not have volume ${volume} deleted with the instance"
-  device="$(find_device "${volume}")"
-  label="$(blkid --probe --match-tag LABEL --output value "${device}")" ||
-    die "volume ${volume} (${device}) holds no labelled file system"
-  mount_label "${label}" "${MOUNT_POINT}" ro,noatime,nofail
+  attach_volume "${volume}" "${DEVICE}" "${CREATED:+new}"
+  device="$(find_device "${volume}" "${ATTACHED_AS}")"
+  if ! delete_with_instance "${volume}"; then
+    # Five minutes, as for the device; the call is refused while EC2 still says "attaching".
+    wait_for 300 "volume ${volume} to be attached" volume_is "${volume}" "in-use ${INSTANCE_ID} attached *"
+    delete_with_instance "${volume}" || die "could not have volume ${volume} deleted with the instance"
+  fi
+  label="$(label_of "${volume}" "${device}")"
+  # nosuid, nodev: a data set has neither programs nor devices, whatever a snapshot holds.
+  mount_label "${label}" "${MOUNT_POINT}" ro,noatime,nosuid,nodev,nofail
   tag_state ready
   log "the data set ${DATASET} is at ${MOUNT_POINT}"
 }

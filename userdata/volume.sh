@@ -13,15 +13,19 @@ die() {
 }
 
 # wait_for SECONDS WHAT COMMAND...: polls COMMAND until it succeeds; dies after SECONDS, naming WHAT.
+# It waits a quarter as long again as it has waited so far: each call of the AWS command line costs up to a second of
+# processor time, and many instances may boot at once.
 wait_for() {
   local -r limit="$1" what="$2"
   shift 2
-  local -r deadline=$((SECONDS + limit))
+  local -r begun="${SECONDS}"
+  local pause
   until "$@"; do
-    if ((SECONDS >= deadline)); then
+    if ((SECONDS - begun >= limit)); then
       die "waited ${limit} s for ${what}"
     fi
-    sleep 2
+    pause=$((1 + (SECONDS - begun) / 4))
+    sleep $((pause < 15 ? pause : 15))
   done
 }
 
@@ -67,18 +71,34 @@ held_by_another() {
   fi
 }
 
-# attach_volume VOLUME DEVICE: attaches the volume to this instance as /dev/sd?; nothing to do if it is already.
+# attach_volume VOLUME DEVICE [new]: attaches the volume to this instance as /dev/sd?, and sets ATTACHED_AS to the name
+# that it is attached as. A volume that this instance has already stays as it is; "new" tells that it can't have it
+# yet, which saves a call.
 attach_volume() {
-  local -r volume="$1" device="$2"
-  if ! volume_is "${volume}" "in-use ${INSTANCE_ID} *"; then
-    # Five minutes: a volume that is being created or detached takes seconds, a busy host two minutes.
-    wait_for 300 "volume ${volume} to become available" volume_is "${volume}" 'available *'
-    aws ec2 attach-volume --volume-id "${volume}" --instance-id "${INSTANCE_ID}" --device "${device}" \
-      >/dev/null || die "could not attach volume ${volume} to ${INSTANCE_ID} as ${device}"
-    log "attaching ${volume} as ${device}"
+  local -r volume="$1"
+  ATTACHED_AS="$2"
+  local state="" holder="" name=""
+  if [[ ${3:-} != new ]]; then
+    state="$(volume_state "${volume}")" || die "could not look up volume ${volume}"
+    read -r _ holder _ name <<<"${state}"
   fi
-  # Five minutes, as above: past that an attachment is stuck, and only a stop and start frees it.
-  wait_for 300 "volume ${volume} to be attached" volume_is "${volume}" "in-use ${INSTANCE_ID} attached *"
+  if [[ ${holder} == "${INSTANCE_ID:?}" ]]; then
+    ATTACHED_AS="${name}"
+    return
+  fi
+  # Five minutes: a volume that is being created or detached takes seconds, a busy host two minutes.
+  local -r deadline=$((SECONDS + 300))
+  local said pause=1
+  until said="$(aws ec2 attach-volume --volume-id "${volume}" --instance-id "${INSTANCE_ID}" \
+    --device "${ATTACHED_AS}" 2>&1 >/dev/null)"; do
+    # Just made, still being created, or still attached elsewhere: that passes. Anything else does not.
+    if [[ ! ${said} =~ InvalidVolume\.NotFound|IncorrectState|VolumeInUse ]] || ((SECONDS >= deadline)); then
+      die "could not attach volume ${volume} to ${INSTANCE_ID} as ${ATTACHED_AS}: ${said//$'\n'/ }"
+    fi
+    sleep "${pause}"
+    pause=$((pause < 8 ? 2 * pause : 8))
+  done
+  log "attaching ${volume} as ${ATTACHED_AS}"
 }
 
 device_candidates() { # VOLUME DEVICE: Nitro's path by volume id; Xen's by the device name it was attached as
@@ -95,14 +115,13 @@ has_device() { # VOLUME DEVICE
   return 1
 }
 
-# find_device VOLUME: the block device of an attached volume, by its identity and never by order.
+# find_device VOLUME NAME: the block device of a volume attached as NAME, by its identity and never by order.
+# The device is there once the volume is attached, so looking for it needs no call.
 find_device() {
-  local -r volume="$1"
-  local state _ name candidate
-  state="$(volume_state "${volume}")" || die "could not look up volume ${volume}"
-  read -r _ _ _ name <<<"${state}"
-  # Two minutes: the kernel shows the device within seconds of "attached", udev its link soon after.
-  wait_for 120 "the device of volume ${volume} (${name})" has_device "${volume}" "${name}"
+  local -r volume="$1" name="$2"
+  local candidate
+  # Five minutes: an attachment takes seconds. Past that it is stuck, and only a stop and start frees it.
+  wait_for 300 "the device of volume ${volume} (${name})" has_device "${volume}" "${name}"
   while read -r candidate; do
     if [[ -b ${candidate} ]]; then
       readlink --canonicalize "${candidate}"

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import Synthesis, run_app
+
+from tests.stacks.conftest import Synthesis, run_app
 
 UNACKNOWLEDGED = """
 import app, stacks.policies, stacks.prep

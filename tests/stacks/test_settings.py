@@ -6,6 +6,9 @@ import pytest
 
 from stacks.settings import SettingsError, load_settings
 
+BASE_URL = "must be a base URL such as https://example.org/archives/, or s3://bucket/prefix"
+S3_PREFIX = "must be s3://bucket/prefix, the prefix of letters, digits and /_.- only"
+
 
 def test_defaults() -> None:
     settings, dataset = load_settings({})
@@ -67,8 +70,13 @@ def test_a_restored_volume_is_as_large_as_what_the_snapshot_is_of() -> None:
         ("mount_point", "/mnt/my data", "must be an absolute path such as /data"),
         ("mount_point", "/usr/share", "would hide a folder of the system; use one such as /data"),
         ("mount_point", "/home", "would hide a folder of the system; use one such as /data"),
-        ("source", "ftp://example.org/", "must be a base URL such as https://example.org/archives/"),
-        ("source", "https://example.org/a'b", "must be a base URL such as https://example.org/archives/"),
+        ("source", "ftp://example.org/", BASE_URL),
+        ("source", "https://example.org/a'b", BASE_URL),
+        ("source", "s3://Bucket/a", S3_PREFIX),
+        ("source", "s3://bucket/a*", S3_PREFIX),
+        ("source", "s3://bucket/${aws:username}", S3_PREFIX),
+        ("source", "s3://b", S3_PREFIX),
+        ("source", "/data/archives", BASE_URL),
         ("source", "http://example.org/", "would send the access key unencrypted; use https"),
     ],
 )

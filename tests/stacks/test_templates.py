@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Synthesis
+
+from tests.stacks.conftest import Synthesis, synthesize
 
 USER_DATA_LIMIT = 16 * 1024  # bytes, before base64
 
@@ -308,3 +309,26 @@ def test_outputs_are_described(synthesis: Synthesis) -> None:
         *("InstanceId", "WorkVolumeId", "PackedVolumeId", "SnapshotParameter", "LaunchTemplateId"),
     }
     assert all(output["Description"] for output in outputs.values())
+
+
+@pytest.mark.parametrize(
+    ("source", "resource"),
+    [
+        ("s3://mirror-bucket/sets/imagenet/", "mirror-bucket/sets/imagenet/*"),
+        ("s3://mirror-bucket", "mirror-bucket/*"),
+    ],
+)
+def test_source_in_s3_may_be_read_and_nothing_else(tmp_path: Path, source: str, resource: str) -> None:
+    made = synthesize(tmp_path, {"source": source})
+    policies = made.resources("AWS::IAM::Policy", "Prep").values()
+    granted = [
+        (statement["Action"], text(named))
+        for policy in policies
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        for named in (
+            statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+        )
+        if "mirror-bucket" in text(named)
+    ]
+    assert granted == [("s3:GetObject", f"arn:<AWS::Partition>:s3:::{resource}")]
+    assert f"export PREP_SOURCE={source}" in user_data(made, "Prep")

@@ -14,7 +14,8 @@ from typing import Any
 
 import boto3
 import pytest
-from conftest import ZONE, Metadata
+
+from tests.userdata.conftest import ZONE, Metadata
 
 USERDATA = Path(__file__).parent.parent.parent / "userdata"
 LABEL = "dataset-packed"
@@ -144,7 +145,7 @@ def test_it_comes_up_with_the_data_and_a_second_run_changes_nothing(
         assert "status 0\n" in result.stdout, result.stderr
         target, options = result.stdout.splitlines()[-1].split()
         assert target == machine.variables["MOUNT_POINT"]
-        assert options.startswith("ro,")
+        assert options.startswith("ro,nosuid,nodev,")
         assert machine.state() == "ready"
     (volume,) = machine.volumes()
     assert (volume["AvailabilityZone"], volume["VolumeType"], volume["Iops"]) == (ZONE, "gp3", 4000)
@@ -179,3 +180,62 @@ def test_no_snapshot_yet_is_said_in_one_line(machine: Machine) -> None:
     assert "no snapshot id in the parameter /tiny/not-yet: is the prep instance done?" in result.stderr
     assert machine.volumes() == []
     assert machine.state() == "failed"
+
+
+CALLS = """#!/bin/sh
+echo "$1 $2" >>"$CALLS"
+exec "$REAL_AWS" "$@"
+"""
+
+
+def test_a_first_boot_makes_no_call_too_many(
+    machine: Machine, disk: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Each is a start of the AWS command line, at up to a second of processor time; many may boot at once."""
+    make_file_system(disk[1])
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "aws").write_text(CALLS)
+    (tmp_path / "bin" / "aws").chmod(0o755)
+    machine.variables["REAL_AWS"] = str(Path(sys.executable).parent / "aws")
+    machine.variables["CALLS"] = str(tmp_path / "calls")
+    machine.variables["PATH"] = f"{tmp_path / 'bin'}:{machine.variables['PATH']}"
+    result = machine.boot()
+    assert "status 0\n" in result.stdout, result.stderr
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        "ssm get-parameter",
+        "ec2 create-volume",
+        "ec2 attach-volume",
+        "ec2 modify-instance-attribute",
+        "ec2 create-tags",
+    ]
+
+
+@pytest.mark.parametrize("label", ["x / ext4 rw", "a\tb", "=$(id)", "ü"])
+def test_a_label_that_fstab_would_take_for_more_is_refused(
+    machine: Machine, disk: tuple[Path, Path], label: str
+) -> None:
+    subprocess.run(["mkfs.ext4", "-q", "-L", label, disk[1]], check=True)  # noqa: S603, S607
+    result = machine.boot()
+    assert "status 1\n" in result.stdout
+    assert "only letters, digits and _.- can be mounted by label" in result.stderr
+    assert (Path(machine.variables["ETC"]) / "fstab").read_text() == ""
+    assert machine.volumes() == []
+
+
+@pytest.mark.parametrize("value", ["snap-0123 --dry-run", "vol-0123", "--help", "snap-$(id)"])
+def test_a_parameter_that_holds_no_snapshot_id_is_refused(machine: Machine, value: str) -> None:
+    ssm = boto3.client("ssm")
+    ssm.put_parameter(Name="/tiny/snapshot-id", Value=value, Type="String", Overwrite=True)
+    ssm.close()
+    result = machine.boot()
+    assert "status 1\n" in result.stdout
+    assert "the parameter /tiny/snapshot-id holds no snapshot id but " in result.stderr
+    assert machine.volumes() == []
+
+
+def test_a_spoilt_count_of_attempts_is_no_command(machine: Machine, disk: tuple[Path, Path]) -> None:
+    make_file_system(disk[1])
+    state = Path(machine.variables["STATE"])
+    (state / "dataset-training-attempts").write_text("a[$(touch /var/lib/owned)]")
+    assert "status 0\n" in machine.boot().stdout
+    assert not (state / "owned").exists()

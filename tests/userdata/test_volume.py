@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ZONE, Metadata
+
+from tests.userdata.conftest import ZONE, Metadata
 
 VOLUME_SH = Path(__file__).parent.parent.parent / "userdata" / "volume.sh"
 MIB = 1024 * 1024

@@ -1,0 +1,39 @@
+"""What the prep instance and the training instances share: role, root disk, tags, settings at boot."""
+
+from collections.abc import Sequence
+
+from aws_cdk import Stack, Tags
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from constructs import IConstruct
+
+from prep import contract
+from stacks import policies
+from stacks.policies import Grant
+
+
+def make_role(stack: Stack, description: str, grants: Sequence[Grant]) -> iam.Role:
+    """The role of an instance: a shell through Session Manager, and these grants."""
+    role = iam.Role(
+        stack, "Role", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"), description=description
+    )
+    policies.add_grants(role, [*policies.session_manager(), *grants])
+    return role
+
+
+def root_disk(gib: int) -> ec2.BlockDevice:
+    """The encrypted disk that an instance starts from."""
+    return ec2.BlockDevice(
+        device_name="/dev/xvda",
+        volume=ec2.BlockDeviceVolume.ebs(gib, encrypted=True, volume_type=ec2.EbsDeviceVolumeType.GP3),
+    )
+
+
+def tag_role(construct: IConstruct, role: str) -> None:
+    """Tag an instance, or what launches it, with its role: the policies go by that."""
+    Tags.of(construct).add(contract.TAG_ROLE, role)
+
+
+def common_exports(stack: Stack) -> dict[str, str]:
+    """What the user data of every instance is told."""
+    return {"AWS_DEFAULT_REGION": stack.region}
