@@ -22,10 +22,14 @@ class Place:
 
 
 def beside(folder: Path, archives: Path, description: Path) -> Place:
-    """An empty place in `folder` with the archives linked into it, as if they had been downloaded there."""
+    """A place in `folder` with the archives linked into it, checked as `download` leaves them.
+
+    Without that, `pack` would compute their digests while it reads them.
+    """
     place = Place(folder / "root", folder / "packed", description, folder / "prep.log")
     place.root.mkdir(parents=True)
     (place.root / "archives").symlink_to(archives)
+    prep(place, "download")
     return place
 
 

@@ -13,6 +13,8 @@ REPOSITORY = Path(__file__).parents[2]
 PREP = [sys.executable, "-m", "prep"]
 # The same with units and buckets small enough that a sample has many.
 PREP_SMALL = [sys.executable, "-m", "tests.prep.small_units"]
+# Where a script started the tests in its background, SIGINT is ignored, and a child would inherit that.
+HEED_SIGNALS = ["env", "--default-signal=INT,TERM"]
 LONGEST = 60.0  # seconds; a command of these tests takes two or three
 
 
@@ -45,9 +47,9 @@ def run(
 def start(
     *arguments: str, env: Environment | None = None, program: list[str] = PREP
 ) -> "subprocess.Popen[str]":
-    """Start a command."""
+    """Start a command; it heeds Ctrl-C and SIGTERM."""
     return subprocess.Popen(  # noqa: S603 - our own program
-        [*program, *arguments],
+        [*HEED_SIGNALS, *program, *arguments],
         cwd=REPOSITORY,
         env=environment(env),
         stdout=subprocess.PIPE,

@@ -323,17 +323,11 @@ def test_not_packed_yet(tmp_path: Path, good: Path) -> None:
         work.verify()
 
 
-def damaged_inside(data: bytes) -> bytes:
-    """A JPEG whose picture data is spoilt while its markers are whole."""
-    place = data.index(b"\xff\xda") + 30
-    return data[:place] + bytes(range(1, 60)) + data[place + 59 :]
-
-
 def test_damage_inside_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Packed as it is, since its markers are whole; libjpeg's own words reach only manifest and receipt."""
     images = {f"{number}.jpg": pictures.jpeg(200, 150, number) for number in range(12)}
-    images["5.jpg"] = damaged_inside(images["5.jpg"])
-    images["8.jpg"] = damaged_inside(images["8.jpg"])
+    images["5.jpg"] = pictures.damaged_inside(images["5.jpg"])
+    images["8.jpg"] = pictures.damaged_inside(images["8.jpg"])
     work = pack(write_folders(tmp_path / "set", {"train": {"a": images}}), tmp_path)
     before = (tmp_path / "packed" / "train.rec").read_bytes()
     with work.locked():
@@ -353,7 +347,7 @@ def test_damage_inside_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str
 
 def test_damage_inside_is_an_error_if_strict(tmp_path: Path) -> None:
     images = {f"{number}.jpg": pictures.jpeg(200, 150, number) for number in range(4)}
-    images["3.jpg"] = damaged_inside(images["3.jpg"])
+    images["3.jpg"] = pictures.damaged_inside(images["3.jpg"])
     toml = write_folders(tmp_path / "set", {"train": {"a": images}})
     pack(toml, tmp_path)
     strict = job(toml, tmp_path, strict=True)
