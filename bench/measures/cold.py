@@ -31,8 +31,8 @@ from bench.workloads.photographs import Plan
 from bench.workloads.workload import SCRATCH, Given, Workload, scratch
 from rehearsal.servers.s3 import S3Server, s3_server
 
-# Classes of ImageNet's size: about 1,300 images, a tar of 148 MB. A small class makes a small unit, which makes
-# small requests.
+# Classes of ImageNet's size: about 1,300 images, a tar of 148 MB. A small class makes a small unit, and a
+# small unit makes small requests.
 PLAN = Plan(classes=7, images_per_class=1300, validation_images=500)
 PACK_TARGET, RUN_BYTES, PACK_BYTES, DATASET_BYTES = 15.0, 3.1, 2.1, 4.2
 WITHOUT_ORGANIZE = "--no-organize"

@@ -2,12 +2,14 @@
 
 Both are timed as whole processes and read the same images from a warm cache, in turn, so that whatever else
 happens on the machine happens to both. im2rec.py is taken at the number of workers at which it is fastest.
-Each ratio is given twice: of the whole processes, and without the start of each (the interpreter's and imports;
-for im2rec.py, the time of a run on an empty list). A start takes seconds, once: it matters on this small set, and
-not on ImageNet. The bare loop shows how much time is spent on other things than the images: it runs
-`prep.images.prepare` over the same bytes in memory, in threads, with no archive, order, file or check. (At 480
-nearly every image of ILSVRC2012's sizes is packed as it is, and the loop has nothing to do: there it is shown,
-without a target.)
+
+Each ratio is given twice: of the whole processes, and without the start of each (the interpreter's and
+imports; for im2rec.py, the time of a run on an empty list). A start takes seconds, once: it matters on this
+small set, and not on ImageNet.
+
+The bare loop shows how much time goes to other things than the images: it runs `prep.images.prepare` over the
+same bytes in memory, in threads, with no archive, order, file or check. (At 480 nearly every image of
+ILSVRC2012's sizes is packed as it is, and the loop has nothing to do: there it is shown, without a target.)
 """
 
 import os
@@ -97,10 +99,12 @@ def measure(given: Given, rounds: int) -> Result:
 def _cold(data: Workload) -> str:
     """What the rates mean where the archives come from a cold disk."""
     image = data.archive_bytes / data.images
+    disk = SC1_BURST.bytes_per_second
     return (
         "what limits prep: at 480 reading, hashing and writing, as nearly every image is packed as it is; "
-        f"at 256 the cores, which decode, resize and encode. A disk of {SC1_BURST.bytes_per_second // MIB} MiB/s delivers "
-        f"{SC1_BURST.bytes_per_second / image:.0f} of these images a second: less than either"
+        "at 256 the cores, which decode, resize and encode. "
+        f"A disk of {disk // MIB} MiB/s delivers {disk / image:.0f} of these images a second: "
+        "less than either"
     )
 
 

@@ -4,11 +4,12 @@ import hashlib
 import re
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal, cast, get_args
 from urllib.parse import urlsplit
 
 from prep.errors import DescriptionError
+from prep.state.names import is_plain
 
 Layout = Literal["nested", "flat", "folders"]
 Labels = Literal["path", "devkit"]
@@ -157,7 +158,7 @@ class _Parser:
         self.only(item, "[[archives]]", {"file", "url", "bytes", "md5"})
         file = self.string(item, "file", "[[archives]]")
         where = f"archive {file}"
-        if PurePosixPath(file).name != file or file.startswith("."):
+        if not is_plain(file) or file.startswith("."):
             raise self.fail(where, "file must be a plain file name")
         url = self.string(item, "url", where)
         if urlsplit(url).scheme not in {"https", "http"} or not urlsplit(url).netloc:

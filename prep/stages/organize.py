@@ -13,6 +13,7 @@ from prep.errors import IntegrityError
 from prep.progress import Progress
 from prep.state.files import disk_errors, sync_file_system
 from prep.state.layout import Layout
+from prep.state.names import relative_path
 from prep.state.receipts import Receipt
 
 
@@ -93,7 +94,9 @@ def _unpack(archive: Path, folder: Path) -> int:
     try:
         with disk_errors(folder), tarfile.open(archive) as tar:
             for member in tar:
-                tar.extract(member, folder, filter="data")  # refuses what climbs out of the folder
+                if member.name != ".":  # the folder itself, which `tar -c .` names
+                    relative_path(member.name, f"archive {archive}")
+                tar.extract(member, folder, filter="data")  # refuses links and devices that lead elsewhere
                 count += member.isfile()
     except tarfile.ReadError as error:  # its text is a line for each kind of compression that was tried
         raise IntegrityError(f"archive {archive}: no readable tar: download it again") from error

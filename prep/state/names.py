@@ -25,7 +25,7 @@ def plain_name(name: object, where: str) -> str:
         IntegrityError: it is no text, is empty or too long, holds a slash or a control character, or is "."
             or "..".
     """
-    if not isinstance(name, str) or not _is_plain(name):
+    if not isinstance(name, str) or not is_plain(name):
         raise IntegrityError(f"{where}: {name!r} is no name for a file in a data set: don't trust it")
     return name
 
@@ -37,12 +37,13 @@ def relative_path(name: str, where: str) -> PurePosixPath:
         IntegrityError: it is absolute, climbs out with "..", or a part of it is no plain name.
     """
     path = PurePosixPath(name)
-    if path.is_absolute() or not path.parts or not all(map(_is_plain, path.parts)):
+    if path.is_absolute() or not path.parts or not all(map(is_plain, path.parts)):
         raise IntegrityError(f"{where}: {name!r} is no name for a file in a data set: don't trust it")
     return path
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
+    """Whether this is the name of one file or folder and nothing more."""
     return (
         name not in ("", ".", "..")
         and "/" not in name

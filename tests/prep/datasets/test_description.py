@@ -113,6 +113,9 @@ WRONG = {
     "size as text": ("bytes = 1000", 'bytes = "1000"', "archive train.tar: bytes must be a whole number"),
     "size true": ("bytes = 1000", "bytes = true", "archive train.tar: bytes must be a whole number"),
     "file with a folder": ('file = "train.tar"', 'file = "../train.tar"', "file must be a plain file name"),
+    "file that steers the terminal": (
+        'file = "train.tar"', 'file = "\\u001b[31mtrain.tar"', "file must be a plain file name",
+    ),
     "hidden file": ('file = "train.tar"', 'file = ".train.tar"', "file must be a plain file name"),
     "ftp": ("https://example.org/data/val", "ftp://example.org/data/val", "archive val.tar: url .* https://"),
     "no host": ("https://example.org/data/val", "https:///val", "archive val.tar: url .* https://"),

@@ -80,6 +80,7 @@ def with_boxes(folder: Path, boxes: bytes | None) -> Path:
 
 DAMAGED_BOXES = {
     "climbing": tars.tar_of({"../../escaped.xml": b"<x/>"}),
+    "steering the terminal": tars.tar_of({"\x1b[2Ja.xml": b"<x/>"}),
     "absolute": tars.tar([tars.special("a.xml", tarfile.SYMTYPE, "/etc/passwd")]),
     "link outside": tars.tar([tars.special("a.xml", tarfile.LNKTYPE, "../../../etc/passwd")]),
     "no tar": b"<html>",
@@ -96,6 +97,15 @@ def test_damaged_bounding_boxes(tmp_path: Path, boxes: bytes | None) -> None:
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "escaped.xml").exists()
     assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
+
+
+def test_boxes_of_a_whole_folder(tmp_path: Path) -> None:
+    """`tar -c .` names the folder itself, as "./"."""
+    boxes = tars.tar([tars.special("./", tarfile.DIRTYPE), tars.file("./n1/a.xml", b"<x/>")])
+    work = job(with_boxes(tmp_path / "set", boxes), tmp_path)
+    with work.locked():
+        work.organize()
+    assert (work.layout.bounding_boxes / "train" / "n1" / "a.xml").read_bytes() == b"<x/>"
 
 
 def test_half_written_unit_is_written_again(tmp_path: Path) -> None:
