@@ -5,8 +5,10 @@ longer those of the receipt. What a stage depends on and what it leaves stands i
 """
 
 import shutil
+import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,18 @@ from typing import Any
 from prep import contract
 from prep.archives.inventory import Inventory
 from prep.archives.passes import run_pass
-from prep.archives.readers import Consumer, pass_inputs, split_readers
+from prep.archives.readers import Consumer, Downloads, pass_inputs, split_readers
 from prep.aws import clients
-from prep.datasets.description import Description
+from prep.datasets.description import Archive, Description
 from prep.errors import DescriptionError, IntegrityError
 from prep.images.messages import messages_kept
+from prep.interrupt import stopping
 from prep.progress import Progress
 from prep.records import manifest
+from prep.records.growth import Growth
 from prep.sources.choose import choose_source
-from prep.sources.fetch import check_small
+from prep.sources.fetch import VERSIONS, check_small
+from prep.sources.source import SourceChangedError
 from prep.stages import adopt, backup, backup_images, download, restore, snapshot, verify
 from prep.stages.backup import Backup
 from prep.stages.organize import Organizer
@@ -33,6 +38,8 @@ from prep.state.files import disk_errors
 from prep.state.layout import Layout
 from prep.state.lock import locked
 from prep.state.receipts import Receipt
+
+NOTHING: Downloads = {}
 
 
 @dataclass(frozen=True)
@@ -64,25 +71,51 @@ class Job:
     def run(self) -> list[Receipt]:
         """Every stage that is not done, in order. Returns all receipts.
 
-        Organize, pack and the backup of the archives share one pass over them; verify and the backup of the
-        packed files share one read of these.
+        Organize, pack and the backup of the archives share one pass over them, while they arrive; verify and
+        the backup of the packed files share one read of these.
         """
         stages = ["organize", "pack"] if self.with_organize else ["pack"]
-        done = [self.download(changed_later=True), *self._pass(stages, back_up=bool(self.bucket))]
-        done.append(self.verify(back_up=bool(self.bucket)))
+        done = self._as_they_arrive(stages)
+        if done[-1].stage != "verify":
+            done.append(self.verify(back_up=bool(self.bucket)))
         if self.bucket:
             done.append(self.backup())
         if self.volume:
             done.append(self.snapshot())
         return done
 
+    def _as_they_arrive(self, stages: Sequence[str]) -> list[Receipt]:
+        """The download, and the pass over the archives while they arrive. Returns all their receipts."""
+        inputs = download.inputs(self.description)
+        for left in reversed(range(VERSIONS)):
+            standing = self._standing("download", inputs, {})
+            begun, missing = time.monotonic(), download.missing(self.description, self.layout)
+            try:
+                with self._arriving(missing) as downloads:
+                    done = self._pass(stages, downloads, in_run=True)
+            except SourceChangedError:  # what was made of the version before is forgotten by the next pass
+                if not left:
+                    raise
+                continue
+            kept = standing or self._keep(
+                download.receipt(self.description, self.layout, len(missing), begun)
+            )
+            return [kept, *done]
+        raise AssertionError("unreachable")
+
+    def _arriving(self, missing: Sequence[Archive]) -> AbstractContextManager[Downloads]:
+        if not missing:
+            return nullcontext({})
+        source = choose_source(self.source, self.secret, self.progress)
+        return download.arriving(self.description, self.layout, source, self.progress)
+
     def locked(self) -> AbstractContextManager[None]:
         """Keep a second process away from the same volumes."""
         return locked(self.layout)
 
-    def download(self, changed_later: bool = False) -> Receipt:
-        """Fetch the archives. One that changed since is checked now or, if `changed_later`, by the pass."""
-        if changed_later or download.unchanged(self.description, self.layout):
+    def download(self) -> Receipt:
+        """Fetch the archives, and check those that changed since they were fetched."""
+        if download.unchanged(self.description, self.layout):
             standing = self._standing("download", download.inputs(self.description), {})
             if standing:
                 return standing
@@ -103,23 +136,56 @@ class Job:
         if standing:
             verify.refuse_damage(standing, self.strict)
             return standing
-        consumers = []
+        consumer = None
         if back_up:
-            consumers = [self._backup_consumer()]
-            consumers[0].expect_packed(manifest.read(self.layout), self.progress)
-        receipt = self._keep(
-            verify.verify(self.description, self.layout, self.progress, self.threads, consumers)
+            consumer = self._backup_consumer(self._pass_inputs())
+            consumer.expect_packed(manifest.read(self.layout), self.progress)
+        return self._verified(
+            verify.verify(self.description, self.layout, self.progress, self.threads, consumer)
         )
-        verify.refuse_damage(receipt, self.strict)
-        return receipt
+
+    def _verified(self, receipt: Receipt) -> Receipt:
+        kept = self._keep(receipt)
+        verify.refuse_damage(kept, self.strict)
+        return kept
+
+    def _finish_pack(self, packer: Packer) -> tuple[Receipt, Receipt]:
+        """Merge, with verify one bucket behind, and the packed files' backup on the same read."""
+        growth = Growth()
+
+        def follow() -> Receipt:
+            try:
+                consumer = self._backup_consumer(packer.inputs) if self.bucket else None
+                if consumer:
+                    consumer.expect_merge(growth, self.progress)
+                return verify.verify(
+                    self.description, self.layout, self.progress, self.threads, consumer, growth
+                )
+            except BaseException as error:
+                growth.fail(error)
+                raise
+
+        with ThreadPoolExecutor(1, "verify") as pool:
+            following = pool.submit(follow)
+            try:
+                packed = self._keep(packer.finish(self.progress, growth))
+                packer.clean()
+                growth.end()
+                return packed, self._verified(following.result())
+            except BaseException as error:
+                growth.fail(error)
+                if isinstance(error, KeyboardInterrupt):
+                    stopping.set()  # no call to S3 is repeated any more
+                raise
 
     def backup(self) -> Receipt:
         """Send archives, packed files and receipts to S3."""
-        consumer = self._backup_consumer()
+        self._needed_bucket("backup")
+        consumer = self._backup_consumer(self._pass_inputs())
         inputs = self._pass_inputs() | manifest.inputs(self.layout)
         receipt = self._standing("backup", inputs, {"bucket": self.bucket})
         if receipt is None:
-            self._read([consumer])
+            self._read([consumer], self._pass_inputs())
             consumer.expect_packed(manifest.read(self.layout), self.progress)
             consumer.send_packed(self.progress)
             receipt = self._keep(consumer.finish(inputs, self.progress))
@@ -169,23 +235,31 @@ class Job:
             raise IntegrityError("verify: there is no receipt of a backup: run backup first")
         return backup.check(clients.s3(self.progress.note), bucket, self.description.name, receipt)
 
-    def _pass(self, stages: Sequence[str], back_up: bool = False) -> list[Receipt]:
-        """Run those of organize and pack that are not done, in one pass, and with it the archives' backup."""
-        inputs = self._pass_inputs()
+    def _pass(
+        self, stages: Sequence[str], downloads: Downloads = NOTHING, in_run: bool = False
+    ) -> list[Receipt]:
+        """Run those of organize and pack that are not done, in one pass.
+
+        In a run the backup of the archives goes with it, and after it verify follows the merge.
+        """
+        inputs = self._pass_inputs(downloads)
         settings = {"organize": {}, "pack": asdict(self.settings)}
         makes = {"organize": None, "pack": self.layout.manifest}
         done = {stage: self._standing(stage, inputs, settings[stage], makes[stage]) for stage in stages}
         todo = {stage: self._consumer(stage, inputs) for stage in stages if not done[stage]}
-        if "pack" in stages:
-            if "pack" not in todo:  # a kill may have come before this was removed
-                shutil.rmtree(self.layout.packing, ignore_errors=True)
-            # With nothing else to do, what the inventory lacks is still read.
-            self._read([*todo.values(), *([self._backup_consumer()] if back_up and todo else [])], inputs)
-        elif todo:
-            self._read([*todo.values()], inputs)
+        if "pack" in stages and "pack" not in todo:  # a kill may have come before this was removed
+            shutil.rmtree(self.layout.packing, ignore_errors=True)
+        consumers: list[Consumer] = [*todo.values()]
+        if in_run and self.bucket and (todo or downloads):
+            consumers.append(self._backup_consumer(inputs))
+        if todo or downloads or "pack" in stages:  # for pack also what the inventory lacks is read
+            self._read(consumers, inputs, downloads)
         for stage, consumer in todo.items():
-            done[stage] = self._keep(consumer.finish(self.progress))
-            consumer.clean()
+            if in_run and isinstance(consumer, Packer):
+                done[stage], done["verify"] = self._finish_pack(consumer)
+            else:
+                done[stage] = self._keep(consumer.finish(self.progress))
+                consumer.clean()
         return [receipt for receipt in done.values() if receipt]
 
     def _consumer(self, stage: str, inputs: dict[str, Any]) -> Organizer | Packer:
@@ -195,25 +269,25 @@ class Job:
             self.description, self.layout, inputs, self.settings, self.threads, self.allow_unreadable
         )
 
-    def _backup_consumer(self) -> Backup:
+    def _backup_consumer(self, inputs: dict[str, Any]) -> Backup:
         bucket = self._needed_bucket("backup")
-        s3 = clients.s3(self.progress.note)
-        return Backup(s3, bucket, self.description, self.layout, self._pass_inputs())
+        return Backup(clients.s3(self.progress.note), bucket, self.description, self.layout, inputs)
 
-    def _read(self, consumers: Sequence[Consumer], inputs: dict[str, Any] | None = None) -> None:
+    def _read(
+        self, consumers: Sequence[Consumer], inputs: dict[str, Any], downloads: Downloads = NOTHING
+    ) -> None:
         """One pass over the archives, or the class folders, for these consumers and the inventory."""
-        inputs = inputs or self._pass_inputs()
         checked = CheckedFiles(self.layout.checked)
         check_small(self.description, self.layout.archives, checked, self.progress)
         everyone = [Inventory(self.layout, inputs), *consumers]
         for consumer in everyone:
             self.progress.add(consumer.stage, sum(inputs["bytes"].values()), consumer.journal.bytes_done())
-        readers = split_readers(self.description, self.layout, self.from_folders)
+        readers = split_readers(self.description, self.layout, self.from_folders, downloads)
         with messages_kept():
             run_pass(readers, everyone, checked, self.progress)
 
-    def _pass_inputs(self) -> dict[str, Any]:
-        return pass_inputs(self.description, self.layout, self.from_folders)
+    def _pass_inputs(self, downloads: Downloads = NOTHING) -> dict[str, Any]:
+        return pass_inputs(self.description, self.layout, self.from_folders, downloads)
 
     def _needed_bucket(self, stage: str) -> str:
         if not self.bucket:

@@ -20,6 +20,8 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 LINE_SECONDS = 30.0  # a day of work is 3,000 lines of log
+# What work can wait for.
+LINK, WORK_VOLUME, DATASET_VOLUME, CORES, UPLOAD = "link", "work volume", "dataset volume", "cores", "S3"
 
 
 class Progress:
@@ -44,6 +46,7 @@ class Progress:
         self._lines = shown and not self._console.is_terminal
         self._tasks: dict[str, TaskID] = {}
         self._said: dict[str, float] = {}
+        self._waits: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -76,6 +79,17 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
         else:
             self._console.print(text, markup=False)
+
+    def waited(self, what: str, seconds: float) -> None:
+        """The work stood still for so long because of a link, a volume, the cores or S3."""
+        with self._lock:
+            self._waits[what] = self._waits.get(what, 0.0) + seconds
+
+    def take_waits(self) -> dict[str, float]:
+        """Seconds by what was waited for, since this was asked last."""
+        with self._lock:
+            waits, self._waits = self._waits, {}
+        return waits
 
     def _line(self, name: str) -> None:
         task = next(task for task in self._bars.tasks if task.id == self._tasks[name])

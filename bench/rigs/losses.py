@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from bench.rigs.phases import DOWNLOAD, MERGE, Seen, Watch, entries, position, units
 from prep.records.buckets import ENTRY
-from prep.sources.fetch import CONNECTIONS
+from prep.sources.arrival import CONNECTIONS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

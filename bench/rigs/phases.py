@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.rigs.ours import Place
-from prep.sources.fetch import RANGE_BYTES
+from prep.sources.arrival import RANGE_BYTES
 from prep.state.journal import parse_line
 
 DOWNLOAD, ORGANIZE, DEAL, SEND = "download", "organize", "pack: dealing", "backup: archives"

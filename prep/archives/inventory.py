@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from prep.archives.journal import UnitJournal
 from prep.archives.units import LoadedUnit
 from prep.errors import IntegrityError
+from prep.progress import WORK_VOLUME
 from prep.state.files import disk_errors
+from prep.state.group_commit import GroupCommit
 from prep.state.layout import Layout
 
 
@@ -26,6 +28,7 @@ class Inventory:
     """The consumer that notes what the archives hold."""
 
     stage = "inventory"
+    busy_with = WORK_VOLUME
 
     def __init__(self, layout: Layout, inputs: Mapping[str, Any]) -> None:
         path = layout.journals / "inventory.jsonl"
@@ -39,6 +42,7 @@ class Inventory:
             size = 0
         with self._path.open("ab") as file:
             file.truncate(size)
+        self._commits = GroupCommit(self.stage, self._sync, self.journal.commit_all)
 
     def size_at(self, source: str, offset: int) -> int | None:
         """Size of the unit there if it has been noted."""
@@ -52,16 +56,20 @@ class Inventory:
         )
         with disk_errors(self._path.parent), self._path.open("ab") as file:
             file.write("".join(lines).encode())
-            file.flush()
-            os.fsync(file.fileno())
             size = file.tell()
-        self.journal.commit(loaded.unit, bytes=size)
+        self._commits.add(loaded.unit.size, (loaded.unit, {"bytes": size}))
+
+    def _sync(self) -> None:
+        with disk_errors(self._path.parent), self._path.open("rb") as file:
+            os.fsync(file.fileno())
 
     def flush(self) -> None:
-        """Every unit is committed when it has been consumed."""
+        """Commit what is not committed yet."""
+        self._commits.finish()
 
     def forget(self, source: str) -> None:
         """Note everything anew: lines of one archive can't be taken out from between the others."""
+        self._commits.settle()
         for name in {source} | {entry["unit"] for entry in self.journal.units()}:
             self.journal.forget(name)
         with self._path.open("ab") as file:

@@ -1,6 +1,6 @@
 """The journal of a consumer: the units that it has finished, and of which version of an archive."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,15 @@ class UnitJournal(Journal):
 
     def commit(self, unit: Unit, **more: Any) -> None:
         """Note a unit as done."""
-        self.append({"unit": unit.archive, "offset": unit.offset, "size": unit.size} | more)
-        self.sizes[unit.archive, unit.offset] = unit.size
+        self.commit_all([(unit, more)])
+
+    def commit_all(self, done: Sequence[tuple[Unit, Mapping[str, Any]]]) -> None:
+        """Note units as done, each with what there is to say of it, in one write."""
+        self.append(
+            *({"unit": unit.archive, "offset": unit.offset, "size": unit.size, **more} for unit, more in done)
+        )
+        for unit, _ in done:
+            self.sizes[unit.archive, unit.offset] = unit.size
 
     def provisional(self, source: str) -> FileVersion | None:
         """The version of the archive whose digest must match before its units count; None if they do."""

@@ -1,16 +1,17 @@
 """What a pass reads: for each split its archive or, instead, its class folders."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from prep.archives.journal import UnitJournal
-from prep.archives.units import ClassOf, LoadedUnit, read_folder_units, read_units
+from prep.archives.units import Arriving, ClassOf, LoadedUnit, read_folder_units, read_units
 from prep.datasets.classes import class_finder
 from prep.datasets.description import Archive, Description, Split
 from prep.errors import IntegrityError
+from prep.state.checked import FileVersion
 from prep.state.layout import Layout
 
 
@@ -19,6 +20,7 @@ class Consumer(Protocol):
 
     stage: str
     journal: UnitJournal
+    busy_with: str  # what it is waiting for at the moment, of those that prep.progress names
 
     def size_at(self, source: str, offset: int) -> int | None:
         """Size of the unit of the archive of that name that begins at `offset` if it is done, else None."""
@@ -33,16 +35,48 @@ class Consumer(Protocol):
         """Take back what was done with the units of the archive of that name."""
 
 
+class Download(Arriving, Protocol):
+    """The download of an archive, as far as a pass needs to know."""
+
+    @property
+    def file_version(self) -> FileVersion:
+        """What tells that the server's file may be another now."""
+
+    def settle(self) -> None:
+        """Wait until the archive is whole and its digest has matched.
+
+        Raises:
+            IntegrityError: the digest is another.
+            PrepError: the download has failed.
+        """
+
+    @property
+    def bad(self) -> bool:
+        """Whether all of it has arrived, and its digest is wrong."""
+
+    def discard(self) -> None:
+        """Remove what has arrived."""
+
+    def give_up(self, error: BaseException) -> None:
+        """End the download: nobody wants it any more because of this error."""
+
+
+Downloads = Mapping[str, Download]
+"""The downloads under way, by the file names of their archives."""
+
+
 @dataclass(frozen=True)
 class SplitReader:
     """Reads the archive of a split, or a folder of its class folders, unit by unit.
 
     `class_of` gives what tells the class of an image in a flat archive, and may have to wait for it.
+    `download` is the archive's download while it is under way.
     """
 
     path: Path
     split: Split
     class_of: Callable[[], ClassOf]
+    download: Download | None = None
 
     @property
     def archive(self) -> Archive | None:
@@ -57,55 +91,66 @@ class SplitReader:
             return None if every or None in sizes else sizes[0]
 
         if self.path.is_dir():
-            units = read_folder_units(self.path, self.split, skip)
-        else:
-            units = read_units(self.path, self.split, lambda name: self.class_of()(name), skip)
-        for loaded in units:
-            yield loaded
-            self.class_of()  # a devkit that can't be read ends the pass at once, whatever the layout
+            return read_folder_units(self.path, self.split, skip)
+        return read_units(
+            self.path, self.split, lambda name: self.class_of()(name), skip, arriving=self.download
+        )
 
 
-def split_readers(description: Description, layout: Layout, from_folders: bool) -> list[SplitReader]:
-    """A reader for each split.
+def split_readers(
+    description: Description, layout: Layout, from_folders: bool, downloads: Downloads
+) -> list[SplitReader]:
+    """A reader for each split, the smallest archive first: that is the order in which they are downloaded.
 
     Raises:
         IntegrityError: an archive, or the folder of a split, is not there.
     """
     class_of = class_finder(description, layout)
+    sizes = _sizes(description, layout, from_folders, downloads)
     return [
         SplitReader(
-            layout.images(split.name) if from_folders else _archive_path(layout, split.archive),
+            layout.images(split.name) if from_folders else layout.archives / split.archive.file,
             split,
             partial(class_of, split),
+            downloads.get(split.archive.file),
         )
-        for split in description.splits
+        for split in sorted(description.splits, key=lambda split: sizes[split.name])
     ]
 
 
-def pass_inputs(description: Description, layout: Layout, from_folders: bool) -> dict[str, Any]:
+def pass_inputs(
+    description: Description, layout: Layout, from_folders: bool, downloads: Downloads
+) -> dict[str, Any]:
     """What organize, pack and backup depend on: the description, and how many bytes there are to read.
 
     Raises:
         IntegrityError: an archive, or the folder of a split, is not there.
     """
-    if from_folders:
-        sizes = {split.name: _folder_bytes(layout.images(split.name)) for split in description.splits}
-    else:
-        sizes = {
-            split.name: _archive_path(layout, split.archive).stat().st_size for split in description.splits
-        }
     return {
         "description": description.sha256,
-        "bytes": sizes,
+        "bytes": _sizes(description, layout, from_folders, downloads),
         "from": "folders" if from_folders else "archives",
     }
 
 
-def _archive_path(layout: Layout, archive: Archive) -> Path:
-    path = layout.archives / archive.file
+def _sizes(
+    description: Description, layout: Layout, from_folders: bool, downloads: Downloads
+) -> dict[str, int]:
+    """Bytes to read of each split."""
+    if from_folders:
+        return {split.name: _folder_bytes(layout.images(split.name)) for split in description.splits}
+    return {
+        split.name: download.size
+        if (download := downloads.get(split.archive.file))
+        else _archive_bytes(layout.archives / split.archive.file)
+        for split in description.splits
+    }
+
+
+def _archive_bytes(path: Path) -> int:
     if not path.is_file():
         raise IntegrityError(f"archive {path}: not there: run download first, or put it there")
-    return path
+    return path.stat().st_size
 
 
 def _folder_bytes(folder: Path) -> int:

@@ -8,11 +8,10 @@ archive has about as many units as classes, S3 takes any unit as a part of an up
 
 import tarfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -75,6 +74,30 @@ ClassOf = Callable[[str], str]
 """The class of an image in a flat archive, by its file name."""
 
 
+class RawFile(Protocol):
+    """An archive that is open for reading; one that still arrives may make a read wait."""
+
+    def seek(self, offset: int, /) -> object:
+        """Go to a byte."""
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        """Read up to as many bytes as the buffer takes; 0 at the end."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+class Arriving(Protocol):
+    """An archive on its way, whose beginning can be read before its end is there."""
+
+    @property
+    def size(self) -> int:
+        """Its size in bytes when it is whole."""
+
+    def open(self) -> RawFile:
+        """Open it for reading; a read waits until its bytes have arrived."""
+
+
 def unit_bytes(archive_bytes: int) -> int:
     """The size, in bytes, from which a unit of an archive of that size is cut."""
     return max(SMALLEST, archive_bytes // FRACTION)
@@ -86,6 +109,7 @@ def read_units(
     class_of: ClassOf,
     wanted: Callable[[int], int | None],
     smallest: int | None = None,
+    arriving: Arriving | None = None,
 ) -> Iterator[LoadedUnit]:
     """Read an archive unit by unit.
 
@@ -96,21 +120,28 @@ def read_units(
         wanted: asked before each unit, with its offset: None to have it read, or the size of a unit that
             begins there and that nobody needs any more.
         smallest: bytes from which a unit is cut, for tests; `unit_bytes` otherwise.
+        arriving: the archive on its way, if it is not whole yet.
 
     Raises:
         IntegrityError: the archive is cut short, is no tar, or holds something that no image archive should.
     """
-    total = path.stat().st_size
+    total = arriving.size if arriving else path.stat().st_size
     least = smallest or unit_bytes(total)
-    offset = index = 0
-    with path.open("rb", buffering=0) as file:
+    offset = index = read = 0
+    with closing(arriving.open() if arriving else path.open("rb", buffering=0)) as file:
+
+        def load() -> LoadedUnit:
+            nonlocal read
+            data, members = _load(file, path, offset, total, least)
+            read = len(data)
+            images = tuple(_images(path, split, class_of, data, members))
+            return LoadedUnit(Unit(path.name, index, offset, read), split, data, images)
+
         while offset < total:
             done = wanted(offset)
             if done is None:
-                data, members = _load(file, path, offset, total, least)
-                images = tuple(_images(path, split, class_of, data, members))
-                yield LoadedUnit(Unit(path.name, index, offset, len(data)), split, data, images)
-            offset += len(data) if done is None else done
+                yield load()  # not kept here: its memory is free as soon as the consumers drop it
+            offset += read if done is None else done
             index += 1
 
 
@@ -143,24 +174,36 @@ def read_folder_units(
         run, size = [], 0
 
 
+def block_bytes(total: int) -> int:
+    """The size of the blocks in which a packed file of that many bytes is read."""
+    return max(SMALLEST_BLOCK, -(-total // MOST_BLOCKS))
+
+
 def read_blocks(
-    path: Path, split: Split, wanted: Callable[[int], int | None] = lambda _: None
+    path: Path, split: Split, wanted: Callable[[int], int | None] = lambda _: None, size: int | None = None
 ) -> Iterator[LoadedUnit]:
     """Read any file of a split, such as a packed one, in blocks that count as units without images."""
     total = path.stat().st_size
-    size = max(SMALLEST_BLOCK, -(-total // MOST_BLOCKS))
+    size = size or block_bytes(total)
     with path.open("rb", buffering=0) as file:
         for index, offset in enumerate(range(0, total, size)):
-            if wanted(offset) is not None:
-                continue
-            file.seek(offset)
-            window = _Window(file, path, total - offset)
-            length = min(size, total - offset)
-            window.extend_to(length)
-            yield LoadedUnit(Unit(path.name, index, offset, length), split, window.cut(length), ())
+            if wanted(offset) is None:
+                yield read_block(file, path, split, index, offset, min(size, total - offset))
 
 
-def _load(file: FileIO, path: Path, offset: int, total: int, least: int) -> tuple[memoryview, list[_Member]]:
+def read_block(file: RawFile, path: Path, split: Split, index: int, offset: int, size: int) -> LoadedUnit:
+    """Read `size` bytes of an open file, the index-th block.
+
+    Raises:
+        IntegrityError: the file has become shorter.
+    """
+    file.seek(offset)
+    window = _Window(file, path, size)
+    window.extend_to(size)
+    return LoadedUnit(Unit(path.name, index, offset, size), split, window.cut(size), ())
+
+
+def _load(file: RawFile, path: Path, offset: int, total: int, least: int) -> tuple[memoryview, list[_Member]]:
     """The bytes of the unit at `offset`, and its members."""
     file.seek(offset)
     window = _Window(file, path, total - offset)
@@ -193,7 +236,7 @@ def _load(file: FileIO, path: Path, offset: int, total: int, least: int) -> tupl
 class _Window(MemoryFile):
     """A seekable file over the unit being read, which reads on from the archive as it is asked to."""
 
-    def __init__(self, file: FileIO, path: Path, left: int) -> None:
+    def __init__(self, file: RawFile, path: Path, left: int) -> None:
         super().__init__(memoryview(b""))
         self._file = file
         self._path = path

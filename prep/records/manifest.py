@@ -1,5 +1,6 @@
 """The manifest: what lies on the dataset volume, how it was made, and the SHA-256 of every file."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -31,6 +32,19 @@ class Manifest:
     def parts(self) -> list[tuple[str, str]]:
         """(split, part) in order; a part is the name of its files without suffix."""
         return [(split, part) for split, facts in self.splits.items() for part in facts["parts"]]
+
+    def digest_of(self, name: str) -> dict[str, str]:
+        """{"sha256": …} of a packed file; nothing of another."""
+        return {"sha256": self.files[name]["sha256"]} if name in self.files else {}
+
+
+def recipe(manifest: Manifest) -> str:
+    """What decides the bytes of the `.rec` files, as a SHA-256, known before they are made.
+
+    The description has the digests of the archives; seed, codec and all else are among the settings.
+    """
+    made_of = [manifest.description_sha256, manifest.settings]
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
 
 def facts_of(path: Path) -> dict[str, Any]:

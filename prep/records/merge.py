@@ -5,9 +5,10 @@ its space given back. What a kill leaves behind the last entry is cut off when t
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from prep.archives.journal import UnitJournal
 from prep.errors import IntegrityError
 from prep.progress import Progress
 from prep.records.buckets import Buckets, Entry
+from prep.records.growth import EMPTY, GrowingPart, Growth, partial_of
 from prep.records.recordio import address
 from prep.state.files import append, disk_errors, sha256_of, sync_folder
 from prep.state.layout import Layout
@@ -33,7 +35,7 @@ class _Output:
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
         self.size = size
-        self.partial = path.with_name(path.name + ".partial")
+        self.partial = partial_of(path)
         self.partial.touch()
         if self.partial.stat().st_size < size:
             raise IntegrityError(
@@ -74,28 +76,29 @@ def merge(
     labels: dict[str, int],
     journal: UnitJournal,
     progress: Progress,
+    growth: Growth,
     part_bytes: int = 0,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Merge what is not merged yet into one part, or several of `part_bytes` and up to a bucket more.
 
-    Returns {part: {file name: {"bytes", "sha256"}}}, the part being its files' name without suffix.
+    `growth` is told of every bucket that is on disk. Returns {part: {file name: {"bytes", "sha256"}}}, the
+    part being its files' name without suffix.
 
     Raises:
         IntegrityError: two images have the same name.
     """
-    merged = [entry for entry in journal.entries if entry.get("merged") == split]
-    parts = {entry["part"]: entry["files"] for entry in journal.entries if entry.get("part_of") == split}
-    for part in parts:
-        _rename(layout, part)  # journaled as whole, but perhaps not yet renamed
-    for number in range(len(merged)):
-        buckets.remove(number)  # journaled as merged, but perhaps not yet removed
+    total = sum(buckets.sizes)
+    merged, parts = _merged_before(layout, split, buckets, journal)
+    for part, files in parts.items():
+        growth.change(partial(growth.begin_part(layout, split, part, total, EMPTY).end, files))
     task = f"merge {split}"
-    progress.add(task, sum(buckets.sizes), sum(buckets.sizes[: len(merged)]))
+    progress.add(task, total, sum(buckets.sizes[: len(merged)]))
 
-    def settle(entry: dict[str, Any], outputs: Iterable[_Output]) -> None:
-        for output in outputs:
+    def settle(entry: dict[str, Any], outputs: Mapping[str, _Output], growing: GrowingPart) -> None:
+        for output in outputs.values():
             output.sync()
         journal.append(entry)
+        growth.change(lambda: growing.sizes.update({kind: entry[kind] for kind in outputs}))
         buckets.remove(entry["bucket"])
         progress.advance(task, buckets.sizes[entry["bucket"]])
 
@@ -103,12 +106,14 @@ def merge(
         following = _Ahead(buckets, len(merged), pool)
         while not parts or len(merged) < buckets.count or merged[-1]["part"] not in parts:
             part = f"{split}-{len(parts):05d}" if part_bytes else split
-            last = merged[-1] if merged and merged[-1]["part"] == part else {"rec": 0, "idx": 0, "lst": 0}
+            last = merged[-1] if merged and merged[-1]["part"] == part else EMPTY
+            sizes = {kind: last[kind] for kind in EMPTY}
             settling = _done()
             with ExitStack() as stack:
-                outputs = {kind: _Output(path, last[kind]) for kind, path in _paths(layout, part).items()}
+                outputs = {kind: _Output(path, sizes[kind]) for kind, path in layout.part(part).items()}
                 for output in outputs.values():
                     stack.callback(output.close)
+                growing = growth.begin_part(layout, split, part, total, sizes)
                 while len(merged) < buckets.count and (not part_bytes or outputs["rec"].size < part_bytes):
                     number = len(merged)
                     count = merged[-1]["count"] if merged else 0
@@ -117,12 +122,27 @@ def merge(
                     entry = {"merged": split, "part": part, "bucket": number, "count": count} | sizes
                     merged.append(entry)
                     settling.result()
-                    settling = pool.submit(settle, entry, outputs.values())
+                    settling = pool.submit(settle, entry, outputs, growing)
                 settling.result()
                 parts[part] = {output.path.name: output.facts() for output in outputs.values()}
             journal.append({"part_of": split, "part": part, "files": parts[part]})
             _rename(layout, part)
+            growth.change(partial(growing.end, parts[part]))
+    growth.end_split(split)
     return parts
+
+
+def _merged_before(
+    layout: Layout, split: str, buckets: Buckets, journal: UnitJournal
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[str, Any]]]]:
+    """The journal's entries of merged buckets, and the files of the parts that are whole."""
+    merged = [entry for entry in journal.entries if entry.get("merged") == split]
+    parts = {entry["part"]: entry["files"] for entry in journal.entries if entry.get("part_of") == split}
+    for part in parts:
+        _rename(layout, part)  # journaled as whole, but perhaps not yet renamed
+    for number in range(len(merged)):
+        buckets.remove(number)  # journaled as merged, but perhaps not yet removed
+    return merged, parts
 
 
 class _Ahead:
@@ -144,15 +164,10 @@ class _Ahead:
         return entries
 
 
-def _paths(layout: Layout, part: str) -> dict[str, Path]:
-    return {"rec": layout.rec(part), "idx": layout.idx(part), "lst": layout.lst(part)}
-
-
 def _rename(layout: Layout, part: str) -> None:
-    for path in _paths(layout, part).values():
-        partial = path.with_name(path.name + ".partial")
-        if partial.exists():
-            partial.replace(path)
+    for path in layout.part(part).values():
+        if partial_of(path).exists():
+            partial_of(path).replace(path)
     sync_folder(layout.packed)
 
 

@@ -4,16 +4,18 @@ A part is the files of one name: `<part>.rec`, `<part>.idx` and `<part>.lst`.
 """
 
 import hashlib
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from prep.archives.units import LoadedUnit, read_block
+from prep.datasets.description import Split
 from prep.errors import IntegrityError
-from prep.records.manifest import Manifest
+from prep.records.growth import WholePart
 from prep.records.recordio import Record, read_records
-from prep.state.files import CHUNK
-from prep.state.layout import Layout
+from prep.state.files import CHUNK, drop_cached
 
 Chunk = bytes | memoryview
 
@@ -26,48 +28,95 @@ class NamedRecord(NamedTuple):
     record: Record
 
 
+@dataclass
+class ReadBack:
+    """How many bytes of `.rec` files were read, and how many of these came from memory, not from the disk."""
+
+    bytes: int = 0
+    from_memory: int = 0
+
+
 def read_part(
-    layout: Layout, part: str, first: int, facts: Manifest, chunks: Iterator[Chunk]
+    part: WholePart,
+    split: Split,
+    first: int,
+    block_bytes: int,
+    give: Callable[[LoadedUnit], bool],
+    read_back: ReadBack,
 ) -> Iterator[NamedRecord]:
-    """Every record of a part, in order. The `.rec` file comes as `chunks`, so that others can read along.
+    """Every record of a part, in order; every block of the `.rec` file is given away as well.
 
     Args:
-        layout: where the packed files are.
-        part: the name of the part's files, without suffix.
+        part: the part, which may still grow.
+        split: the split that it is of.
         first: number of the part's first record within its split.
-        facts: the manifest, for the SHA-256 of the three files.
-        chunks: the bytes of the `.rec` file, from its beginning.
+        block_bytes: how much of the `.rec` file is read at a time.
+        give: takes each block as it is read.
+        read_back: counts the bytes.
 
     Raises:
         IntegrityError: a file is damaged, or a record is not at the place, or has not the number or the
             label, that index and list give it.
     """
-    rec, idx, lst = layout.rec(part), layout.idx(part), layout.lst(part)
+    rec = part.paths["rec"]
+    files = {kind: _Hashed(_chunks(part, kind)) for kind in ("idx", "lst")}
+    blocks = _ahead(_blocks(part, split, block_bytes, read_back))
+    files["rec"] = _Hashed(_given(blocks, give))
+    for number, record in enumerate(read_records(files["rec"], str(rec)), first):
+        name = _check_lines(number, record, rec, files["idx"].line(), files["lst"].line())
+        yield NamedRecord(f"{rec} record {number} ({name})", name, record)
+    for kind, file in files.items():
+        if file.read(1):
+            raise IntegrityError(f"{part.paths[kind]}: longer than {rec.name} has records: run pack again")
+        check_digest(part.paths[kind], file.digest.hexdigest(), part.sha256(kind))
+
+
+def _chunks(part: WholePart, kind: str) -> Iterator[bytes]:
+    with part.open(kind) as file:
+        offset = 0
+        while (end := part.wait_for(kind, offset + 1)) > offset:
+            chunk = file.read(min(CHUNK, end - offset))
+            offset += len(chunk)
+            yield chunk
+
+
+def _given(blocks: Iterator[LoadedUnit], give: Callable[[LoadedUnit], bool]) -> Iterator[memoryview]:
+    for block in blocks:
+        give(block)
+        yield block.data
+
+
+def _ahead(blocks: Iterator[LoadedUnit]) -> Iterator[LoadedUnit]:
+    """The blocks, the next one being read while one is worked on: so the disk doesn't wait."""
+    pool = ThreadPoolExecutor(1, "read ahead")
     try:
-        with idx.open("rb") as places, lst.open("rb") as lines:
-            files = [
-                _Hashed(chunks),
-                *(_Hashed(iter(partial(file.read, CHUNK), b"")) for file in (places, lines)),
-            ]
-            for number, record in enumerate(read_records(files[0], str(rec)), first):
-                name = _check_lines(number, record, rec, files[1].line(), files[2].line())
-                yield NamedRecord(f"{rec} record {number} ({name})", name, record)
-            for path, file in zip((rec, idx, lst), files, strict=True):
-                if file.read(1):
-                    raise IntegrityError(f"{path}: longer than {rec.name} has records: run pack again")
-                check_digest(path, facts, file.digest.hexdigest())
-    except OSError as error:
-        raise IntegrityError(f"{error.filename}: {error.strerror}: run pack") from error
+        following = pool.submit(next, blocks, None)
+        while block := following.result():
+            following = pool.submit(next, blocks, None)
+            yield block
+    finally:
+        # What it reads or waits for is of no use any more; nobody waits for it in turn.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def check_digest(path: Path, facts: Manifest, sha256: str) -> None:
+def _blocks(part: WholePart, split: Split, size: int, read_back: ReadBack) -> Iterator[LoadedUnit]:
+    """The `.rec` file, block by block, from the disk and not from memory."""
+    with part.open("rec") as file:
+        offset = index = 0
+        while (end := min(offset + size, part.wait_for("rec", offset + size))) > offset:
+            read_back.bytes += end - offset
+            read_back.from_memory += drop_cached(file.fileno(), offset, end - offset)
+            yield read_block(file, part.paths["rec"], split, index, offset, end - offset)
+            offset, index = end, index + 1
+
+
+def check_digest(path: Path, found: str, expected: str | None) -> None:
     """Compare a file's SHA-256 with the manifest's.
 
     Raises:
         IntegrityError: they differ.
     """
-    expected = facts.files.get(path.name, {}).get("sha256")
-    if sha256 != expected:
+    if found != expected:
         raise IntegrityError(f"{path}: its SHA-256 is not the manifest's: run pack again")
 
 

@@ -6,7 +6,7 @@ from prep.aws import clients
 from prep.errors import DescriptionError
 from prep.progress import Progress
 from prep.sources import credentials
-from prep.sources.fetch import CONNECTIONS
+from prep.sources.arrival import CONNECTIONS
 from prep.sources.folder import FolderSource
 from prep.sources.s3 import S3Source
 from prep.sources.source import Source

@@ -1,31 +1,25 @@
 """Files fetched from a source, whole and checked, resuming where they were.
 
-A file is fetched as ranges over several connections into `<file>.partial`; a journal beside it names
-the ranges that are on disk and the version (ETag and size) they are of. The digest runs over the contiguous
-beginning as it grows, while its bytes are in memory. A file under its own name is whole and checked.
+How one file is fetched stands in `arrival`. A file under its own name is whole and checked.
 """
 
 import hashlib
-import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from prep.datasets.description import Description
 from prep.errors import IntegrityError, SpaceError
 from prep.progress import Progress
+from prep.sources.arrival import CONNECTIONS, Arrival
 from prep.sources.source import Source, SourceChangedError, Version, Wanted
 from prep.state.checked import CheckedFiles, version_of
-from prep.state.files import CHUNK, disk_errors, sync_folder
-from prep.state.journal import Journal
+from prep.state.files import CHUNK, disk_errors
 
-RANGE_BYTES = 16 << 20
-CONNECTIONS = 4  # image-net.org gives about 16 MB/s on one
-WINDOW = 2 * CONNECTIONS  # ranges in memory at once, so at most 128 MiB
 VERSIONS = 3  # how often a file may change on the server before we give up
-INTERRUPT_SECONDS = 1.0  # how long Ctrl-C waits for connections to end
 SPARE = 64 << 20  # bytes left free: journals and receipts must still be written
 
 
@@ -44,15 +38,14 @@ def fetch_files(
     checked = CheckedFiles(checked_path)
     ordered = sorted(files, key=lambda wanted: wanted.bytes or 0)
     missing = [wanted for wanted in ordered if not is_whole(folder / wanted.file, wanted, checked, progress)]
-    _check_space(folder, missing)
+    check_space(folder, missing)
     for wanted in ordered:
         if wanted not in missing:  # a kill may have come before these were removed
             for leftover in (".journal", ".partial"):
                 (folder / f"{wanted.file}{leftover}").unlink(missing_ok=True)
-    for wanted in missing:
-        _Download(wanted, folder / wanted.file, source, progress).run()
-        path = folder / wanted.file
-        checked.note(path, wanted.digest, version_of(path))
+    with connections() as pool:
+        for wanted in missing:
+            _fetch_one(wanted, folder / wanted.file, source, checked, progress, pool)
     return len(missing)
 
 
@@ -85,7 +78,7 @@ def is_whole(path: Path, wanted: Wanted, checked: CheckedFiles, progress: Progre
         )
     digest = hashlib.new(wanted.algorithm, usedforsecurity=False)
     task = f"check {path.name}"
-    progress.add(task, size)
+    progress.add(task, int(size))
     with path.open("rb", buffering=0) as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
@@ -99,7 +92,12 @@ def is_whole(path: Path, wanted: Wanted, checked: CheckedFiles, progress: Progre
     return True
 
 
-def _check_space(folder: Path, missing: Sequence[Wanted]) -> None:
+def check_space(folder: Path, missing: Sequence[Wanted]) -> None:
+    """Refuse to begin with files for which there is no room.
+
+    Raises:
+        SpaceError: the folder's disk has too little room for what is missing of them.
+    """
     needed = SPARE
     for wanted in missing:
         partial = folder / f"{wanted.file}.partial"
@@ -113,147 +111,92 @@ def _check_space(folder: Path, missing: Sequence[Wanted]) -> None:
         )
 
 
-class _Download:
-    """One file on its way."""
-
-    def __init__(self, wanted: Wanted, path: Path, source: Source, progress: Progress) -> None:
-        self.wanted = wanted
-        self.path = path
-        self.source = source
-        self.progress = progress
-        self.partial = path.with_name(path.name + ".partial")
-        self.stop = threading.Event()
-        self.writing = threading.Lock()
-
-    def run(self) -> None:
-        """Fetch it, beginning anew if the server's file changes meanwhile: two versions are never mixed."""
-        for left in reversed(range(VERSIONS)):
-            try:
-                self._run(self.source.version(self.wanted))
-                return
-            except SourceChangedError:
-                if not left:
-                    raise
-
-    def _run(self, version: Version) -> None:
-        if self.wanted.bytes is not None and version.size != self.wanted.bytes:
-            raise IntegrityError(
-                f"{self.wanted.file}: the server's has {version.size} bytes, the description says "
-                f"{self.wanted.bytes}: mend the description, or the source"
-            )
-        path = self.path.with_name(self.path.name + ".journal")
-        journal = Journal(path, {"etag": version.etag, "size": version.size, "range": RANGE_BYTES})
-        if journal.fresh:
-            self.partial.unlink(missing_ok=True)
-        done = {entry["range"] for entry in journal.entries}
-        count = -(-version.size // RANGE_BYTES)
-        self.progress.add(self.wanted.file, version.size, min(version.size, len(done) * RANGE_BYTES))
-        with disk_errors(self.path.parent):
-            handle = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                # Preallocated: four connections' ranges come out in order on the disk.
-                if os.fstat(handle).st_size < version.size:
-                    os.posix_fallocate(handle, 0, version.size)
-                if version.stream:
-                    digest = self._take(handle, version.stream())
-                else:
-                    digest = self._fetch(handle, version, journal, done, count)
-                os.fsync(handle)
-            except KeyboardInterrupt:
-                raise  # the file stays open: a connection may be about to write to it
-            except BaseException:
-                os.close(handle)
-                raise
-            os.close(handle)
-        if digest != self.wanted.digest:
-            self.partial.unlink()
-            path.unlink()
-            raise IntegrityError(
-                f"{self.wanted.file}: its {self.wanted.algorithm.upper()} is {digest}, should be "
-                f"{self.wanted.digest}; the file was removed: run again to fetch it anew, or mend the "
-                "description"
-            )
-        self.partial.rename(self.path)
-        path.unlink()
-        sync_folder(self.path.parent)
-
-    def _take(self, handle: int, pieces: Iterator[bytes]) -> str:
-        """Write what a server without ranges sends, from the beginning; returns the digest of the whole."""
-        digest = hashlib.new(self.wanted.algorithm, usedforsecurity=False)
-        offset = 0
-        for piece in pieces:
-            _write(handle, piece, offset)
-            digest.update(piece)
-            offset += len(piece)
-            self.progress.advance(self.wanted.file, len(piece))
-        return digest.hexdigest()
-
-    def _fetch(self, handle: int, version: Version, journal: Journal, done: set[int], count: int) -> str:
-        """Fetch the missing ranges and return the digest of the whole."""
-        digest = hashlib.new(self.wanted.algorithm, usedforsecurity=False)
-        self.stop = threading.Event()
-        pool = ThreadPoolExecutor(CONNECTIONS, "download")
-        running: dict[Future[bytes], int] = {}
-        held: dict[int, bytes] = {}
-        following = hashed = 0
+def _fetch_one(
+    wanted: Wanted,
+    path: Path,
+    source: Source,
+    checked: CheckedFiles,
+    progress: Progress,
+    pool: ThreadPoolExecutor,
+) -> None:
+    """Fetch a file, beginning anew if the server's changes meanwhile: two versions are never mixed."""
+    for left in reversed(range(VERSIONS)):
+        arrival = Arrival(wanted, path, source, _version(wanted, source), checked, progress)
         try:
-            while hashed < count:
-                while following < count and following < hashed + WINDOW:
-                    if following not in done:
-                        running[pool.submit(self._range, handle, version, journal, following)] = following
-                    following += 1
-                if hashed in done:
-                    data = held.pop(hashed, None)
-                    _hash(digest, handle, hashed, version) if data is None else digest.update(data)
-                    hashed += 1
-                    continue
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    number = running.pop(future)
-                    data = future.result()
-                    done.add(number)
-                    held[number] = data
-                    self.progress.advance(self.wanted.file, len(data))
-        except KeyboardInterrupt:
-            self.stop.set()
-            # Not for long: a server that has gone silent would be waited for until its timeout. What a
-            # connection may still write belongs to a range that the journal doesn't name.
-            pool.shutdown(wait=False, cancel_futures=True)
-            wait(running, INTERRUPT_SECONDS)
+            arrival.fetch(pool)
+            return
+        except SourceChangedError:
+            if not left:
+                raise
+        finally:
+            if arrival.bad:
+                arrival.discard()
+
+
+@contextmanager
+def arriving(
+    files: Sequence[Wanted], folder: Path, checked_path: Path, source: Source, progress: Progress
+) -> Iterator[Mapping[str, Arrival]]:
+    """Have files arrive while the block runs, the smallest first; each can be read as it arrives.
+
+    The block must wait until each is whole (`Arrival.settle`): what is missing at its end is given up.
+
+    Raises:
+        IntegrityError, CredentialsError, SourceError, AwsError: a file can't be had. What fails later is
+            raised to those who read or wait.
+    """
+    checked = CheckedFiles(checked_path)
+    ordered = sorted(((wanted, _version(wanted, source)) for wanted in files), key=lambda one: one[1].size)
+    arrivals = [
+        Arrival(wanted, folder / wanted.file, source, version, checked, progress, read_along=True)
+        for wanted, version in ordered
+    ]
+    with connections() as pool:
+        threads = [
+            threading.Thread(target=_arrive, args=(number, arrivals, pool), name=f"arrive {number}")
+            for number in range(len(arrivals))
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield {wanted.file: arrival for (wanted, _), arrival in zip(ordered, arrivals, strict=True)}
+        except BaseException as error:
+            for arrival in arrivals:
+                arrival.give_up(error)
             raise
-        except BaseException:
-            self.stop.set()  # the others end at their next chunk, not at the end of their range
-            pool.shutdown(cancel_futures=True)
-            raise
-        pool.shutdown()
-        return digest.hexdigest()
-
-    def _range(self, handle: int, version: Version, journal: Journal, number: int) -> bytes:
-        """Fetch a range and put it on disk; only then is its connection free for the next.
-
-        So a kill costs a range a connection at most, however slow the disk.
-        """
-        start = number * RANGE_BYTES
-        end = min(start + RANGE_BYTES, version.size)
-        data = self.source.fetch(self.wanted, version, start, end, self.stop)
-        with self.writing:
-            _write(handle, data, start)
-            os.fdatasync(handle)
-            journal.append({"range": number})
-        return data
+        finally:
+            for thread in threads:
+                thread.join()
 
 
-def _write(handle: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(handle, view, offset)
-        view, offset = view[written:], offset + written
+def _arrive(number: int, arrivals: Sequence[Arrival], pool: ThreadPoolExecutor) -> None:
+    """In a thread: fetch a file once all of the one before has been asked for. A failure ends them all."""
+    if number:
+        arrivals[number - 1].underway.wait()
+    try:
+        arrivals[number].fetch(pool)
+    except BaseException as error:
+        for arrival in arrivals:
+            arrival.give_up(error)
 
 
-def _hash(digest: "hashlib._Hash", handle: int, number: int, version: Version) -> None:
-    """Read back a range of an earlier run: the digest's state can't be kept across a kill."""
-    offset = number * RANGE_BYTES
-    end = min(offset + RANGE_BYTES, version.size)
-    while offset < end:
-        chunk = os.pread(handle, min(CHUNK, end - offset), offset)
-        digest.update(chunk)
-        offset += len(chunk)
+@contextmanager
+def connections() -> Iterator[ThreadPoolExecutor]:
+    """The connections' threads. After an error nobody waits for a server that has gone silent."""
+    pool = ThreadPoolExecutor(CONNECTIONS, "download")
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
+
+
+def _version(wanted: Wanted, source: Source) -> Version:
+    version = source.version(wanted)
+    if wanted.bytes is not None and version.size != wanted.bytes:
+        raise IntegrityError(
+            f"{wanted.file}: the server's has {version.size} bytes, the description says "
+            f"{wanted.bytes}: mend the description, or the source"
+        )
+    return version

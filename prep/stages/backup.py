@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 from prep import contract
 from prep.archives.journal import UnitJournal
 from prep.archives.passes import at_work
-from prep.archives.units import LoadedUnit, read_blocks
+from prep.archives.units import LoadedUnit, block_bytes, read_blocks
 from prep.aws.errors import aws_errors
 from prep.aws.multipart import Target, Uploads, same_object, stored_checksum
 from prep.datasets.description import Description, Split
 from prep.errors import IntegrityError
-from prep.progress import Progress
+from prep.progress import UPLOAD, Progress
 from prep.records import manifest
+from prep.records.growth import Growth
 from prep.records.manifest import Manifest
+from prep.state import receipts
 from prep.state.layout import Layout
 from prep.state.names import plain_name
 from prep.state.receipts import Receipt
@@ -34,6 +36,7 @@ class Backup:
     """A consumer, of archives and then of packed files; `finish` sends all else."""
 
     stage = "backup"
+    busy_with = UPLOAD
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Backup:
         self._uploads = Uploads(client, bucket, self.journal)
         self._targets: dict[str, Target] = {}
         self._recs: list[tuple[Path, Split]] = []
+        self._recipe = ""
         for split in description.splits:
             key = contract.archives_prefix(description.name) + split.archive.file
             self._expect(split.archive.file, Target(key, {"md5": split.archive.md5}))
@@ -67,16 +71,37 @@ class Backup:
         sizes = self.journal.sizes.items()
         done = sum(size for (name, _), size in sizes if name in {rec.name for rec, _ in self._recs})
         progress.add(self.stage, sum(rec.stat().st_size for rec, _ in self._recs), done)
-        prefix = contract.packed_prefix(self._description.name)
-        for _, part in packed.parts():
-            name = self._layout.rec(part).name
-            self._expect(name, Target(prefix + name, {"sha256": packed.files[name]["sha256"]}))
+        made = receipts.read(self._layout, "pack")
+        from_folders = made is not None and made.inputs.get("from") == "folders"
+        for rec, _ in self._recs:
+            sha256 = packed.files[rec.name]["sha256"]
+            facts = {"sha256": sha256} if from_folders else {"recipe": manifest.recipe(packed)}
+            self._expect_rec(rec.name, facts)
+
+    def expect_merge(self, growth: Growth, progress: Progress) -> None:
+        """Be ready for the blocks of `.rec` files that are being merged: their SHA-256 is not known yet."""
+        draft, expected = growth.draft()
+        progress.add(self.stage, expected)
+        self._recipe = manifest.recipe(draft)
+
+    def begin_part(self, name: str, expected: int) -> int:
+        """Be ready for the blocks of a `.rec` file of about that size; returns the size of a block.
+
+        What was sent by an earlier run decides how the file is cut.
+        """
+        if name not in self._targets:
+            self._expect_rec(name, {"recipe": self._recipe})
+        return self.journal.size_at(name, 0) or block_bytes(expected)
+
+    def _expect_rec(self, name: str, identity: dict[str, str]) -> None:
+        self._expect(name, Target(contract.packed_prefix(self._description.name) + name, identity))
 
     def send_packed(self, progress: Progress) -> None:
         """Send the blocks of the `.rec` files that S3 lacks, after `expect_packed`."""
         with at_work([self], progress) as give:
             for rec, split in self._recs:
-                for loaded in read_blocks(rec, split, partial(self.size_at, rec.name)):
+                size = self.begin_part(rec.name, rec.stat().st_size)
+                for loaded in read_blocks(rec, split, partial(self.size_at, rec.name), size):
                     if not give(loaded):
                         return
 
@@ -105,7 +130,8 @@ class Backup:
         packed = manifest.read(self._layout)
         outputs: dict[str, dict[str, Any]] = {}
         for name, target in self._targets.items():
-            outputs[self._url(target.key)] = self._uploads.complete(name, target) | dict(target.digests)
+            facts = self._uploads.complete(name, target) | dict(target.digests)
+            outputs[self._url(target.key)] = facts | packed.digest_of(name)
         for path, target in self._small_files(packed):
             outputs[self._url(target.key)] = self._send(path, target, progress)
         seconds = round(time.monotonic() - self._begun, 1)

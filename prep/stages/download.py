@@ -1,13 +1,18 @@
 """Download: every archive into `ROOT/archives`, checked by size and MD5, resuming where it was."""
 
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from prep.datasets.description import Description
+from prep.datasets.description import Archive, Description
 from prep.progress import Progress
-from prep.sources.fetch import fetch_files
+from prep.sources import fetch
+from prep.sources.arrival import Arrival
+from prep.sources.fetch import check_space, fetch_files
 from prep.sources.source import Source
 from prep.state.checked import CheckedFiles
+from prep.state.files import disk_errors
 from prep.state.layout import Layout
 from prep.state.receipts import Receipt
 
@@ -22,6 +27,38 @@ def download(description: Description, layout: Layout, source: Source, progress:
     """
     begun = time.monotonic()
     fetched = fetch_files(description.archives, layout.archives, layout.checked, source, progress)
+    return receipt(description, layout, fetched, begun)
+
+
+@contextmanager
+def arriving(
+    description: Description, layout: Layout, source: Source, progress: Progress
+) -> Iterator[Mapping[str, Arrival]]:
+    """Fetch the archives that no pass reads, such as the devkit; then have those of the splits arrive.
+
+    They arrive while the block runs, to be read as they do, by their file names. Those that are there
+    already are left for the pass to check.
+
+    Raises:
+        As `download`.
+    """
+    with disk_errors(layout.archives):
+        layout.archives.mkdir(parents=True, exist_ok=True)
+    check_space(layout.archives, missing(description, layout))
+    others = [archive for archive in description.archives if not description.split_of(archive.file)]
+    fetch_files(others, layout.archives, layout.checked, source, progress)
+    splits = [archive for archive in missing(description, layout) if archive not in others]
+    with fetch.arriving(splits, layout.archives, layout.checked, source, progress) as arrivals:
+        yield arrivals
+
+
+def missing(description: Description, layout: Layout) -> list[Archive]:
+    """The archives that are not there, or not whole."""
+    return [archive for archive in description.archives if not (layout.archives / archive.file).exists()]
+
+
+def receipt(description: Description, layout: Layout, fetched: int, begun: float) -> Receipt:
+    """The receipt of a download that began at that time of the monotonic clock."""
     outputs = {
         str(layout.archives / archive.file): {
             "bytes": (layout.archives / archive.file).stat().st_size,

@@ -3,6 +3,7 @@
 import tarfile
 import time
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from prep.archives.journal import UnitJournal
 from prep.archives.units import LoadedUnit
 from prep.datasets.description import Description
 from prep.errors import IntegrityError
-from prep.progress import Progress
+from prep.progress import WORK_VOLUME, Progress
 from prep.state.files import disk_errors, sync_file_system
+from prep.state.group_commit import GroupCommit
 from prep.state.layout import Layout
 from prep.state.names import relative_path
 from prep.state.receipts import Receipt
@@ -21,6 +23,7 @@ class Organizer:
     """The consumer that writes images out as files."""
 
     stage = "organize"
+    busy_with = WORK_VOLUME
 
     def __init__(self, description: Description, layout: Layout, inputs: dict[str, Any]) -> None:
         self._description = description
@@ -29,6 +32,9 @@ class Organizer:
         self._folders: set[Path] = set()
         self._begun = time.monotonic()
         self.journal = UnitJournal(layout.journals / "organize.jsonl", inputs)
+        self._commits = GroupCommit(
+            self.stage, partial(sync_file_system, layout.root), self.journal.commit_all
+        )
 
     def size_at(self, source: str, offset: int) -> int | None:
         """Size of the unit there if its files are on disk."""
@@ -44,14 +50,15 @@ class Organizer:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     self._folders.add(path.parent)
                 path.write_bytes(image.data)
-            sync_file_system(self._layout.root)
-        self.journal.commit(loaded.unit, images=len(loaded.images))
+        self._commits.add(loaded.unit.size, (loaded.unit, {"images": len(loaded.images)}))
 
     def flush(self) -> None:
-        """Every unit is committed when it has been consumed."""
+        """Commit what is not committed yet."""
+        self._commits.finish()
 
     def forget(self, source: str) -> None:
         """Have the images written again, over those that are there."""
+        self._commits.settle()
         self.journal.forget(source)
 
     def clean(self) -> None:

@@ -10,7 +10,8 @@ import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import cv2
@@ -22,12 +23,14 @@ from prep.datasets.description import Description, Split
 from prep.errors import IntegrityError
 from prep.images import yuv
 from prep.images.prepare import Target, UnreadableImageError, prepare
-from prep.progress import Progress
+from prep.progress import CORES, DATASET_VOLUME, Progress
 from prep.records import manifest
 from prep.records.buckets import Buckets, Entry, bucket_count, key_of
+from prep.records.growth import Growth
 from prep.records.merge import merge
 from prep.records.recordio import image_record
 from prep.state.files import sync_file_system
+from prep.state.group_commit import GroupCommit
 from prep.state.layout import Layout
 from prep.state.receipts import Receipt
 
@@ -70,6 +73,7 @@ class Packer:
     """The consumer that makes images fit and deals them into buckets."""
 
     stage = "pack"
+    busy_with = CORES
 
     def __init__(
         self,
@@ -82,17 +86,23 @@ class Packer:
     ) -> None:
         self._description = description
         self._layout = layout
-        self._inputs = inputs
+        self.inputs = inputs
         self._settings = settings
         self._allow_unreadable = allow_unreadable
         self._begun = time.monotonic()
         cv2.setNumThreads(1)  # the pool has a thread a core already
         self._pool = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)), "pack")
-        self.journal = UnitJournal(layout.packing / "journal.jsonl", inputs | self._made_with())
+        counts = {name: bucket_count(size) for name, size in inputs["bytes"].items()}
+        self.journal = UnitJournal(
+            layout.packing / "journal.jsonl", inputs | self._made_with() | {"buckets": counts}
+        )
         if self.journal.fresh:
             self._begin_anew()
         self._buckets = {split.name: self._open(split) for split in description.splits}
         self._pending: tuple[LoadedUnit, list[Future[list[_Outcome]]]] | None = None
+        self._commits = GroupCommit(
+            self.stage, partial(sync_file_system, layout.packed), self.journal.commit_all
+        )
 
     def _made_with(self) -> dict[str, Any]:
         return asdict(self._settings) | {"codec": yuv.codec()}
@@ -112,7 +122,7 @@ class Packer:
             if entry["split"] == split.name:
                 sizes = entry["buckets"]
         return Buckets(
-            self._layout.packing / split.name, bucket_count(self._inputs["bytes"][split.name]), sizes
+            self._layout.packing / split.name, bucket_count(self.inputs["bytes"][split.name]), sizes
         )
 
     def size_at(self, source: str, offset: int) -> int | None:
@@ -125,33 +135,39 @@ class Packer:
             self._pool.submit(self._prepare, loaded.images[start : start + BATCH])
             for start in range(0, len(loaded.images), BATCH)
         ]
-        self.flush()
+        self._deal()
         self._pending = (loaded, futures)
 
     def flush(self) -> None:
-        """Deal and commit the unit under way."""
+        """Deal the unit under way, and commit what is not committed yet."""
+        self._deal()
+        self._commits.finish()
+
+    def _deal(self) -> None:
         if self._pending is None:
             return
         loaded, futures = self._pending
         self._pending = None
         outcomes = [outcome for future in futures for outcome in future.result()]
+        self.busy_with = DATASET_VOLUME
         buckets = self._buckets[loaded.split.name]
         buckets.deal(outcome.entry for outcome in outcomes if outcome.entry)
-        sync_file_system(self._layout.packed)
-        self.journal.commit(
-            loaded.unit,
-            split=loaded.split.name,
-            buckets=list(buckets.sizes),
-            images=len(outcomes),
-            resized=sum(outcome.resized for outcome in outcomes),
-            as_is=sum(outcome.as_is for outcome in outcomes),
-            classes=sorted({outcome.name.partition("/")[0] for outcome in outcomes}),
-            care={outcome.name: list(outcome.care) for outcome in outcomes if outcome.care},
-            unreadable={outcome.name: outcome.problem for outcome in outcomes if outcome.entry is None},
-        )
+        facts = {
+            "split": loaded.split.name,
+            "buckets": list(buckets.sizes),
+            "images": len(outcomes),
+            "resized": sum(outcome.resized for outcome in outcomes),
+            "as_is": sum(outcome.as_is for outcome in outcomes),
+            "classes": sorted({outcome.name.partition("/")[0] for outcome in outcomes}),
+            "care": {outcome.name: list(outcome.care) for outcome in outcomes if outcome.care},
+            "unreadable": {outcome.name: outcome.problem for outcome in outcomes if outcome.entry is None},
+        }
+        self._commits.add(loaded.unit.size, (loaded.unit, facts))
+        self.busy_with = CORES
 
     def forget(self, source: str) -> None:
         """Empty the buckets of the split that this archive, or folder, holds."""
+        self._commits.settle()
         self._pending = None
         self.journal.forget(source)
         self._buckets = {split.name: self._open(split) for split in self._description.splits}
@@ -167,43 +183,58 @@ class Packer:
         entry = Entry(key_of(self._settings.seed, image.name), image.name, image_record(made.jpeg))
         return _Outcome(image.name, entry, made.resized, made.as_is, made.care)
 
-    def finish(self, progress: Progress) -> Receipt:
+    def finish(self, progress: Progress, growth: Growth | None = None) -> Receipt:
         """Merge the buckets, write the class table and the manifest, and give the receipt.
+
+        `growth` is told of what is on disk, for whoever reads behind the merge.
 
         Raises:
             IntegrityError: images can't be read, or their number is not the description's.
         """
+        growth = growth or Growth()
         self._pool.shutdown()
         units = list(self.journal.units())
         self._check(units)
         labels = classes.write_table(
             self._description, self._layout, {name for entry in units for name in entry["classes"]}
         )
-        files = {"classes.tsv": manifest.facts_of(self._layout.classes)}
-        splits: dict[str, dict[str, Any]] = {}
+        draft = manifest.Manifest(
+            self._description.name,
+            self._description.sha256,
+            self._made_with(),
+            len(labels),
+            {split.name: _summary(units, split) for split in self._description.splits},
+            {"classes.tsv": manifest.facts_of(self._layout.classes)},
+        )
+        growth.begin(draft, sum(sum(buckets.sizes) for buckets in self._buckets.values()))
+        packed = self._merge(draft, labels, progress, growth)
+        manifest.write(self._layout, packed)
+        outputs = {str(self._layout.packed / name): facts for name, facts in packed.files.items()}
+        outputs[str(self._layout.manifest)] = {}  # no size: verify may add images that it finds damaged
+        counts = {name: summary["records"] for name, summary in packed.splits.items()}
+        seconds = round(time.monotonic() - self._begun, 1)
+        return Receipt(self.stage, self.inputs, asdict(self._settings), outputs, counts, seconds)
+
+    def _merge(
+        self, draft: manifest.Manifest, labels: dict[str, int], progress: Progress, growth: Growth
+    ) -> manifest.Manifest:
+        """The manifest with the parts of every split and their files, merged."""
+        files, splits = dict(draft.files), {}
         for split in self._description.splits:
-            buckets = self._buckets[split.name]
-            part_bytes = self._settings.part_mib << 20
-            parts = merge(self._layout, split.name, buckets, labels, self.journal, progress, part_bytes)
-            splits[split.name] = _summary(units, split) | {"parts": list(parts)}
+            parts = merge(
+                self._layout,
+                split.name,
+                self._buckets[split.name],
+                labels,
+                self.journal,
+                progress,
+                growth,
+                self._settings.part_mib << 20,
+            )
+            splits[split.name] = draft.splits[split.name] | {"parts": list(parts)}
             for facts in parts.values():
                 files |= facts
-        manifest.write(
-            self._layout,
-            manifest.Manifest(
-                self._description.name,
-                self._description.sha256,
-                self._made_with(),
-                len(labels),
-                splits,
-                files,
-            ),
-        )
-        outputs = {str(self._layout.packed / name): facts for name, facts in files.items()}
-        outputs[str(self._layout.manifest)] = {}  # no size: verify may add images that it finds damaged
-        counts = {name: summary["records"] for name, summary in splits.items()}
-        seconds = round(time.monotonic() - self._begun, 1)
-        return Receipt(self.stage, self._inputs, asdict(self._settings), outputs, counts, seconds)
+        return replace(draft, splits=splits, files=files)
 
     def clean(self) -> None:
         """Remove the journal and the empty buckets, once the receipt is written."""

@@ -1,6 +1,7 @@
 """Verify: every record of the packed files against the manifest and the inventory, and by MXNet's own reader.
 
-One sequential read of each file. For every record: its frame, its place in `.idx`, its line in `.lst`, its
+One sequential read of each file, from the disk and not from memory, one bucket behind the merge where that is
+still going on. For every record: its frame, its place in `.idx`, its line in `.lst`, its
 label against the rank of its class, its place in the shuffle (which also shows that no name occurs twice),
 that its image decodes, and for images packed as they are that they are the archive's bytes.
 """
@@ -9,17 +10,17 @@ import os
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 
 from prep.archives import inventory
 from prep.archives.passes import at_work
 from prep.archives.readers import Consumer
-from prep.archives.units import ClassOf, LoadedUnit, read_blocks
+from prep.archives.units import ClassOf, LoadedUnit, block_bytes
 from prep.datasets import classes
 from prep.datasets.description import Description, Split
 from prep.errors import IntegrityError
@@ -29,8 +30,9 @@ from prep.images.prepare import UnreadableImageError, decode
 from prep.progress import Progress
 from prep.records import manifest
 from prep.records.buckets import key_of
+from prep.records.growth import Growth, WholePart
 from prep.records.manifest import Manifest
-from prep.records.reader import NamedRecord, check_digest, read_part
+from prep.records.reader import NamedRecord, ReadBack, check_digest, read_part
 from prep.state.layout import Layout
 from prep.state.receipts import Receipt
 
@@ -50,8 +52,33 @@ class Decoded(NamedTuple):
     examined: "Future[Examined]"
 
 
+class ReadsAlong(Consumer, Protocol):
+    """A consumer of the `.rec` files as verify reads them."""
+
+    def begin_part(self, name: str, expected: int) -> int:
+        """The `.rec` file of that name and about that size comes next, in blocks of the size returned."""
+
+
 MXNET_SAMPLE = 200  # records a split that MXNet reads too; it would take a day over all of ImageNet
 IN_FLIGHT = 64  # records a thread being decoded or waiting: bounds memory, keeps every core busy
+
+
+class _Whole:
+    """What is packed and whole, told in the way that `Growth` tells of a merge that goes on."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._facts = manifest.read(layout)
+
+    def draft(self) -> tuple[Manifest, int]:
+        return self._facts, 0
+
+    def parts(self, split: str) -> Iterator[WholePart]:
+        for name in self._facts.splits[split]["parts"]:
+            yield WholePart(self._layout, name, self._facts)
+
+    def wait_for_end(self) -> None:
+        """It is over."""
 
 
 def verify(
@@ -59,51 +86,64 @@ def verify(
     layout: Layout,
     progress: Progress,
     threads: int | None = None,
-    consumers: Sequence[Consumer] = (),
+    reads_along: ReadsAlong | None = None,
+    growth: Growth | None = None,
 ) -> Receipt:
     """Check all packed files and give the receipt.
 
     Images that are damaged inside, of which libjpeg says so, are named in the manifest and the receipt.
-    The consumers get the `.rec` files' blocks as they are read, before it is known whether they hold: backup
-    sends them on, so that the files are read once, and makes objects of them only after this has returned.
+
+    Args:
+        description: the data set.
+        layout: where it lies.
+        progress: is told of every record.
+        threads: images decoded at once; None for one thread a core.
+        reads_along: gets the `.rec` files' blocks as they are read, before it is known whether they hold:
+            backup sends them on, so that the files are read once, and makes objects of them only after this
+            has returned.
+        growth: the merge that is going on, if it is: what it puts on disk is checked as it comes.
 
     Raises:
         IntegrityError: something is not as it should be; the message names file and record.
     """
     begun = time.monotonic()
     cv2.setNumThreads(1)
-    facts = manifest.read(layout)
+    packed = growth or _Whole(layout)
+    facts, _ = packed.draft()
     labels = _labels(description, layout, facts)
     class_of = classes.class_finder(description, layout)
     counts: dict[str, Any] = {}
     damaged: dict[str, dict[str, str]] = {}
     workers = threads or len(os.sched_getaffinity(0))
+    reading = _Reading(reads_along, progress)
+    consumers = [reads_along] if reads_along else []
     # Not in the generators below: one that an error leaves unfinished ends when garbage is collected,
     # and joining threads from within that can wait for ever.
     with messages_kept(), ThreadPoolExecutor(workers, "verify") as pool:
         for split in description.splits:
-            parts = facts.splits[split.name]["parts"]
             damaged[split.name] = {}
             with at_work(consumers, progress) as give:
-                located = _read_split(layout, split, parts, facts, give, progress)
+                located = reading.records(split, packed.parts(split.name), give)
                 records = _decoded(located, pool, workers * IN_FLIGHT)
                 found = _verify_split(
                     split, layout, facts, labels, class_of(split), records, damaged[split.name]
                 )
-            read = sum(_mxnet_sample(layout, part, MXNET_SAMPLE // len(parts) + 1) for part in parts)
+            names = [part.name for part in packed.parts(split.name)]
+            read = sum(_mxnet_sample(layout, name, MXNET_SAMPLE // len(names) + 1) for name in names)
             counts[split.name] = found | {"read by MXNet": read, "damaged": len(damaged[split.name])}
-    manifest.note_damaged(layout, facts, damaged)
+    packed.wait_for_end()
+    counts["bytes"] = asdict(reading.read_back)
+    return _receipt(layout, counts, damaged, round(time.monotonic() - begun, 1))
+
+
+def _receipt(
+    layout: Layout, counts: dict[str, Any], damaged: dict[str, dict[str, str]], seconds: float
+) -> Receipt:
+    """Name the damaged images in the manifest, and give the receipt."""
+    manifest.note_damaged(layout, manifest.read(layout), damaged)
     outputs = {str(layout.manifest): manifest.facts_of(layout.manifest)}
     findings = {"damaged": {split: found for split, found in damaged.items() if found}}
-    return Receipt(
-        "verify",
-        manifest.inputs(layout),
-        {},
-        outputs,
-        counts,
-        round(time.monotonic() - begun, 1),
-        findings=findings,
-    )
+    return Receipt("verify", manifest.inputs(layout), {}, outputs, counts, seconds, findings=findings)
 
 
 def refuse_damage(receipt: Receipt, strict: bool) -> None:
@@ -133,7 +173,8 @@ def _labels(description: Description, layout: Layout, facts: Manifest) -> dict[s
         raise IntegrityError(
             f"{layout.classes}: {len(table)} classes, the description says {description.classes}"
         )
-    check_digest(layout.classes, facts, manifest.facts_of(layout.classes)["sha256"])
+    found = manifest.facts_of(layout.classes)["sha256"]
+    check_digest(layout.classes, found, facts.files.get(layout.classes.name, {}).get("sha256"))
     return {name: label for label, (name, _) in enumerate(table)}
 
 
@@ -195,31 +236,31 @@ def _verify_split(
     return {"records": records, "as in the archive": as_is, "classes": sum(seen)}
 
 
-def _read_split(
-    layout: Layout,
-    split: Split,
-    parts: Sequence[str],
-    facts: Manifest,
-    give: Callable[[LoadedUnit], bool],
-    progress: Progress,
-) -> Iterator[NamedRecord]:
-    """The records of all parts of a split, numbered through; every block read is given away as well."""
-    first = count = 0
-    for part in parts:
-        rec = layout.rec(part)
-        task = f"verify {part}"
-        progress.add(task, rec.stat().st_size if rec.exists() else None)
-        for located in read_part(layout, part, first, facts, _chunks(rec, split, give)):
-            progress.advance(task, located.record.end - located.record.offset)
-            yield located
-            count += 1
-        first = count
+@dataclass
+class _Reading:
+    """How the packed files are read: who reads along, who is told, and how much has come from the disk."""
 
+    reads_along: ReadsAlong | None
+    progress: Progress
+    read_back: ReadBack = field(default_factory=ReadBack)
 
-def _chunks(rec: Path, split: Split, give: Callable[[LoadedUnit], bool]) -> Iterator[memoryview]:
-    for loaded in read_blocks(rec, split):
-        give(loaded)
-        yield loaded.data
+    def records(
+        self, split: Split, parts: Iterable[WholePart], give: Callable[[LoadedUnit], bool]
+    ) -> Iterator[NamedRecord]:
+        """The records of all parts of a split, numbered through."""
+        first = count = 0
+        for part in parts:
+            expected = part.expected_bytes()
+            size = block_bytes(expected)
+            if self.reads_along:
+                size = self.reads_along.begin_part(part.paths["rec"].name, expected)
+            task = f"verify {part.name}"
+            self.progress.add(task, expected)
+            for located in read_part(part, split, first, size, give, self.read_back):
+                self.progress.advance(task, located.record.end - located.record.offset)
+                yield located
+                count += 1
+            first = count
 
 
 def _decoded(records: Iterator[NamedRecord], pool: ThreadPoolExecutor, ahead: int) -> Iterator[Decoded]:

@@ -6,18 +6,19 @@ from typing import Any
 
 from prep.state.files import write_json
 
-FileVersion = list[int]
-"""Size in bytes and time of change in nanoseconds: what tells that a file may be another now."""
+FileVersion = list[int | str]
+"""What tells that a file may be another now: of a file on disk its size in bytes and its time of change in
+nanoseconds; of a file on a server its size and its ETag."""
 
 
 def version_of(path: Path) -> FileVersion:
-    """The version of a file as it is now."""
+    """The version of a file on disk as it is now."""
     facts = path.stat()
     return [facts.st_size, facts.st_mtime_ns]
 
 
 class CheckedFiles:
-    """Files by name, each with the version and the digest that it was found to have."""
+    """Files by name, each with its version, the digest that it was found to have, and where it came from."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -28,9 +29,13 @@ class CheckedFiles:
 
     def knows(self, path: Path, digest: str) -> bool:
         """Whether the file, as it is now, was found to have this digest."""
-        return self._files.get(path.name) == [*version_of(path), digest]
+        return self._files.get(path.name, [])[:3] == [*version_of(path), digest]
 
-    def note(self, path: Path, digest: str, version: FileVersion) -> None:
+    def fetched_version(self, path: Path) -> FileVersion | None:
+        """The version on the server from which the file was downloaded; None if that is not known."""
+        return next(iter(self._files.get(path.name, [])[3:]), None)
+
+    def note(self, path: Path, digest: str, version: FileVersion, fetched: FileVersion | None = None) -> None:
         """Note that the file had this digest when it was of this version: the one before it was read."""
-        self._files[path.name] = [*version, digest]
+        self._files[path.name] = [*version, digest, *([fetched] if fetched else [])]
         write_json(self._path, self._files)

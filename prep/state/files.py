@@ -73,6 +73,20 @@ def sync_file_system(folder: Path) -> None:
         os.close(handle)
 
 
+def drop_cached(handle: int, offset: int, size: int) -> int:
+    """Have the kernel forget what it holds in memory of a part of a file, so that reading it asks the disk.
+
+    What has not been flushed stays. Returns how many bytes are in memory still, looked at in every MiB; a
+    file system that can't tell counts as empty memory.
+    """
+    os.posix_fadvise(handle, offset, size, os.POSIX_FADV_DONTNEED)
+    held = 0
+    for place in range(offset, offset + size, 1 << 20):
+        with contextlib.suppress(OSError):  # EAGAIN: it is not in memory
+            held += os.preadv(handle, [bytearray(1)], place, os.RWF_NOWAIT)
+    return min(size, held << 20)
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that, whatever happens, it holds either all of its old or all of its new bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -39,15 +39,15 @@ class Journal:
                 self._write(header)
                 sync_folder(path.parent)
 
-    def append(self, entry: dict[str, Any]) -> None:
-        """Add an entry; when this returns it is on disk."""
+    def append(self, *entries: dict[str, Any]) -> None:
+        """Add entries; when this returns they are on disk."""
         with disk_errors(self.path.parent):
-            self._write(entry)
-        self.entries.append(entry)
+            self._write(*entries)
+        self.entries.extend(entries)
 
-    def _write(self, entry: object) -> None:
+    def _write(self, *entries: object) -> None:
         with self.path.open("ab") as file:
-            file.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+            file.write(b"".join(json.dumps(entry, ensure_ascii=False).encode() + b"\n" for entry in entries))
             file.flush()
             os.fsync(file.fileno())
 

@@ -60,6 +60,10 @@ class Layout:
         """Class folders of one split."""
         return self.root / split
 
+    def part(self, name: str) -> dict[str, Path]:
+        """The three files of a split, or of a part of one, by kind."""
+        return {"rec": self.rec(name), "idx": self.idx(name), "lst": self.lst(name)}
+
     def rec(self, part: str) -> Path:
         """RecordIO file, of a split or of a part of one."""
         return self.packed / f"{part}.rec"

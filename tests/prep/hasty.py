@@ -9,7 +9,7 @@ from urllib3.util import Timeout
 
 from prep.aws import clients, retries
 from prep.cli import main
-from prep.sources import fetch, http
+from prep.sources import arrival, fetch, http
 
 HASTY = [sys.executable, "-m", "tests.prep.hasty"]
 RANGE_BYTES = 64 << 10
@@ -20,7 +20,7 @@ GAP = 3.0  # seconds for which calls to AWS are repeated
 
 def hurry() -> None:
     """Make this process a hasty one."""
-    fetch.RANGE_BYTES = RANGE_BYTES
+    arrival.RANGE_BYTES = RANGE_BYTES
     fetch.SPARE = 1 << 20
     http.LONGEST_PAUSE = PAUSE
     http.TIMEOUT = Timeout(connect=SILENCE, read=SILENCE)

@@ -100,8 +100,8 @@ def test_units_of_a_bad_version_are_forgotten(
     """Killed in the middle of a bad archive; the good one is then put in its place."""
     data = spoil(work)
 
-    def killed(*arguments: object) -> object:
-        yield from read_units(*arguments)  # type: ignore[arg-type]
+    def killed(*arguments: object, **options: object) -> object:
+        yield from read_units(*arguments, **options)  # type: ignore[arg-type]
         raise KeyboardInterrupt  # after the last unit, before its digest is compared
 
     monkeypatch.setattr("prep.archives.readers.read_units", killed)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prep.archives import readers, units
+from prep.archives import passes, readers, units
 from prep.archives.journal import UnitJournal
 from prep.archives.passes import run_pass
 from prep.archives.readers import SplitReader
@@ -30,6 +30,7 @@ class Recorder:
 
     def __init__(self, stage: str, folder: Path, fail_at: int | None = None) -> None:
         self.stage = stage
+        self.busy_with = "cores"
         self.journal = UnitJournal(folder / f"{stage}.jsonl", {})
         self.given: list[int] = []
         self.content: dict[str, bytes] = {}
@@ -59,6 +60,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SplitReader:
     """An archive of six units."""
     (tmp_path / "a.tar").write_bytes(tars.tar_of(CONTENT))
     monkeypatch.setattr(units, "SMALLEST", 2048)
+    monkeypatch.setattr(passes, "MOST_BYTES", 0)  # two units in memory
     return SplitReader(tmp_path / "a.tar", SPLIT, lambda: str)
 
 
@@ -68,8 +70,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     indices: list[int] = []
     original = units.read_units
 
-    def counted(*arguments: object) -> object:
-        for loaded in original(*arguments):  # type: ignore[arg-type]
+    def counted(*arguments: object, **options: object) -> object:
+        for loaded in original(*arguments, **options):  # type: ignore[arg-type]
             indices.append(loaded.unit.index)
             yield loaded
 

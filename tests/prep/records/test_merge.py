@@ -10,6 +10,7 @@ from prep.archives.journal import UnitJournal
 from prep.errors import IntegrityError
 from prep.progress import Progress
 from prep.records.buckets import Buckets, Entry, key_of
+from prep.records.growth import Growth
 from prep.records.merge import merge
 from prep.records.recordio import image_record, read_records
 from prep.state.layout import Layout
@@ -54,7 +55,7 @@ def filled(folder: Path, names: list[str] = NAMES, sizes: list[int] | None = Non
 
 
 def merged(folder: Path, buckets: Buckets, journal: UnitJournal) -> dict[str, bytes]:
-    parts = merge(layout_of(folder), "train", buckets, LABELS, journal, Progress(shown=False))
+    parts = merge(layout_of(folder), "train", buckets, LABELS, journal, Progress(shown=False), Growth())
     assert list(parts) == ["train"]
     facts = parts["train"]
     files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
@@ -158,7 +159,7 @@ def test_magic_is_in_no_bare_place(expected: dict[str, bytes]) -> None:
 
 
 def in_parts(folder: Path, buckets: Buckets, journal: UnitJournal) -> dict[str, bytes]:
-    parts = merge(layout_of(folder), "train", buckets, LABELS, journal, Progress(shown=False), 4000)
+    parts = merge(layout_of(folder), "train", buckets, LABELS, journal, Progress(shown=False), Growth(), 4000)
     assert len(parts) > 2
     assert list(parts) == [f"train-{number:05d}" for number in range(len(parts))]
     return {name: (folder / name).read_bytes() for facts in parts.values() for name in facts}

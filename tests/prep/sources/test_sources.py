@@ -12,7 +12,7 @@ from prep.aws import clients
 from prep.datasets.description import Archive, Description
 from prep.errors import IntegrityError, PrepError, SourceError
 from prep.progress import Progress
-from prep.sources import fetch
+from prep.sources import arrival
 from prep.sources.folder import FolderSource
 from prep.sources.s3 import S3Source
 from prep.sources.source import Source, SourceChangedError
@@ -59,7 +59,7 @@ class Place:
 
 @pytest.fixture(autouse=True)
 def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "RANGE_BYTES", 1000)
+    monkeypatch.setattr(arrival, "RANGE_BYTES", 1000)
 
 
 def test_whole(place: Place) -> None:

@@ -141,10 +141,8 @@ def test_in_one_pass_with_the_others(aws: str, tmp_path: Path, sample: Path) -> 
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     work = job(sample, tmp_path, bucket=BUCKET)
     with work.locked():
-        work._pass(["organize", "pack"], back_up=True)
-        work.verify(back_up=True)
-        work.backup()
-    assert stored() == expected(work, {"organize", "pack", "verify", "backup"})
+        work.run()
+    assert stored() == expected(work, {"download", "organize", "pack", "verify", "backup"})
 
 
 def test_check_finds_a_changed_or_lost_object(work: Job) -> None:
@@ -180,7 +178,7 @@ def test_no_such_bucket(aws: str, tmp_path: Path, packed: Path, sample: Path) ->
     for name in ("root", "packed"):
         shutil.copytree(packed / name, tmp_path / name)
     with pytest.raises(
-        AwsError, match=r"s3://backup-bucket/sample/archives/sample_img_train.tar: .*NoSuchBucket"
+        AwsError, match=r"s3://backup-bucket/sample/archives/sample_img_val.tar: .*NoSuchBucket"
     ):
         back_up(job(sample, tmp_path, bucket=BUCKET))
 

@@ -10,7 +10,7 @@ import pytest
 
 from prep.errors import CredentialsError, IntegrityError, SourceError, SpaceError
 from prep.progress import Progress
-from prep.sources import fetch, http
+from prep.sources import arrival, fetch, http
 from prep.sources.credentials import Credentials
 from prep.sources.http import HttpSource
 from prep.stages import download
@@ -25,7 +25,7 @@ ALL = sorted(f"{start}-{min(start + RANGE, SIZE) - 1}" for start in range(0, SIZ
 @pytest.fixture(autouse=True)
 def small_and_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ranges of a kilobyte, and pauses of nothing between tries."""
-    monkeypatch.setattr(fetch, "RANGE_BYTES", RANGE)
+    monkeypatch.setattr(arrival, "RANGE_BYTES", RANGE)
     monkeypatch.setattr(http, "LONGEST_PAUSE", 0.0)
     monkeypatch.setattr(http, "TRIES", 4)
 
@@ -325,14 +325,14 @@ def test_too_little_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         with pytest.raises(SpaceError, match="disk is full"):
             here.fetch()
         monkeypatch.undo()
-        monkeypatch.setattr(fetch, "RANGE_BYTES", RANGE)
+        monkeypatch.setattr(arrival, "RANGE_BYTES", RANGE)
         here.fetch()
         whole(here)
 
 
 def test_what_is_half_there_needs_no_space_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A volume just large enough can be resumed on."""
-    monkeypatch.setattr(fetch, "RANGE_BYTES", 1 << 20)
+    monkeypatch.setattr(arrival, "RANGE_BYTES", 1 << 20)
     with site(tmp_path, 8 << 20) as here:
         stopped(here, [f"{7 << 20}-{(8 << 20) - 1}"])
         usage = shutil.disk_usage(tmp_path)
