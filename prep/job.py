@@ -1,7 +1,7 @@
-"""The road: which stages a data set still needs, in which order, and which of them share a pass.
+"""A job: which stages a data set still needs, in which order, and which of them share a pass.
 
-A stage that finished left a receipt. It runs again only if its inputs, its settings or its outputs are no
-longer those of the receipt. What a stage depends on and what it leaves stands in the module of the stage.
+A stage that has finished leaves a receipt. It runs again only if its inputs, its settings or its outputs are
+no longer those of the receipt. The module of each stage says what the stage depends on and what it leaves.
 """
 
 import shutil
@@ -37,13 +37,14 @@ from prep.state.receipts import Receipt
 
 @dataclass(frozen=True)
 class Job:
-    """What to do with which data set, where.
+    """The stages for one data set in one pair of folders, with their options.
 
-    `source` replaces the archives' URLs; `secret` names the Secrets Manager secret with the credentials of
-    the site; `bucket` takes the backup; `volume` is the EBS volume to take a snapshot of, the one under
-    `packed` or, with `snapshot_of` "work", the one under `root`. `from_folders` packs organized class folders
-    instead of archives. `with_organize` False leaves the class folders out of `run`: training needs only what
-    is packed. `strict` makes an error of images that are damaged inside.
+    `source` replaces the URLs of the archives. `secret` names the Secrets Manager secret with the credentials
+    of the site. `bucket` is the S3 bucket for the backup. `volume` is the EBS volume to take a snapshot of:
+    the one mounted at `packed` or, with `snapshot_of` "work", the one mounted at `root`. `from_folders` packs
+    the class folders instead of the archives. With `with_organize` False, `run` writes no class folders:
+    training needs only the packed files. `strict` makes `verify` fail if the picture data of an image is
+    damaged.
     """
 
     description: Description
@@ -62,10 +63,10 @@ class Job:
     strict: bool = False
 
     def run(self) -> list[Receipt]:
-        """Every stage that is not done, in order. Returns all receipts.
+        """Do every stage that is not done, in order, and return all receipts.
 
-        Organize, pack and the backup of the archives share one pass over them; verify and the backup of the
-        packed files share one read of these.
+        Organize, pack and the backup of the archives share one pass over the archives. Verify and the backup
+        of the packed files share one read of the packed files.
         """
         stages = ["organize", "pack"] if self.with_organize else ["pack"]
         done = [self.download(changed_later=True), *self._pass(stages, back_up=bool(self.bucket))]
@@ -77,11 +78,15 @@ class Job:
         return done
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep a second process away from the same volumes."""
+        """Lock the two folders, so that no second process works in them."""
         return locked(self.layout)
 
     def download(self, changed_later: bool = False) -> Receipt:
-        """Fetch the archives. One that changed since is checked now or, if `changed_later`, by the pass."""
+        """Download the archives.
+
+        Archives that changed after they were checked are checked again here or, with `changed_later`, by the
+        pass that reads them.
+        """
         if changed_later or download.unchanged(self.description, self.layout):
             standing = self._standing("download", download.inputs(self.description), {})
             if standing:
@@ -98,7 +103,7 @@ class Job:
         return self._pass(["pack"])[0]
 
     def verify(self, back_up: bool = False) -> Receipt:
-        """Check the packed files, and send them to S3 while they are in memory if asked to."""
+        """Check the packed files and, with `back_up`, send them to S3 while they are in memory."""
         standing = self._standing("verify", manifest.inputs(self.layout), {}, self.layout.manifest)
         if standing:
             verify.refuse_damage(standing, self.strict)
@@ -123,11 +128,11 @@ class Job:
             consumer.expect_packed(manifest.read(self.layout), self.progress)
             consumer.send_packed(self.progress)
             receipt = self._keep(consumer.finish(inputs, self.progress))
-        consumer.send_receipts(self.progress)  # also where a kill came before all were sent
+        consumer.send_receipts(self.progress)  # even if the backup is done: a kill may have prevented this
         return receipt
 
     def snapshot(self) -> Receipt:
-        """Take and publish a snapshot of what `verify` has passed."""
+        """Take a snapshot of the volume that `verify` has checked, and publish its ID."""
         if not self.volume:
             raise DescriptionError(f"snapshot: no volume: give --volume or set {contract.ENV_VOLUME}")
         inputs = manifest.inputs(self.layout)
@@ -135,7 +140,7 @@ class Job:
         if standing:
             return standing
         if not self._standing("verify", inputs, {}, self.layout.manifest):
-            raise IntegrityError("snapshot: what is packed has not been verified: run verify first")
+            raise IntegrityError("snapshot: the packed files have not been verified: run verify first")
         ec2, ssm = clients.ec2(self.progress.note), clients.ssm(self.progress.note)
         mount = self.layout.root if self.snapshot_of == "work" else self.layout.packed
         return self._keep(
@@ -143,17 +148,17 @@ class Job:
         )
 
     def adopt(self, copy: Path) -> Receipt:
-        """Take the images of Kaggle's copy for the class folders."""
+        """Link the images of Kaggle's copy into the class folders."""
         return adopt.adopt(copy, self.layout, self.progress)
 
     def restore(self, what: Sequence[str]) -> Receipt:
-        """Bring back what the backup holds."""
+        """Download archives or packed files from the backup."""
         bucket = self._needed_bucket("restore")
         s3 = clients.s3(self.progress.note)
         return restore.restore(s3, bucket, self.description, self.layout, what, self.progress)
 
     def backup_images(self) -> Receipt:
-        """Send the organized images to S3, each as an object of its own."""
+        """Send each image in the class folders to S3, as an object of its own."""
         bucket = self._needed_bucket("backup")
         inputs = {"description": self.description.sha256}
         s3 = clients.s3(self.progress.note)
@@ -170,7 +175,7 @@ class Job:
         return backup.check(clients.s3(self.progress.note), bucket, self.description.name, receipt)
 
     def _pass(self, stages: Sequence[str], back_up: bool = False) -> list[Receipt]:
-        """Run those of organize and pack that are not done, in one pass, and with it the archives' backup."""
+        """Run organize and pack, as far as they are not done, and the backup of the archives in one pass."""
         inputs = self._pass_inputs()
         settings = {"organize": {}, "pack": asdict(self.settings)}
         makes = {"organize": None, "pack": self.layout.manifest}
@@ -179,7 +184,7 @@ class Job:
         if "pack" in stages:
             if "pack" not in todo:  # a kill may have come before this was removed
                 shutil.rmtree(self.layout.packing, ignore_errors=True)
-            # With nothing else to do, what the inventory lacks is still read.
+            # Even if nothing else is left to do, the inventory reads the units that it has not read yet.
             self._read([*todo.values(), *([self._backup_consumer()] if back_up and todo else [])], inputs)
         elif todo:
             self._read([*todo.values()], inputs)
@@ -201,7 +206,7 @@ class Job:
         return Backup(s3, bucket, self.description, self.layout, self._pass_inputs())
 
     def _read(self, consumers: Sequence[Consumer], inputs: dict[str, Any] | None = None) -> None:
-        """One pass over the archives, or the class folders, for these consumers and the inventory."""
+        """Read the archives or the class folders once, for these consumers and for the inventory."""
         inputs = inputs or self._pass_inputs()
         checked = CheckedFiles(self.layout.checked)
         check_small(self.description, self.layout.archives, checked, self.progress)
@@ -223,7 +228,10 @@ class Job:
     def _standing(
         self, stage: str, inputs: dict[str, Any], settings: dict[str, Any], makes: Path | None = None
     ) -> Receipt | None:
-        """The receipt of a stage that need not run again; `makes` must be among its outputs."""
+        """The receipt of a stage that need not run again, or None.
+
+        `makes` is a file that must be among the outputs of the receipt.
+        """
         receipt = receipts.read(self.layout, stage)
         if receipt is None or not receipt.stands(inputs, settings):
             return None

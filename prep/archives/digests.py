@@ -1,7 +1,7 @@
-"""Archives that changed since they were checked: their digest runs along the pass that reads them.
+"""Archives that have changed since they were checked: the pass that reads them also computes their digest.
 
-What consumers do with the units of such an archive is provisional until its digest has matched. If it does
-not match, they forget the archive.
+What consumers make of the units of such an archive is provisional until its digest has matched. If it does
+not match, the consumers discard what they have made of the archive.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from prep.state.checked import CheckedFiles, FileVersion, version_of
 
 
 class Unchecked(NamedTuple):
-    """An archive to be checked, its version when the pass began, and the consumers that wait for it."""
+    """An archive to check, its version when the pass began, and the consumers that need the result."""
 
     path: Path
     archive: Archive
@@ -26,14 +26,14 @@ class Unchecked(NamedTuple):
 
 
 class ArchiveDigests:
-    """The digests of the archives of one pass that must be checked, computed unit by unit."""
+    """Computes, unit by unit, the digests of the archives that must be checked in one pass."""
 
     stage = "check"
 
     def __init__(
         self, readers: Sequence[SplitReader], consumers: Sequence[Consumer], checked: CheckedFiles
     ) -> None:
-        """Find out which archives must be checked, and take back what came from another version of them."""
+        """Find the archives that must be checked, and discard what was made of another version of them."""
         self._checked = checked
         self._unchecked: dict[str, Unchecked] = {}
         archives = [(reader.path, reader.archive) for reader in readers if reader.archive is not None]
@@ -77,7 +77,7 @@ class ArchiveDigests:
         return path.name in self._unchecked
 
     def size_at(self, source: str, _offset: int) -> int | None:
-        """None for each unit that must come; there is no way to keep a digest across a kill."""
+        """None for each unit of an archive that is checked: all are needed, as no digest survives a kill."""
         return None if source in self._unchecked else 0
 
     def consume(self, loaded: LoadedUnit) -> None:
@@ -85,13 +85,13 @@ class ArchiveDigests:
         self._digests[loaded.unit.archive].update(loaded.data)
 
     def flush(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no units are held back."""
 
     def settle(self) -> None:
-        """Compare the digests, after the last unit; what was provisional counts from then on.
+        """Compare the digests after the last unit. If they match, nothing is provisional any longer.
 
         Raises:
-            IntegrityError: an archive is not what the description says; its units are forgotten.
+            IntegrityError: an archive has another digest than the description says; its units are discarded.
         """
         for name, one in self._unchecked.items():
             found = self._digests[name].hexdigest()

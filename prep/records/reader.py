@@ -1,6 +1,6 @@
-"""The packed form read back: the records of a part, checked against its index, its list and the manifest.
+"""Reading packed files: the records of a part, checked against its index, its list and the manifest.
 
-A part is the files of one name: `<part>.rec`, `<part>.idx` and `<part>.lst`.
+A part consists of the three files of one name: `<part>.rec`, `<part>.idx` and `<part>.lst`.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ Chunk = bytes | memoryview
 
 
 class NamedRecord(NamedTuple):
-    """A record, the name of its image (`<class>/<file>`), and how an error message names it."""
+    """A record, the name of its image (`<class>/<file>`), and its name in error messages (`where`)."""
 
     where: str
     name: str
@@ -29,7 +29,7 @@ class NamedRecord(NamedTuple):
 def read_part(
     layout: Layout, part: str, first: int, facts: Manifest, chunks: Iterator[Chunk]
 ) -> Iterator[NamedRecord]:
-    """Every record of a part, in order. The `.rec` file comes as `chunks`, so that others can read along.
+    """Every record of a part, in order. The caller reads the `.rec` file, so that it can use its bytes too.
 
     Args:
         layout: where the packed files are.
@@ -39,8 +39,8 @@ def read_part(
         chunks: the bytes of the `.rec` file, from its beginning.
 
     Raises:
-        IntegrityError: a file is damaged, or a record is not at the place, or has not the number or the
-            label, that index and list give it.
+        IntegrityError: a file is damaged, or the place, the number or the label of a record differs from
+            the index or the list.
     """
     rec, idx, lst = layout.rec(part), layout.idx(part), layout.lst(part)
     try:
@@ -54,7 +54,9 @@ def read_part(
                 yield NamedRecord(f"{rec} record {number} ({name})", name, record)
             for path, file in zip((rec, idx, lst), files, strict=True):
                 if file.read(1):
-                    raise IntegrityError(f"{path}: longer than {rec.name} has records: run pack again")
+                    raise IntegrityError(
+                        f"{path}: has more entries than {rec.name} has records: run pack again"
+                    )
                 check_digest(path, facts, file.digest.hexdigest())
     except OSError as error:
         raise IntegrityError(f"{error.filename}: {error.strerror}: run pack") from error
@@ -68,14 +70,14 @@ def check_digest(path: Path, facts: Manifest, sha256: str) -> None:
     """
     expected = facts.files.get(path.name, {}).get("sha256")
     if sha256 != expected:
-        raise IntegrityError(f"{path}: its SHA-256 is not the manifest's: run pack again")
+        raise IntegrityError(f"{path}: its SHA-256 is not that in the manifest: run pack again")
 
 
 def _check_lines(number: int, record: Record, rec: Path, place: bytes, line: bytes) -> str:
-    """Check a record's line in `.idx` and `.lst` and return its name."""
+    """Check the lines of a record in `.idx` and `.lst`, and return its name."""
     if place != f"{number}\t{record.offset}\n".encode() or record.id != number:
         raise IntegrityError(
-            f"{rec}: record {number} at byte {record.offset} is not so in the index: run pack again"
+            f"{rec}: record {number} at byte {record.offset} differs from the index: run pack again"
         )
     try:
         index, label, name = line.decode().rstrip("\n").split("\t")
@@ -83,11 +85,11 @@ def _check_lines(number: int, record: Record, rec: Path, place: bytes, line: byt
             return name
     except ValueError:
         pass
-    raise IntegrityError(f"{rec}: record {number} is not so in the list: run pack again")
+    raise IntegrityError(f"{rec}: record {number} differs from the list: run pack again")
 
 
 class _Hashed:
-    """A file that is read once, chunk by chunk, with the SHA-256 of what was read."""
+    """A file that is read once, chunk by chunk, and the SHA-256 of the bytes read so far."""
 
     def __init__(self, chunks: Iterator[Chunk]) -> None:
         self.digest = hashlib.sha256()

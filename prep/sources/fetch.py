@@ -1,8 +1,9 @@
-"""Files fetched from a source, whole and checked, resuming where they were.
+"""Fetching files from a source: resumable after an interruption, and checked by their digest.
 
-A file is fetched as ranges over several connections into `<file>.partial`; a journal beside it names
-the ranges that are on disk and the version (ETag and size) they are of. The digest runs over the contiguous
-beginning as it grows, while its bytes are in memory. A file under its own name is whole and checked.
+A file is fetched as byte ranges, over several connections, into `<file>.partial`. A journal beside it names
+the ranges that are on disk, and the version of the file (ETag and size) that they belong to. The digest is
+computed in the order of the ranges, from memory as far as possible. Only a complete file whose digest matches
+gets its final name.
 """
 
 import hashlib
@@ -22,22 +23,22 @@ from prep.state.files import CHUNK, disk_errors, sync_folder
 from prep.state.journal import Journal
 
 RANGE_BYTES = 16 << 20
-CONNECTIONS = 4  # image-net.org gives about 16 MB/s on one
+CONNECTIONS = 4  # image-net.org delivers about 16 MB/s on one connection
 WINDOW = 2 * CONNECTIONS  # ranges in memory at once, so at most 128 MiB
-VERSIONS = 3  # how often a file may change on the server before we give up
+VERSIONS = 3  # versions of a file on the server that are tried before the download fails
 INTERRUPT_SECONDS = 1.0  # how long Ctrl-C waits for connections to end
-SPARE = 64 << 20  # bytes left free: journals and receipts must still be written
+SPARE = 64 << 20  # bytes that must stay free, for journals and receipts
 
 
 def fetch_files(
     files: Sequence[Wanted], folder: Path, checked_path: Path, source: Source, progress: Progress
 ) -> int:
-    """Fetch what isn't in the folder yet, and check what somebody put there; returns how many were fetched.
+    """Fetch the files that aren't in the folder yet, and check those that are; returns the number fetched.
 
-    `checked_path` notes what has been checked, so that it is read for that only once.
+    `checked_path` records which files have been checked, so that each is read for its digest only once.
 
     Raises:
-        SpaceError, CredentialsError, SourceError, AwsError, IntegrityError: as `download` has it.
+        SpaceError, CredentialsError, SourceError, AwsError, IntegrityError: as in `download`.
     """
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,7 +47,7 @@ def fetch_files(
     missing = [wanted for wanted in ordered if not is_whole(folder / wanted.file, wanted, checked, progress)]
     _check_space(folder, missing)
     for wanted in ordered:
-        if wanted not in missing:  # a kill may have come before these were removed
+        if wanted not in missing:  # a kill may have prevented their removal
             for leftover in (".journal", ".partial"):
                 (folder / f"{wanted.file}{leftover}").unlink(missing_ok=True)
     for wanted in missing:
@@ -68,10 +69,10 @@ def check_small(description: Description, folder: Path, checked: CheckedFiles, p
 
 
 def is_whole(path: Path, wanted: Wanted, checked: CheckedFiles, progress: Progress) -> bool:
-    """Whether the file lies there whole. One that is not as it was when it was checked is read to see.
+    """Whether the file is there and complete. If it has changed since the last check, it is checked again.
 
     Raises:
-        IntegrityError: it has another size or digest.
+        IntegrityError: the file has another size or digest.
     """
     if not path.exists():
         return False
@@ -81,7 +82,7 @@ def is_whole(path: Path, wanted: Wanted, checked: CheckedFiles, progress: Progre
     size = version[0]
     if wanted.bytes is not None and size != wanted.bytes:
         raise IntegrityError(
-            f"{path}: has {size} bytes, should have {wanted.bytes}: move it away or mend the description"
+            f"{path}: has {size} bytes, should have {wanted.bytes}: move it away or correct the description"
         )
     digest = hashlib.new(wanted.algorithm, usedforsecurity=False)
     task = f"check {path.name}"
@@ -93,7 +94,7 @@ def is_whole(path: Path, wanted: Wanted, checked: CheckedFiles, progress: Progre
     if digest.hexdigest() != wanted.digest:
         raise IntegrityError(
             f"{path}: its {wanted.algorithm.upper()} is {digest.hexdigest()}, should be {wanted.digest}: "
-            "move it away or mend the description"
+            "move it away or correct the description"
         )
     checked.note(path, wanted.digest, version)
     return True
@@ -108,13 +109,13 @@ def _check_space(folder: Path, missing: Sequence[Wanted]) -> None:
     free = shutil.disk_usage(folder).free
     if missing and free < needed:
         raise SpaceError(
-            f"{folder}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed for what is to be fetched: "
+            f"{folder}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed for the files to fetch: "
             "grow the volume, or give another folder"
         )
 
 
 class _Download:
-    """One file on its way."""
+    """The download of one file."""
 
     def __init__(self, wanted: Wanted, path: Path, source: Source, progress: Progress) -> None:
         self.wanted = wanted
@@ -126,7 +127,7 @@ class _Download:
         self.writing = threading.Lock()
 
     def run(self) -> None:
-        """Fetch it, beginning anew if the server's file changes meanwhile: two versions are never mixed."""
+        """Fetch the file. If it changes on the server, start from the beginning: versions are never mixed."""
         for left in reversed(range(VERSIONS)):
             try:
                 self._run(self.source.version(self.wanted))
@@ -138,8 +139,8 @@ class _Download:
     def _run(self, version: Version) -> None:
         if self.wanted.bytes is not None and version.size != self.wanted.bytes:
             raise IntegrityError(
-                f"{self.wanted.file}: the server's has {version.size} bytes, the description says "
-                f"{self.wanted.bytes}: mend the description, or the source"
+                f"{self.wanted.file}: has {version.size} bytes on the server, the description says "
+                f"{self.wanted.bytes}: correct the description or the source"
             )
         path = self.path.with_name(self.path.name + ".journal")
         journal = Journal(path, {"etag": version.etag, "size": version.size, "range": RANGE_BYTES})
@@ -151,7 +152,7 @@ class _Download:
         with disk_errors(self.path.parent):
             handle = os.open(self.partial, os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                # Preallocated: four connections' ranges come out in order on the disk.
+                # Preallocated, so that the ranges of four connections lie in order on the disk.
                 if os.fstat(handle).st_size < version.size:
                     os.posix_fallocate(handle, 0, version.size)
                 if version.stream:
@@ -170,15 +171,15 @@ class _Download:
             path.unlink()
             raise IntegrityError(
                 f"{self.wanted.file}: its {self.wanted.algorithm.upper()} is {digest}, should be "
-                f"{self.wanted.digest}; the file was removed: run again to fetch it anew, or mend the "
-                "description"
+                f"{self.wanted.digest}; the file was removed: run again to fetch it again, or correct "
+                "the description"
             )
         self.partial.rename(self.path)
         path.unlink()
         sync_folder(self.path.parent)
 
     def _take(self, handle: int, pieces: Iterator[bytes]) -> str:
-        """Write what a server without ranges sends, from the beginning; returns the digest of the whole."""
+        """Write the whole file from a server that serves no ranges; returns its digest."""
         digest = hashlib.new(self.wanted.algorithm, usedforsecurity=False)
         offset = 0
         for piece in pieces:
@@ -189,7 +190,7 @@ class _Download:
         return digest.hexdigest()
 
     def _fetch(self, handle: int, version: Version, journal: Journal, done: set[int], count: int) -> str:
-        """Fetch the missing ranges and return the digest of the whole."""
+        """Fetch the missing ranges and return the digest of the whole file."""
         digest = hashlib.new(self.wanted.algorithm, usedforsecurity=False)
         self.stop = threading.Event()
         pool = ThreadPoolExecutor(CONNECTIONS, "download")
@@ -215,8 +216,8 @@ class _Download:
                     self.progress.advance(self.wanted.file, len(data))
         except KeyboardInterrupt:
             self.stop.set()
-            # Not for long: a server that has gone silent would be waited for until its timeout. What a
-            # connection may still write belongs to a range that the journal doesn't name.
+            # Wait only shortly: a connection to a silent server ends at its timeout. What it may still write
+            # belongs to a range that the journal doesn't name.
             pool.shutdown(wait=False, cancel_futures=True)
             wait(running, INTERRUPT_SECONDS)
             raise
@@ -228,9 +229,10 @@ class _Download:
         return digest.hexdigest()
 
     def _range(self, handle: int, version: Version, journal: Journal, number: int) -> bytes:
-        """Fetch a range and put it on disk; only then is its connection free for the next.
+        """Fetch a range and write it to disk.
 
-        So a kill costs a range a connection at most, however slow the disk.
+        The connection fetches its next range only when this one is on disk. So a kill loses at most one range
+        for each connection, even if the disk is slow.
         """
         start = number * RANGE_BYTES
         end = min(start + RANGE_BYTES, version.size)
@@ -250,7 +252,7 @@ def _write(handle: int, data: bytes, offset: int) -> None:
 
 
 def _hash(digest: "hashlib._Hash", handle: int, number: int, version: Version) -> None:
-    """Read back a range of an earlier run: the digest's state can't be kept across a kill."""
+    """Add a range of an earlier run to the digest: the state of a digest does not survive a kill."""
     offset = number * RANGE_BYTES
     end = min(offset + RANGE_BYTES, version.size)
     while offset < end:

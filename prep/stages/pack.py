@@ -1,8 +1,8 @@
-"""Pack: every image of a split into one RecordIO file, in shuffled order, with its index and list.
+"""Pack: write every image of a split into one RecordIO file, in shuffled order, with its index and list.
 
-The consumer prepares a unit's images on all cores and deals them into buckets. When every unit is dealt,
-`finish` merges bucket after bucket into the `.rec` file; a bucket's space is given back as soon as it is
-merged, so that the volume needs room for one copy of the data.
+The consumer prepares the images of a unit on all cores and distributes them over buckets. When all units have
+been distributed, `finish` merges one bucket after the other into the `.rec` file. Each bucket is removed as
+soon as it is merged, so that the volume needs room for only one copy of the data.
 """
 
 import os
@@ -34,9 +34,10 @@ from prep.state.receipts import Receipt
 
 @dataclass(frozen=True)
 class PackSettings:
-    """What decides the bytes that come out: short side in pixels, JPEG quality, seed of the shuffle.
+    """The settings that determine the bytes of the packed files.
 
-    `part_mib` is the size in MiB from which a split goes on in another file; 0 makes one file of it.
+    `resize` is the short side in pixels, `quality` the JPEG quality, and `seed` the seed of the shuffle. When
+    a file has reached `part_mib` MiB, the split continues in another file; 0 writes one file for each split.
     """
 
     resize: int = 480
@@ -46,17 +47,17 @@ class PackSettings:
 
     @property
     def target(self) -> Target:
-        """The part that decides an image."""
+        """The settings that determine how an image is prepared."""
         return Target(self.resize, self.quality)
 
 
 DEFAULT_SETTINGS = PackSettings()
-BATCH = 8  # images a task, so that handing them over costs little beside the images themselves
+BATCH = 8  # images for each task of the pool: enough that the cost of a task itself is small
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of an image: its record, or why it has none."""
+    """The result for one image: its record, or the reason why it has none."""
 
     name: str
     entry: Entry | None
@@ -67,7 +68,7 @@ class _Outcome:
 
 
 class Packer:
-    """The consumer that makes images fit and deals them into buckets."""
+    """The consumer that prepares images and distributes them over buckets."""
 
     stage = "pack"
 
@@ -86,7 +87,7 @@ class Packer:
         self._settings = settings
         self._allow_unreadable = allow_unreadable
         self._begun = time.monotonic()
-        cv2.setNumThreads(1)  # the pool has a thread a core already
+        cv2.setNumThreads(1)  # the pool already has a thread for each core
         self._pool = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)), "pack")
         self.journal = UnitJournal(layout.packing / "journal.jsonl", inputs | self._made_with())
         if self.journal.fresh:
@@ -98,7 +99,7 @@ class Packer:
         return asdict(self._settings) | {"codec": yuv.codec()}
 
     def _begin_anew(self) -> None:
-        """Make room: the volume holds one copy, and packed files of other settings would be a second."""
+        """Remove packed files of other settings: the volume has room for only one copy."""
         for split in self._description.splits:
             shutil.rmtree(self._layout.packing / split.name, ignore_errors=True)
             for kind in ("rec", "idx", "lst"):
@@ -116,11 +117,11 @@ class Packer:
         )
 
     def size_at(self, source: str, offset: int) -> int | None:
-        """Size of the unit there if its images are in the buckets."""
+        """Size of the unit at this offset if its images are in the buckets, else None."""
         return self.journal.size_at(source, offset)
 
     def consume(self, loaded: LoadedUnit) -> None:
-        """Begin with this unit and finish the one before, so that no core waits between units."""
+        """Start this unit, then finish the previous one, so that no core is idle between two units."""
         futures = [
             self._pool.submit(self._prepare, loaded.images[start : start + BATCH])
             for start in range(0, len(loaded.images), BATCH)
@@ -129,7 +130,7 @@ class Packer:
         self._pending = (loaded, futures)
 
     def flush(self) -> None:
-        """Deal and commit the unit under way."""
+        """Write the images of the unit under way into their buckets, and commit the unit."""
         if self._pending is None:
             return
         loaded, futures = self._pending
@@ -151,7 +152,7 @@ class Packer:
         )
 
     def forget(self, source: str) -> None:
-        """Empty the buckets of the split that this archive, or folder, holds."""
+        """Discard what was made of an archive or a split's folder: empty the buckets of that split."""
         self._pending = None
         self.journal.forget(source)
         self._buckets = {split.name: self._open(split) for split in self._description.splits}
@@ -168,10 +169,10 @@ class Packer:
         return _Outcome(image.name, entry, made.resized, made.as_is, made.care)
 
     def finish(self, progress: Progress) -> Receipt:
-        """Merge the buckets, write the class table and the manifest, and give the receipt.
+        """Merge the buckets, write the class table and the manifest, and return the receipt.
 
         Raises:
-            IntegrityError: images can't be read, or their number is not the description's.
+            IntegrityError: too many images are unreadable, or their number is not what the description says.
         """
         self._pool.shutdown()
         units = list(self.journal.units())
@@ -200,13 +201,13 @@ class Packer:
             ),
         )
         outputs = {str(self._layout.packed / name): facts for name, facts in files.items()}
-        outputs[str(self._layout.manifest)] = {}  # no size: verify may add images that it finds damaged
+        outputs[str(self._layout.manifest)] = {}  # without its size: verify may add damaged images
         counts = {name: summary["records"] for name, summary in splits.items()}
         seconds = round(time.monotonic() - self._begun, 1)
         return Receipt(self.stage, self._inputs, asdict(self._settings), outputs, counts, seconds)
 
     def clean(self) -> None:
-        """Remove the journal and the empty buckets, once the receipt is written."""
+        """Remove the journal and the empty buckets, after the receipt is written."""
         shutil.rmtree(self._layout.packing, ignore_errors=True)
 
     def _check(self, units: list[dict[str, Any]]) -> None:
@@ -215,15 +216,15 @@ class Packer:
             named = "; ".join(f"{name} {why}" for name, why in list(unreadable.items())[:10])
             raise IntegrityError(
                 f"pack: {len(unreadable)} unreadable images: {named}"
-                f"{'; …' if len(unreadable) > 10 else ''}: get whole archives, or leave them out with "
-                f"--allow-unreadable {len(unreadable)} (the manifest will name them)"
+                f"{'; …' if len(unreadable) > 10 else ''}: get undamaged archives, or leave the images "
+                f"out with --allow-unreadable {len(unreadable)} (the manifest will name them)"
             )
         for split in self._description.splits:
             images = sum(entry["images"] for entry in units if entry["split"] == split.name)
             if images != split.images:
                 raise IntegrityError(
                     f"pack: split {split.name} has {images} images, the description says {split.images}: "
-                    f"mend [splits.{split.name}] images, or the archive"
+                    f"correct [splits.{split.name}] images or the archive"
                 )
 
 

@@ -1,4 +1,4 @@
-"""Which files were found whole, so that a file is read for its digest only once, and again if it changes."""
+"""Records which files have been checked, so that a file is read for its digest again only if it changes."""
 
 import json
 from pathlib import Path
@@ -7,17 +7,17 @@ from typing import Any
 from prep.state.files import write_json
 
 FileVersion = list[int]
-"""Size in bytes and time of change in nanoseconds: what tells that a file may be another now."""
+"""Size in bytes and modification time in nanoseconds. If they differ, the file may have changed."""
 
 
 def version_of(path: Path) -> FileVersion:
-    """The version of a file as it is now."""
+    """The present version of a file."""
     facts = path.stat()
     return [facts.st_size, facts.st_mtime_ns]
 
 
 class CheckedFiles:
-    """Files by name, each with the version and the digest that it was found to have."""
+    """The checked files by name, each with its version and the digest that it had."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -27,10 +27,10 @@ class CheckedFiles:
             self._files = {}
 
     def knows(self, path: Path, digest: str) -> bool:
-        """Whether the file, as it is now, was found to have this digest."""
+        """Whether the present version of the file has been found to have this digest."""
         return self._files.get(path.name) == [*version_of(path), digest]
 
     def note(self, path: Path, digest: str, version: FileVersion) -> None:
-        """Note that the file had this digest when it was of this version: the one before it was read."""
+        """Note that this version of the file has this digest. Take the version before reading the file."""
         self._files[path.name] = [*version, digest]
         write_json(self._path, self._files)
