@@ -1,6 +1,6 @@
 # Each target sets up what it needs: Python packages in .venv, the CDK command line in node_modules.
-# ARGS goes to the command behind a target; SETTINGS="name=value …" are settings of the stacks,
-# STACKS="Prep" chooses among them.
+# ARGS="…" is passed to the command that a target runs. SETTINGS="name=value …" are settings of the stacks.
+# STACKS="Prep" selects stacks for deploy and destroy.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,23 +14,23 @@ STACKS ?= --all
 PYTHON := $(shell command -v python3.11 || command -v python3)
 CDK := node_modules/.bin/cdk
 CONTEXT = $(foreach setting,$(SETTINGS),--context $(setting))
-# Where lint has its templates: apart from cdk.out, so that it never stands in a deployment's way.
+# The templates for lint are not in cdk.out, so that lint does not interfere with a deployment.
 TEMPLATES := .cache/templates
 CODE := app.py stacks prep rehearsal bench
 
-# Node of the wheel in .venv comes before the system's; mkfs and losetup are at times not on a user's path.
+# Node from the wheel in .venv comes before the system's. mkfs and losetup are not on every user's path.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 export CDK_DISABLE_CLI_TELEMETRY := true
 
 .PHONY: help rehearse test lint bench synth bootstrap deploy destroy clean system
 
-help: ## Say what there is to make
+help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand --tabs=12
 
-rehearse: system .cache/python .cache/node ## Run the whole road on this machine, with no AWS account
+rehearse: system .cache/python .cache/node ## Run all steps on this machine, without an AWS account
 	@python -m rehearsal $(ARGS)
 
-test: lint system ## Lint, then every test, the rehearsal among them
+test: lint system ## Lint, then run all tests, including the rehearsal
 	@python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 lint: .cache/python .cache/node ## Check code, shell, templates and policies
@@ -40,7 +40,7 @@ lint: .cache/python .cache/node ## Check code, shell, templates and policies
 	@lint-imports >.cache/imports.log 2>&1 || { cat .cache/imports.log >&2; exit 1; }
 	@grep -rlE '^#!.*\b(bash|sh)$$' --include='*' userdata rehearsal .ci | grep -v __pycache__ | xargs shellcheck
 	@rm -rf $(TEMPLATES)
-	@# Synthesis runs cdk-nag's AwsSolutions and CDK's own rules; --strict makes a warning of theirs an error.
+	@# Synthesis runs cdk-nag's AwsSolutions rules and CDK's own rules; --strict turns their warnings into errors.
 	@AWS_EC2_METADATA_DISABLED=true $(CDK) synth --quiet --strict --no-notices --output $(TEMPLATES) >.cache/synth.log 2>&1 \
 	  || { cat .cache/synth.log >&2; exit 1; }
 	@cfn-lint $(TEMPLATES)/*.template.json
@@ -52,21 +52,21 @@ bench: system .cache/python .cache/node ## Measure prep against im2rec.py and wr
 synth: .cache/python .cache/node ## Write the CloudFormation templates to cdk.out
 	@$(CDK) synth --quiet $(CONTEXT) $(ARGS)
 
-bootstrap: .cache/python .cache/node ## Once per account and Region: what CDK itself needs there
+bootstrap: .cache/python .cache/node ## Create what CDK needs, once for each account and Region
 	@$(CDK) bootstrap $(CONTEXT) $(ARGS)
 
 deploy: .cache/python .cache/node ## Deploy all stacks to the AWS account in use
 	@$(CDK) deploy $(STACKS) $(CONTEXT) $(ARGS)
 
-destroy: .cache/python .cache/node ## Take the stacks down; bucket and snapshots of the volumes remain
+destroy: .cache/python .cache/node ## Delete the stacks; the bucket and snapshots of the volumes remain
 	@$(CDK) destroy $(STACKS) $(CONTEXT) $(ARGS)
 
-clean: ## Remove what the other targets set up or wrote, but for rehearsal-output
+clean: ## Remove what the other targets installed or wrote, except rehearsal-output
 	@rm -rf .venv .cache node_modules cdk.out .mypy_cache .ruff_cache .pytest_cache
 
 .cache/python: requirements.txt prep/requirements.txt | .cache
 	@[[ -n "$(PYTHON)" ]] && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
-	  || { echo 'make: Python 3.11 is needed (MXNet has nothing newer): install python3.11' >&2; exit 1; }
+	  || { echo 'make: Python 3.11 is needed (MXNet supports nothing newer): install python3.11' >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || [[ -x .venv/bin/pip ]] \
 	  || { echo 'make: the venv module of Python 3.11 is needed: install python3.11-venv' >&2; exit 1; }
 	@[[ -x .venv/bin/pip ]] || "$(PYTHON)" -m venv .venv
@@ -82,7 +82,7 @@ clean: ## Remove what the other targets set up or wrote, but for rehearsal-outpu
 .cache:
 	@mkdir -p $@
 
-# Commands of the rehearsal's machinery, and libraries of MXNet and PyTurboJPEG, with the Debian package that has each.
+# Commands that the rehearsal needs, and libraries that MXNet and PyTurboJPEG need, each with its Debian package.
 COMMANDS := mount:mount losetup:mount mkfs.ext4:e2fsprogs blkid:util-linux fsfreeze:util-linux \
   unshare:util-linux nsenter:util-linux setpriv:util-linux mountpoint:util-linux curl:curl awk:mawk cmp:diffutils
 LIBRARIES := libgomp.so.1:libgomp1 libquadmath.so.0:libquadmath0 libturbojpeg.so.0:libturbojpeg0
@@ -93,7 +93,7 @@ system:
 	for pair in $(LIBRARIES); do ldconfig -p | grep -q "$${pair%%:*}" || missing+=("$${pair##*:}"); done; \
 	if (($${#missing[@]})); then \
 	  if ((EUID)) || ! command -v apt-get >/dev/null; then \
-	    echo "make: missing; install what Debian has as: $${missing[*]}" >&2; exit 1; \
+	    echo "make: commands or libraries are missing: install the Debian packages $${missing[*]}" >&2; exit 1; \
 	  fi; \
 	  echo "make: installing $${missing[*]}"; \
 	  apt-get -qq update; \

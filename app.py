@@ -1,4 +1,4 @@
-"""The CDK app: builds the stacks from validated settings, nothing else."""
+"""The CDK app, which builds the stacks from checked settings."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ def main() -> None:
         account=settings.account or os.environ.get("CDK_DEFAULT_ACCOUNT"),
         region=settings.region or os.environ.get("CDK_DEFAULT_REGION"),
     )
-    # The one tag on everything: what costs are told apart by, and what the policies go by.
+    # This tag is on every resource. Cost reports and the conditions of the policies use it.
     Tags.of(app).add(contract.TAG_DATASET, dataset.name)
     base = DatasetStack(app, "Dataset", stack_name=f"{dataset.name}-dataset", env=env)
     PrepStack(

@@ -11,13 +11,13 @@ from typing import Any
 import click
 
 from bench import report
-from bench.measures import cold, fidelity, kill, pack, size
+from bench.measures import cold, fidelity, kill, pack, size, whole
 from bench.report import BenchError, Figure, Result, Table
 from bench.rigs import process
 from bench.workloads.workload import CACHE, Given
 from rehearsal.servers.s3 import S3ServerError
 
-NAMES = ("pack", "fidelity", "cold", "size", "kill")
+NAMES = ("pack", "fidelity", "cold", "whole", "size", "kill")
 RESULTS = report.REPOSITORY / "bench" / "RESULTS.md"
 KEPT = CACHE / "results"
 README = report.REPOSITORY / "README.md"
@@ -72,6 +72,13 @@ def fidelity_command(images: Path | None, archives: Path | None, dataset: Path |
 def cold_command(images: Path | None, archives: Path | None, dataset: Path | None) -> None:
     """The whole road on a cold disk, beside untar, im2rec.py and aws s3 cp. Wants root."""
     _measure(lambda: cold.measure(Given(images, archives, dataset)))
+
+
+@cli.command("whole")
+@_data
+def whole_command(images: Path | None, archives: Path | None, dataset: Path | None) -> None:
+    """A run over a paced link and on slow disks, beside the least time that these allow. Wants root."""
+    _measure(lambda: whole.measure(Given(images, archives, dataset)))
 
 
 @cli.command("size")

@@ -2,9 +2,9 @@
 
 import os
 
-# A header can declare far more pixels than its file holds: 200 megapixels are 600 MB once decoded.
+# A header can declare far more pixels than the file contains. 200 megapixels take 600 MB when decoded.
 MAX_PIXELS = 200_000_000
-# OpenCV reads this when it is loaded, for every kind of image.
+# OpenCV reads this variable when it is imported, and applies it to every image format.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_PIXELS)
-# NumPy and SciPy start these threads as they are loaded, and nothing here multiplies matrices.
+# NumPy and SciPy start these threads when they are imported, but prep multiplies no matrices.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -1,8 +1,7 @@
-"""The command line: `python -m prep …`. Results go to standard output, all else to standard error."""
+"""The command line: `python -m prep …`. Results go to standard output, everything else to standard error."""
 
 import json
 import os
-import re
 import signal
 import sys
 import threading
@@ -17,14 +16,13 @@ from prep import contract
 from prep.datasets import description
 from prep.errors import PrepError
 from prep.job import Job
-from prep.progress import Progress
+from prep.progress import Progress, one_line
 from prep.stages.pack import PackSettings
 from prep.stages.status import STAGES, status
 from prep.state.layout import Layout
 from prep.state.receipts import Receipt
 
 INTERRUPTED = 130
-CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and line end
 
 Command = Callable[..., None]
 
@@ -44,7 +42,7 @@ COMMON = _options(
         envvar=contract.ENV_DATASET,
         default="ilsvrc2012",
         show_default=True,
-        help="Name of a shipped data set description, or the path of one (.toml).",
+        help="Name of a data set description that comes with prep, or the path of your own (.toml).",
     ),
     click.option(
         "--root",
@@ -52,7 +50,7 @@ COMMON = _options(
         type=click.Path(path_type=Path, file_okay=False),
         default=contract.WORK_MOUNT,
         show_default=True,
-        help="Folder on the work volume: archives and class folders.",
+        help="Folder on the work volume, for the archives and the class folders.",
     ),
     click.option(
         "--packed",
@@ -60,23 +58,24 @@ COMMON = _options(
         type=click.Path(path_type=Path, file_okay=False),
         default=contract.PACKED_MOUNT,
         show_default=True,
-        help="Folder on the dataset volume: RecordIO files.",
+        help="Folder on the dataset volume, for the RecordIO files.",
     ),
-    click.option("--no-progress", is_flag=True, help="Show no bars and no progress lines."),
+    click.option("--no-progress", is_flag=True, help="Show no progress bars and no progress lines."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
 )
 DOWNLOADING = _options(
     click.option(
         "--source",
         envvar=contract.ENV_SOURCE,
-        help="Where to fetch the archives from, by file name, instead of the description's URLs: a base URL, "
-        "s3://BUCKET/PREFIX such as an earlier backup's, or a folder.",
+        help="Where to download the archives from, instead of the URLs in the description: a base URL, "
+        "s3://BUCKET/PREFIX (for example of an earlier backup), or a folder. The archives must have the file "
+        "names of the description there.",
     ),
     click.option(
         "--secret",
         envvar=contract.ENV_SECRET,
-        help="Secrets Manager secret with the site's user name and access key. Without it they are taken "
-        f"from {contract.ENV_USERNAME} and {contract.ENV_ACCESS_KEY}, if set.",
+        help="Name of the Secrets Manager secret that holds the site's user name and access key. The "
+        f"environment variables {contract.ENV_USERNAME} and {contract.ENV_ACCESS_KEY} take precedence.",
     ),
 )
 PACKING = _options(
@@ -86,7 +85,7 @@ PACKING = _options(
         type=click.IntRange(min=0),
         default=480,
         show_default=True,
-        help="Short side in pixels to which larger images are reduced; 0 keeps every size.",
+        help="Length in pixels of the short side to which larger images are reduced. 0 reduces no image.",
     ),
     click.option(
         "--quality",
@@ -94,7 +93,7 @@ PACKING = _options(
         type=click.IntRange(1, 100),
         default=95,
         show_default=True,
-        help="JPEG quality of images that have to be encoded.",
+        help="JPEG quality of the images that pack has to encode.",
     ),
     click.option(
         "--seed",
@@ -108,45 +107,59 @@ PACKING = _options(
         type=click.IntRange(min=0),
         default=0,
         show_default=True,
-        help="Size from which a split goes on in another file, <split>-00001.rec …; 0 makes one file.",
+        help="Start another file (<split>-00000.rec, <split>-00001.rec, …) when one has reached this size "
+        "in MiB. 0 writes one file for each split.",
     ),
     click.option(
-        "--threads", type=click.IntRange(min=1), show_default="one a core", help="Images worked on at once."
+        "--threads",
+        type=click.IntRange(min=1),
+        help="Number of images to prepare at the same time.  [default: one thread for each core]",
     ),
     click.option(
         "--allow-unreadable",
         type=click.IntRange(min=0),
         default=0,
         show_default=True,
-        help="How many unreadable images to leave out; the manifest names them.",
+        help="Largest number of unreadable images that pack may leave out; the manifest names them. "
+        "pack fails if there are more.",
     ),
 )
 THREADS = click.option(
-    "--threads", type=click.IntRange(min=1), show_default="one a core", help="Images decoded at once."
+    "--threads",
+    type=click.IntRange(min=1),
+    help="Number of images to decode at the same time.  [default: one thread for each core]",
 )
 STRICT = click.option(
-    "--strict", is_flag=True, help="Make an error of images that are damaged inside; verify finds them."
+    "--strict",
+    is_flag=True,
+    help="Fail if the picture data of an image is damaged. Without this option, verify names such images in "
+    "the manifest and succeeds.",
 )
-BUCKET = click.option("--bucket", envvar=contract.ENV_BUCKET, help="S3 bucket for the backup.")
+BUCKET = click.option("--bucket", envvar=contract.ENV_BUCKET, help="S3 bucket that holds the backup.")
 SNAPSHOT = _options(
-    click.option("--volume", envvar=contract.ENV_VOLUME, help="Id of the EBS volume to take a snapshot of."),
+    click.option("--volume", envvar=contract.ENV_VOLUME, help="ID of the EBS volume to snapshot."),
     click.option(
         "--snapshot-of",
         envvar=contract.ENV_SNAPSHOT_OF,
         type=click.Choice(["packed", "work"]),
         default="packed",
         show_default=True,
-        help="Which folder that volume is mounted at: --packed or --root.",
+        help="Where this volume is mounted: at the folder of --packed (packed) or of --root (work).",
     ),
 )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli() -> None:
-    """Prepare an image data set: from its site's archives to a volume that GPU machines train from.
+    """Prepare an image data set: download its archives, pack the images into RecordIO files, and take a
+    snapshot of the volume that holds them, from which GPU machines get their copy.
 
-    Each stage leaves a receipt and is not done twice; an interrupted one goes on where it was. `run` does
-    all of them. Options can also be given by the environment variables PREP_DATASET, PREP_ROOT and so on.
+    Each stage writes a receipt when it has finished, and is not done again unless its inputs or options
+    change. An interrupted stage continues where it stopped when the same command is run again. `run` does all
+    stages.
+
+    Environment variables can replace options: PREP_DATASET, PREP_ROOT, PREP_PACKED, PREP_SOURCE,
+    PREP_SECRET, PREP_RESIZE, PREP_QUALITY, PREP_BUCKET, PREP_VOLUME and PREP_SNAPSHOT_OF.
     """
 
 
@@ -154,7 +167,11 @@ def cli() -> None:
 @COMMON
 @DOWNLOADING
 def download_command(**options: Any) -> None:
-    """Fetch the archives, checked by size and MD5.
+    """Download the archives and check their size and MD5.
+
+    Archives that are in ROOT/archives already are checked but not downloaded. If the site asks for a user
+    name and an access key, they must be in PREP_USERNAME and PREP_ACCESS_KEY, or in the secret that --secret
+    names. An interrupted download continues with the byte ranges that are missing.
 
     \b
     Example: PREP_USERNAME=me PREP_ACCESS_KEY=… python -m prep download --root /data
@@ -165,7 +182,11 @@ def download_command(**options: Any) -> None:
 @cli.command("organize")
 @COMMON
 def organize_command(**options: Any) -> None:
-    """Write the images into class folders, ROOT/<split>/<class>/."""
+    """Write the images into class folders.
+
+    Reads the archives in ROOT/archives, and writes each image as a file into ROOT/<split>/<class>/. Also
+    unpacks the bounding box annotations, if the data set has any, into ROOT/bounding_boxes.
+    """
     _do(options, Job.organize)
 
 
@@ -173,7 +194,11 @@ def organize_command(**options: Any) -> None:
 @COMMON
 @click.argument("copy", type=click.Path(path_type=Path, file_okay=False))
 def adopt_command(copy: Path, **options: Any) -> None:
-    """Link the images of Kaggle's copy of ImageNet, unpacked at COPY, into class folders.
+    """Link Kaggle's copy of ImageNet into class folders.
+
+    COPY is the folder into which you unpacked the copy: it contains ILSVRC/ and LOC_synset_mapping.txt. It
+    must be on the same disk as ROOT, because its images are hard-linked into ROOT/<split>/<class>/, not
+    copied. pack --from-folders then packs them.
 
     \b
     Example: python -m prep adopt ~/imagenet-object-localization-challenge --root ~/imagenet
@@ -185,9 +210,12 @@ def adopt_command(copy: Path, **options: Any) -> None:
 @cli.command("pack")
 @COMMON
 @PACKING
-@click.option("--from-folders", is_flag=True, help="Read the organized class folders, not the archives.")
+@click.option("--from-folders", is_flag=True, help="Read the class folders instead of the archives.")
 def pack_command(**options: Any) -> None:
-    """Make RecordIO files, shuffled, with index and list.
+    """Pack the images into shuffled RecordIO files.
+
+    Reads the archives in ROOT/archives or, with --from-folders, the class folders. Writes into PACKED, for
+    each split, <split>.rec with its index (.idx) and its list (.lst), then classes.tsv and MANIFEST.json.
 
     \b
     Example: python -m prep pack --root /data --packed /dataset --resize 256 --quality 90
@@ -199,9 +227,17 @@ def pack_command(**options: Any) -> None:
 @COMMON
 @THREADS
 @STRICT
-@click.option("--against", metavar="s3://BUCKET", help="Check the backup there by S3's checksums instead.")
+@click.option(
+    "--against",
+    metavar="s3://BUCKET",
+    help="Check the backup in this bucket instead: compare the checksums that S3 keeps, download nothing.",
+)
 def verify_command(against: str | None, **options: Any) -> None:
-    """Check every record and hash of the packed files, and read a sample with MXNet."""
+    """Check every record and checksum of the packed files.
+
+    Compares the files in PACKED with MANIFEST.json and with the inventory of the archives, which pack has
+    written into ROOT; does not read the archives again. Then reads a sample of the records with MXNet.
+    """
     if against is None:
         _do(options, Job.verify)
         return
@@ -216,10 +252,15 @@ def verify_command(against: str | None, **options: Any) -> None:
 @click.option(
     "--loose-images",
     is_flag=True,
-    help="Send the organized images one by one instead: 1.3 million requests for ImageNet, about $7.",
+    help="Upload each image in the class folders as an object of its own instead. For ImageNet this takes "
+    "1.3 million requests, which cost about $7.",
 )
 def backup_command(loose_images: bool, **options: Any) -> None:
-    """Send archives, packed files and receipts to S3."""
+    """Upload archives, packed files and receipts to S3.
+
+    Needs the archives in ROOT/archives and the packed files in PACKED. Objects that S3 already has are not
+    uploaded again.
+    """
     _do(options, Job.backup_images if loose_images else Job.backup)
 
 
@@ -231,10 +272,13 @@ def backup_command(loose_images: bool, **options: Any) -> None:
     type=click.Choice(["archives", "packed", "all"]),
     default="packed",
     show_default=True,
-    help="What to bring back.",
+    help="Which files to download.",
 )
 def restore_command(what: str, **options: Any) -> None:
-    """Bring archives or packed files back from the backup, each checked by its digest.
+    """Download archives or packed files from the backup.
+
+    Writes the archives into ROOT/archives and the packed files into PACKED, and checks the digest of each.
+    Files that are already there are checked but not downloaded.
 
     \b
     Example: python -m prep restore --bucket my-bucket --packed /dataset
@@ -247,7 +291,12 @@ def restore_command(what: str, **options: Any) -> None:
 @COMMON
 @SNAPSHOT
 def snapshot_command(**options: Any) -> None:
-    """Take a snapshot of the verified volume and publish its id for training instances."""
+    """Take an EBS snapshot and publish its ID.
+
+    Needs packed files that verify has checked. Freezes the file system while the snapshot is started, and
+    waits until the snapshot is complete. Then writes its ID into the SSM parameter /<data set>/snapshot-id,
+    where the training instances look for it.
+    """
     _do(options, Job.snapshot)
 
 
@@ -263,12 +312,13 @@ def snapshot_command(**options: Any) -> None:
     "with_organize",
     default=True,
     show_default=True,
-    help="Whether to write the class folders too; what is packed doesn't need them.",
+    help="Whether to write the class folders as well. pack does not need them.",
 )
 def run_command(**options: Any) -> None:
-    """Do every stage that is not done yet, in order.
+    """Do all stages that are not done yet.
 
-    Without --bucket nothing is backed up, without --volume no snapshot is taken.
+    The stages are download, organize, pack, verify, backup and snapshot, in this order. Without
+    --bucket no backup is made. Without --volume no snapshot is taken.
     """
     _do(options, Job.run)
 
@@ -276,7 +326,10 @@ def run_command(**options: Any) -> None:
 @cli.command("status")
 @COMMON
 def status_command(**options: Any) -> None:
-    """Say which stages are done, and how far the others are."""
+    """Show which stages are done.
+
+    For a stage under way, also shows how many bytes of the archives it has processed.
+    """
     as_json = options.pop("as_json")
     found = status(_job(options, Progress(shown=False)).layout)
     if as_json:
@@ -287,7 +340,7 @@ def status_command(**options: Any) -> None:
         more = f"  {facts['finished']}, {facts['seconds']} s" if facts["state"] == "done" else ""
         if "bytes" in facts:
             more = f"  {facts['bytes'] / 1e9:.1f} GB of the archives"
-        click.echo(f"{stage:<10} {facts['state']}{more}")
+        click.echo(one_line(f"{stage:<10} {facts['state']}{more}"))
 
 
 def _job(options: dict[str, Any], progress: Progress) -> Job:
@@ -314,12 +367,15 @@ def _do(options: dict[str, Any], stage: Callable[[Job], Receipt | list[Receipt]]
 
 
 def _complain(text: str) -> None:
-    """One line on standard error. Servers and archives wrote parts of it: nothing may steer the terminal."""
-    click.echo(f"error: {CONTROL.sub('?', text)}", err=True)
+    """Write one line to standard error, without control characters.
+
+    Parts of the text come from servers and archives: they must not be able to control the terminal.
+    """
+    click.echo(f"error: {one_line(text)}", err=True)
 
 
 def main() -> int:
-    """Run the command line and return its exit code; every expected failure is one line."""
+    """Run the command line and return its exit code. Every expected failure is reported in one line."""
 
     def stop(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -334,9 +390,9 @@ def main() -> int:
         _complain(error.format_message())
         return error.exit_code
     except click.Abort:
-        click.echo("interrupted: run the same command again, it goes on where it was", err=True)
+        click.echo("interrupted: run the same command again; it continues where it stopped", err=True)
         if threading.active_count() > 1:
-            # Threads that wait for a silent server would be waited for. What is on disk is as after a kill.
+            # A thread may wait for a silent server, and Python would wait for it. A kill is safe at any time.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(INTERRUPTED)
@@ -346,7 +402,7 @@ def main() -> int:
         return error.exit_code
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error}: check --root and --packed, and who owns them")
+        _complain(f"{where}{error.strerror or error}: check --root and --packed, and their owner")
         return PrepError.exit_code
     return 0
 

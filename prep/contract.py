@@ -1,6 +1,6 @@
 """The names that the stacks, the user data and the stages agree on.
 
-Imports the standard library only, so that the CDK app can read it without what an instance needs.
+Imports only the standard library, so that the CDK app can import it without the dependencies of prep.
 """
 
 from typing import Final
@@ -12,6 +12,13 @@ PACKED_MOUNT: Final = "/dataset"
 # File system labels: 16 bytes at most on ext4.
 WORK_LABEL: Final = "dataset-work"
 PACKED_LABEL: Final = "dataset-packed"
+
+# What a data set may be called: SSM parameters, stacks, S3 keys and tags carry the name. SSM refuses the two
+# prefixes.
+DATASET_NAME: Final = r"(?!aws|ssm)[a-z][a-z0-9-]{0,29}"
+
+# A web address: a host in ASCII, and no "@" anywhere, so that no user name and password can be in it.
+WEB_ADDRESS: Final = r"https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[!-?A-~]*)?"
 
 # Tags on volumes, snapshots and instances.
 TAG_DATASET: Final = "dataset"
@@ -27,18 +34,18 @@ SECRET_ACCESS_KEY: Final = "access_key"  # noqa: S105 - likewise
 SERVICE: Final = "dataset-prep.service"
 ENVIRONMENT_FILE: Final = "/etc/dataset-prep.env"
 
-# Environment variables; each stands for the command line option beside it.
+# Environment variables. Each replaces the command line option in its comment.
 ENV_DATASET: Final = "PREP_DATASET"  # --dataset: name or path of a data set description
 ENV_ROOT: Final = "PREP_ROOT"  # --root: folder on the work volume
 ENV_PACKED: Final = "PREP_PACKED"  # --packed: folder on the dataset volume
-ENV_SOURCE: Final = "PREP_SOURCE"  # --source: base URL that replaces the description's own
+ENV_SOURCE: Final = "PREP_SOURCE"  # --source: base URL, bucket or folder instead of the description's URLs
 ENV_BUCKET: Final = "PREP_BUCKET"  # --bucket: S3 bucket for the backup
 ENV_SECRET: Final = "PREP_SECRET"  # --secret: the secret's name  # noqa: S105 - not its value
 ENV_VOLUME: Final = "PREP_VOLUME"  # --volume: id of the EBS volume to snapshot
 ENV_SNAPSHOT_OF: Final = "PREP_SNAPSHOT_OF"  # --snapshot-of: "packed" or "work"
-ENV_RESIZE: Final = "PREP_RESIZE"  # --resize: short side in pixels, 0 keeps every size
+ENV_RESIZE: Final = "PREP_RESIZE"  # --resize: short side in pixels, 0 reduces no image
 ENV_QUALITY: Final = "PREP_QUALITY"  # --quality: JPEG quality, 1 to 100
-# Instead of a secret, for a machine that is not on AWS; never options, which show in process lists.
+# Instead of a secret, for machines outside AWS. They are not options, because options show in process lists.
 ENV_USERNAME: Final = "PREP_USERNAME"
 ENV_ACCESS_KEY: Final = "PREP_ACCESS_KEY"
 
@@ -59,7 +66,7 @@ def packed_prefix(dataset: str) -> str:
 
 
 def images_prefix(dataset: str) -> str:
-    """The S3 key prefix under which loose images are backed up, if at all."""
+    """The S3 key prefix under which single images are backed up, if they are."""
     return f"{dataset}/images/"
 
 

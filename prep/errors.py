@@ -1,11 +1,11 @@
-"""What can go wrong, as one tree to catch; `cli` turns each into one line and its exit code.
+"""The expected failures, as one tree of exceptions. `cli` turns each into one line and an exit code.
 
-    PrepError                 1  anything below
-    ├── DescriptionError      2  a data set description or an option that can't be used: mend it
-    ├── CredentialsError      3  the data set site, or AWS, refuses who we are: mend them
+    PrepError                 1  base class of the others
+    ├── DescriptionError      2  a data set description or an option is wrong: correct it
+    ├── CredentialsError      3  the data set site or AWS refuses the credentials: correct them
     ├── SourceError           4  the archive server doesn't deliver: run again later
-    ├── IntegrityError        5  bytes are not what they should be: the message says what was kept
-    ├── SpaceError            6  a disk is full, or would be
+    ├── IntegrityError        5  data is not what it should be: the message says what was kept
+    ├── SpaceError            6  a disk is full, or would become full
     └── AwsError              7  an AWS call failed: permission, quota or service
 
 Every message says what was being done, to what, why it failed and what to do about it.
@@ -27,13 +27,13 @@ class DescriptionError(PrepError):
 
 
 class CredentialsError(PrepError):
-    """User name, access key or AWS identity are missing or refused."""
+    """The user name, the access key or the AWS credentials are missing or refused."""
 
     exit_code = 3
 
 
 class SourceError(PrepError):
-    """The archive server is unreachable, or gives up or changes what it serves."""
+    """The archive server can't be reached, fails, or keeps changing the archive."""
 
     exit_code = 4
 
@@ -45,7 +45,7 @@ class IntegrityError(PrepError):
 
 
 class SpaceError(PrepError):
-    """A disk has, or would have, no room."""
+    """A disk is full, or has too little free space for what must be written."""
 
     exit_code = 6
 

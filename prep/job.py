@@ -1,7 +1,7 @@
-"""The road: which stages a data set still needs, in which order, and which of them share a pass.
+"""A job: which stages a data set still needs, in which order, and which of them share a pass.
 
-A stage that finished left a receipt. It runs again only if its inputs, its settings or its outputs are no
-longer those of the receipt. What a stage depends on and what it leaves stands in the module of the stage.
+A stage that has finished leaves a receipt. It runs again only if its inputs, its settings or its outputs are
+no longer those of the receipt. The module of each stage says what the stage depends on and what it leaves.
 """
 
 import shutil
@@ -44,13 +44,14 @@ NOTHING: Downloads = {}
 
 @dataclass(frozen=True)
 class Job:
-    """What to do with which data set, where.
+    """The stages for one data set in one pair of folders, with their options.
 
-    `source` replaces the archives' URLs; `secret` names the Secrets Manager secret with the credentials of
-    the site; `bucket` takes the backup; `volume` is the EBS volume to take a snapshot of, the one under
-    `packed` or, with `snapshot_of` "work", the one under `root`. `from_folders` packs organized class folders
-    instead of archives. `with_organize` False leaves the class folders out of `run`: training needs only what
-    is packed. `strict` makes an error of images that are damaged inside.
+    `source` replaces the URLs of the archives. `secret` names the Secrets Manager secret with the credentials
+    of the site. `bucket` is the S3 bucket for the backup. `volume` is the EBS volume to take a snapshot of:
+    the one mounted at `packed` or, with `snapshot_of` "work", the one mounted at `root`. `from_folders` packs
+    the class folders instead of the archives. With `with_organize` False, `run` writes no class folders:
+    training needs only the packed files. `strict` makes `verify` fail if the picture data of an image is
+    damaged.
     """
 
     description: Description
@@ -69,7 +70,7 @@ class Job:
     strict: bool = False
 
     def run(self) -> list[Receipt]:
-        """Every stage that is not done, in order. Returns all receipts.
+        """Do every stage that is not done, in order, and return all receipts.
 
         Organize, pack and the backup of the archives share one pass over them, while they arrive; verify and
         the backup of the packed files share one read of these.
@@ -110,7 +111,7 @@ class Job:
         return download.arriving(self.description, self.layout, source, self.progress)
 
     def locked(self) -> AbstractContextManager[None]:
-        """Keep a second process away from the same volumes."""
+        """Lock the two folders, so that no second process works in them."""
         return locked(self.layout)
 
     def download(self) -> Receipt:
@@ -131,7 +132,7 @@ class Job:
         return self._pass(["pack"])[0]
 
     def verify(self, back_up: bool = False) -> Receipt:
-        """Check the packed files, and send them to S3 while they are in memory if asked to."""
+        """Check the packed files and, with `back_up`, send them to S3 while they are in memory."""
         standing = self._standing("verify", manifest.inputs(self.layout), {}, self.layout.manifest)
         if standing:
             verify.refuse_damage(standing, self.strict)
@@ -189,11 +190,11 @@ class Job:
             consumer.expect_packed(manifest.read(self.layout), self.progress)
             consumer.send_packed(self.progress)
             receipt = self._keep(consumer.finish(inputs, self.progress))
-        consumer.send_receipts(self.progress)  # also where a kill came before all were sent
+        consumer.send_receipts(self.progress)  # even if the backup is done: a kill may have prevented this
         return receipt
 
     def snapshot(self) -> Receipt:
-        """Take and publish a snapshot of what `verify` has passed."""
+        """Take a snapshot of the volume that `verify` has checked, and publish its ID."""
         if not self.volume:
             raise DescriptionError(f"snapshot: no volume: give --volume or set {contract.ENV_VOLUME}")
         inputs = manifest.inputs(self.layout)
@@ -201,7 +202,7 @@ class Job:
         if standing:
             return standing
         if not self._standing("verify", inputs, {}, self.layout.manifest):
-            raise IntegrityError("snapshot: what is packed has not been verified: run verify first")
+            raise IntegrityError("snapshot: the packed files have not been verified: run verify first")
         ec2, ssm = clients.ec2(self.progress.note), clients.ssm(self.progress.note)
         mount = self.layout.root if self.snapshot_of == "work" else self.layout.packed
         return self._keep(
@@ -209,17 +210,17 @@ class Job:
         )
 
     def adopt(self, copy: Path) -> Receipt:
-        """Take the images of Kaggle's copy for the class folders."""
+        """Link the images of Kaggle's copy into the class folders."""
         return adopt.adopt(copy, self.layout, self.progress)
 
     def restore(self, what: Sequence[str]) -> Receipt:
-        """Bring back what the backup holds."""
+        """Download archives or packed files from the backup."""
         bucket = self._needed_bucket("restore")
         s3 = clients.s3(self.progress.note)
         return restore.restore(s3, bucket, self.description, self.layout, what, self.progress)
 
     def backup_images(self) -> Receipt:
-        """Send the organized images to S3, each as an object of its own."""
+        """Send each image in the class folders to S3, as an object of its own."""
         bucket = self._needed_bucket("backup")
         inputs = {"description": self.description.sha256}
         s3 = clients.s3(self.progress.note)
@@ -297,7 +298,10 @@ class Job:
     def _standing(
         self, stage: str, inputs: dict[str, Any], settings: dict[str, Any], makes: Path | None = None
     ) -> Receipt | None:
-        """The receipt of a stage that need not run again; `makes` must be among its outputs."""
+        """The receipt of a stage that need not run again, or None.
+
+        `makes` is a file that must be among the outputs of the receipt.
+        """
         receipt = receipts.read(self.layout, stage)
         if receipt is None or not receipt.stands(inputs, settings):
             return None

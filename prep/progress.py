@@ -1,5 +1,6 @@
-"""Progress on standard error: bars on a terminal, elsewhere a line every half minute."""
+"""Progress on standard error: bars on a terminal, otherwise a line every half minute."""
 
+import re
 import sys
 import threading
 import time
@@ -19,21 +20,30 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
-LINE_SECONDS = 30.0  # a day of work is 3,000 lines of log
+LINE_SECONDS = 30.0  # a day of work gives about 3,000 log lines
+# Control characters, line ends, and what turns the direction of text.
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def one_line(text: str) -> str:
+    """The text as one line that can't control a terminal: servers, archives and lists wrote parts of it."""
+    return CONTROL.sub("?", re.sub(r"\s*\n\s*", " ", text.strip()))
+
+
 # What work can wait for.
 LINK, WORK_VOLUME, DATASET_VOLUME, CORES, UPLOAD = "link", "work volume", "dataset volume", "cores", "S3"
 
 
 class Progress:
-    """Bytes done of bytes to do, for any number of things at once, with rate and time left.
+    """Shows the bytes done, the rate and the time left for any number of tasks at once.
 
-    A context manager; its methods may be called from any thread.
+    It is a context manager. Its methods may be called from any thread.
     """
 
     def __init__(self, shown: bool = True) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._bars = Bars(
-            TextColumn("{task.description:<24}"),
+            TextColumn("{task.description:<24}", markup=False),  # brackets in names are no markup
             BarColumn(),
             TaskProgressColumn(),
             DownloadColumn(),
@@ -59,13 +69,13 @@ class Progress:
         self._bars.stop()
 
     def add(self, name: str, total: int | None, done: int = 0) -> None:
-        """Begin to show `name`, with `done` of `total` bytes behind it already."""
+        """Start to show the task `name`, of which `done` of `total` bytes are done already."""
         with self._lock:
             self._tasks[name] = self._bars.add_task(name, total=total, completed=done)
             self._said[name] = time.monotonic()
 
     def advance(self, name: str, count: int) -> None:
-        """Another `count` bytes of `name` are done."""
+        """Add `count` bytes to the bytes done of `name`."""
         with self._lock:
             self._bars.advance(self._tasks[name], count)
             now = time.monotonic()
@@ -74,7 +84,8 @@ class Progress:
                 self._line(name)
 
     def note(self, text: str) -> None:
-        """A line of its own, above the bars."""
+        """Print a line of text, above the bars."""
+        text = one_line(text)
         if self._bars.disable:
             print(text, file=sys.stderr, flush=True)
         else:
@@ -104,7 +115,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Such as "2 h 05 min", "3 min 20 s" or "7 s"."""
+    """A duration as text, such as "2 h 05 min", "3 min 20 s" or "7 s"."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

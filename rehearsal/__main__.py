@@ -13,7 +13,7 @@ import click
 
 from rehearsal import findings
 from rehearsal.cloud.volumes import check_space
-from rehearsal.narrator import Narrator, RehearsalError
+from rehearsal.narrator import Narrator, RehearsalError, visible
 from rehearsal.operator import cdk
 from rehearsal.preparation import Wishes
 from rehearsal.road import travel
@@ -147,9 +147,9 @@ def report(narrator: Narrator, failure: RehearsalError | None, output: Path) -> 
         print(f"\n{narrator.table()}\n")
     if failure is not None:
         for line in failure.details:
-            print(f"    {line}", file=sys.stderr)
+            print(f"    {visible(line)}", file=sys.stderr)
         where = f" at the step: {narrator.step_name}" if narrator.step_name else ""
-        print(f"FAILED{where}: {failure}", file=sys.stderr)
+        print(f"FAILED{where}: {visible(str(failure))}", file=sys.stderr)
     elif not narrator.all_ok:
         wrong = [what for what, ok, _ in narrator.rows if not ok]
         print(f"FAILED: {'; '.join(wrong)}", file=sys.stderr)

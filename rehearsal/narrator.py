@@ -1,5 +1,6 @@
 """What the rehearsal tells while it runs, on standard error, and the table at its end."""
 
+import re
 import sys
 import threading
 import time
@@ -7,6 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """The text without what could control a terminal: instances' logs and data sets wrote parts of it."""
+    return CONTROL.sub("?", text)
 
 
 class RehearsalError(Exception):
@@ -64,7 +72,7 @@ class Narrator:
 
     def _text(self, mark: str, name: str, seconds: float) -> str:
         note = f"  {self._note}" if self._note else ""
-        return f"{self.elapsed():6.1f} s  {mark:<6}  {name} ({seconds:.1f} s){note}"
+        return visible(f"{self.elapsed():6.1f} s  {mark:<6}  {name} ({seconds:.1f} s){note}")
 
     def _line(self, text: str, *, end: str) -> None:
         with self._lock:
@@ -77,7 +85,8 @@ class Narrator:
         """The checks, one a line, the failed ones plain to see."""
         width = max((len(what) for what, _, _ in self.rows), default=0)
         return "\n".join(
-            f"  {'ok' if ok else 'FAILED':<6}  {what:<{width}}  {figure}" for what, ok, figure in self.rows
+            visible(f"  {'ok' if ok else 'FAILED':<6}  {what:<{width}}  {figure}")
+            for what, ok, figure in self.rows
         )
 
     @property

@@ -1,4 +1,4 @@
-"""Findings of the policy checks (cdk-nag) that are known and meant, each with its reason beside it."""
+"""Accepts findings of the policy checks (cdk-nag), each with the reason for it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,14 +8,14 @@ from constructs import IConstruct
 
 
 def acknowledge(construct: IConstruct, reasons: Mapping[str, str]) -> None:
-    """Accepts the findings named by their rule's id, such as `AwsSolutions-S1`, on this construct."""
+    """Accepts findings on this construct, given by the IDs of their rules, such as `AwsSolutions-S1`."""
     Validations.of(construct).acknowledge(
         *(Acknowledgment(id=rule, reason=reason) for rule, reason in reasons.items())
     )
 
 
 def wildcard_finding(construct: IConstruct, resource: str) -> str:
-    """The id of cdk-nag's finding on a policy that names this resource with a wildcard."""
+    """The ID of cdk-nag's finding about a policy that has this resource with a wildcard."""
     return f"AwsSolutions-IAM5[Resource::{_flatten(Stack.of(construct).resolve(resource))}]"
 
 

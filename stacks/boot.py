@@ -14,12 +14,12 @@ USERDATA: Final = Path(__file__).parent.parent / "userdata"
 def render(script: str, exports: Mapping[str, str]) -> ec2.UserData:
     """User data that runs volume.sh's functions and `script` with the variables of `exports`.
 
-    A value may hold CDK tokens: what they stand for at deployment must hold no single quote.
+    A value may contain CDK tokens. The text that replaces them at deployment must not contain a single quote.
     """
     lines = ["#!/usr/bin/env bash", "set -euo pipefail"]
     for name, value in exports.items():
         if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
-            raise ValueError(f"{name} is no name for an exported variable")
+            raise ValueError(f"{name} is not a valid name for an exported variable")
         lines.append(f"export {name}={shlex.quote(value)}")
     files = [(USERDATA / name).read_text(encoding="utf-8") for name in ("volume.sh", script)]
     return ec2.UserData.custom("\n".join([*lines, *files]))

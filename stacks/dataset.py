@@ -1,4 +1,4 @@
-"""The Dataset stack: what outlives instances — the backup bucket and the network."""
+"""The Dataset stack: the resources that outlive instances, which are the backup bucket and the network."""
 
 from typing import Any, Final
 
@@ -9,14 +9,14 @@ from constructs import Construct
 
 from stacks.acknowledge import acknowledge
 
-# A whole run takes some five days; an upload that was interrupted in it must still be there to be continued.
+# A complete run may take five days. An interrupted upload must still exist when the run continues it.
 ABORT_UPLOADS_AFTER: Final = Duration.days(14)
-# What the prep instance overwrites by mistake can be had back for a month.
+# An object that the prep instance overwrites by mistake can be restored for a month.
 KEEP_REPLACED_FOR: Final = Duration.days(30)
 
 
 class DatasetStack(Stack):
-    """Bucket, VPC and a security group that lets nothing in."""
+    """The bucket, the VPC, and a security group that allows no inbound traffic."""
 
     def __init__(self, scope: Construct, construct_id: str, **kwargs: Any) -> None:
         super().__init__(scope, construct_id, **kwargs)
@@ -34,7 +34,7 @@ class DatasetStack(Stack):
             enforce_ssl=True,
             minimum_tls_version=1.2,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-            # Versions, because the prep instance may overwrite: with them it can't destroy a backup.
+            # The prep instance may overwrite objects. With versions, it can't destroy a backup.
             versioned=True,
             lifecycle_rules=[
                 s3.LifecycleRule(
@@ -57,18 +57,18 @@ class DatasetStack(Stack):
         vpc = ec2.Vpc(
             self,
             "Network",
-            # Every zone there is: a GPU instance type is often to be had in one zone only.
+            # All zones: a GPU instance type is often available in only one of them.
             max_azs=16,
             # Public subnets, no NAT: 300 GB through a NAT gateway would cost more than the instance.
             nat_gateways=0,
             subnet_configuration=[
                 ec2.SubnetConfiguration(name="Public", subnet_type=ec2.SubnetType.PUBLIC, cidr_mask=20)
             ],
-            # The backup goes to S3 within AWS's network, free of charge.
+            # With the endpoint, the backup goes to S3 inside AWS's network, free of charge.
             gateway_endpoints={
                 "S3": ec2.GatewayVpcEndpointOptions(service=ec2.GatewayVpcEndpointAwsService.S3)
             },
-            # Emptying the default group takes a Lambda function; no instance uses it.
+            # Removing the rules of the default group takes a Lambda function, and no instance uses the group.
             restrict_default_security_group=False,
         )
         acknowledge(

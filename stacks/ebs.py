@@ -1,4 +1,4 @@
-"""What EBS allows of a volume, by type.
+"""The limits of EBS volumes, by type.
 
 Figures: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html
 """
@@ -9,7 +9,7 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Limits:
-    """Sizes in GiB, IOPS, throughput in MiB/s; None where the type takes no such setting."""
+    """Sizes in GiB, IOPS, throughput in MiB/s; None if the type has no such setting."""
 
     sizes: tuple[int, int]
     iops: tuple[int, int] | None = None
@@ -29,13 +29,13 @@ LIMITS: Final = {
 # gp3 includes these at any size, whatever the ratio of IOPS to GiB.
 GP3_IOPS: Final = 3000
 GP3_THROUGHPUT: Final = 125
-# gp3 takes at most a quarter of a MiB/s per provisioned IOPS.
+# gp3 allows at most a quarter of a MiB/s for each provisioned IOPS.
 GP3_IOPS_PER_MIBS: Final = 4
 
 
 @dataclass(frozen=True)
 class Volume:
-    """An EBS volume as wished for: size in GiB, IOPS and throughput in MiB/s where the type takes them."""
+    """The settings of an EBS volume: size in GiB, IOPS and throughput in MiB/s, if the type has them."""
 
     gib: int
     type: str
@@ -45,14 +45,14 @@ class Volume:
 
 @dataclass(frozen=True)
 class Fault:
-    """What EBS would refuse: the field of the volume, and the remedy."""
+    """A setting that EBS would refuse: the field of the volume, and the remedy."""
 
     field: str
     remedy: str
 
 
 def find_fault(volume: Volume) -> Fault | None:
-    """The first reason for which EBS would refuse this volume, or None."""
+    """The first reason why EBS would refuse this volume, or None."""
     limits = LIMITS.get(volume.type)
     if limits is None:
         return Fault("type", f"use one of {', '.join(LIMITS)}")
@@ -66,17 +66,21 @@ def _iops_fault(volume: Volume, limits: Limits) -> Fault | None:
     if limits.iops is None:
         if volume.iops is None:
             return None
-        return Fault("iops", f"a {volume.type} volume takes no IOPS: leave it out, or use gp3, io1 or io2")
+        return Fault(
+            "iops", f"a {volume.type} volume has no setting for IOPS: remove it, or use gp3, io1 or io2"
+        )
     if volume.iops is None:
         return (
-            None if volume.type == "gp3" else Fault("iops", f"an {volume.type} volume needs its IOPS given")
+            None if volume.type == "gp3" else Fault("iops", f"an {volume.type} volume needs a number of IOPS")
         )
     low, high = limits.iops
     if not low <= volume.iops <= high:
         return Fault("iops", f"a {volume.type} volume has {low} to {high} IOPS")
     per_gib = limits.iops_per_gib or 0
     if volume.iops > max(volume.gib * per_gib, low):
-        return Fault("iops", f"{volume.gib} GiB of {volume.type} allow {max(volume.gib * per_gib, low)} IOPS")
+        return Fault(
+            "iops", f"{volume.gib} GiB of {volume.type} allow at most {max(volume.gib * per_gib, low)} IOPS"
+        )
     return None
 
 
@@ -84,7 +88,9 @@ def _throughput_fault(volume: Volume, limits: Limits) -> Fault | None:
     if volume.throughput is None:
         return None
     if limits.throughput is None:
-        return Fault("throughput", f"a {volume.type} volume takes no throughput: leave it out, or use gp3")
+        return Fault(
+            "throughput", f"a {volume.type} volume has no setting for throughput: remove it, or use gp3"
+        )
     low, high = limits.throughput
     if not low <= volume.throughput <= high:
         return Fault("throughput", f"a {volume.type} volume has {low} to {high} MiB/s")
@@ -92,6 +98,6 @@ def _throughput_fault(volume: Volume, limits: Limits) -> Fault | None:
     if volume.throughput * GP3_IOPS_PER_MIBS > iops:
         needed = volume.throughput * GP3_IOPS_PER_MIBS
         return Fault(
-            "throughput", f"{iops} IOPS allow {iops // GP3_IOPS_PER_MIBS} MiB/s; give it {needed} IOPS"
+            "throughput", f"{iops} IOPS allow at most {iops // GP3_IOPS_PER_MIBS} MiB/s; set {needed} IOPS"
         )
     return None

@@ -1,4 +1,4 @@
-"""What the prep instance and the training instances share: role, root disk, tags, settings at boot."""
+"""The common parts of the prep instance and the training instances: role, root disk, tags, boot settings."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from stacks.policies import Grant
 
 
 def make_role(stack: Stack, description: str, grants: Sequence[Grant]) -> iam.Role:
-    """The role of an instance: a shell through Session Manager, and these grants."""
+    """The role of an instance, which allows a shell through Session Manager, and these grants."""
     role = iam.Role(
         stack, "Role", assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"), description=description
     )
@@ -30,10 +30,10 @@ def root_disk(gib: int) -> ec2.BlockDevice:
 
 
 def tag_role(construct: IConstruct, role: str) -> None:
-    """Tag an instance, or what launches it, with its role: the policies go by that."""
+    """Tag an instance or a launch template with its role, which the conditions of the policies use."""
     Tags.of(construct).add(contract.TAG_ROLE, role)
 
 
 def common_exports(stack: Stack) -> dict[str, str]:
-    """What the user data of every instance is told."""
+    """The settings in the user data of every instance."""
     return {"AWS_DEFAULT_REGION": stack.region}

@@ -1,6 +1,6 @@
-"""What the two instances may do: pure functions from names and ARNs to grants.
+"""The permissions of the two kinds of instances: pure functions from names and ARNs to grants.
 
-A wildcard stands only where EC2 or S3 leaves no choice, and its grant says why.
+A wildcard is used only if EC2 or S3 allows nothing else. Its grant gives the reason.
 Actions, resources and condition keys: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonec2.html
 """
 
@@ -24,7 +24,7 @@ NO_ARN: Final = "EC2 knows no narrower resource for describing."
 
 @dataclass(frozen=True)
 class Grant:
-    """Actions on ARNs under conditions; `wildcard` is the reason why an ARN ends in an asterisk."""
+    """Actions on ARNs with conditions. `wildcard` is the reason why an ARN ends in an asterisk."""
 
     actions: Sequence[str]
     resources: Sequence[str]
@@ -34,8 +34,8 @@ class Grant:
 
 @dataclass(frozen=True)
 class Arns:
-    """Of what both kinds of instance act on: the account's EC2 resources and the Region's snapshots, up to
-    the resource's type and id, and the parameter that holds the snapshot's id."""
+    """The ARNs that both kinds of instances use. `ec2` and `snapshots` are prefixes, to which the resource's
+    type and ID are appended. `parameter` is the parameter that holds the snapshot's ID."""
 
     ec2: str
     snapshots: str
@@ -43,7 +43,7 @@ class Arns:
 
 
 def arns(stack: Stack, dataset: str) -> Arns:
-    """Those in the account and Region of a stack."""
+    """The ARNs in the account and Region of a stack."""
     return Arns(
         f"arn:{stack.partition}:ec2:{stack.region}:{stack.account}",
         f"arn:{stack.partition}:ec2:{stack.region}::snapshot",
@@ -56,7 +56,7 @@ def arns(stack: Stack, dataset: str) -> Arns:
 
 
 def add_grants(role: iam.Role, grants: Iterable[Grant]) -> None:
-    """Writes the grants into the role's policy, and the reasons for wildcards beside it."""
+    """Writes the grants into the role's policy, and acknowledges the findings about their wildcards."""
     reasons: dict[str, str] = {}
     for grant in grants:
         role.add_to_policy(
@@ -73,7 +73,7 @@ def add_grants(role: iam.Role, grants: Iterable[Grant]) -> None:
 
 
 def _tagged(dataset: str, role: str | None = None) -> dict[str, Any]:
-    """On what carries this data set's tag, and this role's if given."""
+    """The condition that a resource has this data set's tag and, if given, this role's tag."""
     tags = {f"aws:ResourceTag/{contract.TAG_DATASET}": dataset}
     if role is not None:
         tags[f"aws:ResourceTag/{contract.TAG_ROLE}"] = role
@@ -81,7 +81,7 @@ def _tagged(dataset: str, role: str | None = None) -> dict[str, Any]:
 
 
 def session_manager() -> list[Grant]:
-    """A shell through Session Manager, and nothing else of Systems Manager.
+    """Allows a shell through Session Manager, and nothing else of Systems Manager.
 
     The managed policy AmazonSSMManagedInstanceCore would also let the instance read every parameter.
     https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-add-permissions-to-existing-profile.html
@@ -104,7 +104,7 @@ def session_manager() -> list[Grant]:
 def prep_boot(
     ec2: str, dataset: str, volumes: Sequence[str], stack_id: str, assets: Sequence[str]
 ) -> list[Grant]:
-    """To attach the stack's volumes, fetch the prep package and tell the stack how the boot went.
+    """Allows to attach the stack's volumes, to fetch the package, and to tell the stack the boot's result.
 
     ec2: `arn:aws:ec2:<region>:<account>`; volumes, assets: ARNs.
     """
@@ -125,12 +125,12 @@ def prep_boot(
 def prep_service(
     snapshots: str, dataset: str, volumes: Sequence[str], secret: str, parameter: str
 ) -> list[Grant]:
-    """To read the site's credentials, take the snapshot and publish its id.
+    """Allows to read the site's credentials, to take the snapshot, and to publish its ID.
 
     snapshots: `arn:aws:ec2:<region>::snapshot`; the rest: ARNs.
     """
     return [
-        # Six question marks: Secrets Manager ends each ARN with six characters of its own.
+        # Six question marks: Secrets Manager appends six characters to each ARN.
         Grant(["secretsmanager:GetSecretValue"], [f"{secret}-??????"]),
         Grant(["ec2:CreateSnapshot"], volumes),
         Grant(
@@ -151,22 +151,22 @@ def prep_service(
 
 
 def backup(bucket: str, dataset: str) -> list[Grant]:
-    """To write the data set's objects and read them back; never to delete one. bucket: its ARN."""
+    """Allows to write and to read the data set's objects, but not to delete them. bucket: its ARN."""
     return [
         Grant(
             ["s3:AbortMultipartUpload", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:PutObject"],
             [f"{bucket}/{dataset}/*"],
             wildcard="The keys are the data set's files.",
         ),
-        # No condition on the prefix: HeadObject has none, and would get 403 for a missing object, not 404.
+        # No condition on the prefix: HeadObject has no prefix, and would return 403 for a missing object.
         Grant(["s3:ListBucket", "s3:ListBucketMultipartUploads"], [bucket]),
     ]
 
 
 def s3_source(partition: str, source: str | None) -> list[Grant]:
-    """To read the archives from `s3://bucket/prefix`, if that is where they come from.
+    """Allows to read the archives from `s3://bucket/prefix`, if that is the source.
 
-    Without s3:ListBucket an object that is missing is refused like one that may not be read (HTTP 403).
+    Without s3:ListBucket, S3 answers HTTP 403 both for a missing object and for one that may not be read.
     """
     if source is None or not source.startswith("s3://"):
         return []
@@ -181,7 +181,7 @@ def s3_source(partition: str, source: str | None) -> list[Grant]:
 
 
 def training(ec2: str, snapshots: str, dataset: str, parameter: str) -> list[Grant]:
-    """To make a volume from the data set's snapshot, attach it, and take it away again if that fails.
+    """Allows to create a volume from the data set's snapshot, to attach it, and to delete it after a failure.
 
     ec2: `arn:aws:ec2:<region>:<account>`; snapshots: `arn:aws:ec2:<region>::snapshot`; parameter: ARN.
     """
@@ -202,7 +202,7 @@ def training(ec2: str, snapshots: str, dataset: str, parameter: str) -> list[Gra
         Grant(["ec2:CreateVolume"], [f"{snapshots}/*"], _tagged(dataset), newest),
         Grant(["ec2:CreateVolume"], [volumes], {"StringEquals": request_tags}, not_yet),
         Grant(["ec2:CreateTags"], [volumes], {"StringEquals": {"ec2:CreateAction": "CreateVolume"}}, not_yet),
-        # ModifyInstanceAttribute, of volume and instance: what marks the one to be deleted with the other.
+        # ModifyInstanceAttribute on volume and instance marks the volume to be deleted with the instance.
         Grant(
             ["ec2:AttachVolume", "ec2:DeleteVolume", "ec2:DetachVolume", "ec2:ModifyInstanceAttribute"],
             [volumes],

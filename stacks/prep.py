@@ -19,15 +19,15 @@ from stacks.settings import PACKAGE, Dataset, Settings
 
 APP: Final = "/opt/dataset-prep"
 
-# Covers the boot alone: two volumes, Python and its packages take about four minutes on a t2.large.
+# Covers only the boot: two volumes, Python and its packages take about four minutes on a t2.large.
 BOOT_TIMEOUT: Final = Duration.minutes(20)
 
-# The system, Python and its packages; data go to volumes of their own.
+# For the system, Python and its packages. The data is on other volumes.
 ROOT_GIB: Final = 16
 
 
 class PrepStack(Stack):
-    """Two volumes that outlive the instance, and the instance."""
+    """The prep instance, and two volumes that outlive it."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class PrepStack(Stack):
             throughput=wish.throughput,
             encrypted=True,
             volume_name=f"{self._dataset.name}-{role}",
-            # Five days of download must not die with a `cdk destroy`.
+            # `cdk destroy` must not destroy a download of five days.
             removal_policy=RemovalPolicy.SNAPSHOT,
         )
         Tags.of(volume).add(contract.TAG_ROLE, role)
@@ -109,8 +109,8 @@ class PrepStack(Stack):
             vpc_subnets=ec2.SubnetSelection(subnets=[self._subnet]),
             security_group=self._base.security_group,
             instance_type=instance_type,
-            # Packing keeps every core busy for hours, where a t2.large on standard credits gets 30 % of each.
-            # The surplus is $0.05 per core and hour.
+            # Packing keeps every core busy for hours, but with standard credits a t2.large gets 30 % of each.
+            # Surplus credits cost $0.05 for each core and hour.
             credit_specification=ec2.CpuCredits.UNLIMITED if instance_type.is_burstable() else None,
             machine_image=ec2.MachineImage.latest_amazon_linux2023(
                 kernel=ec2.AmazonLinux2023Kernel.KERNEL_6_1
@@ -119,7 +119,7 @@ class PrepStack(Stack):
             role=self._role,
             block_devices=[root_disk(ROOT_GIB)],
             user_data=boot.render("prep.sh", self._exports()),
-            # A new package or setting needs a new boot; the volumes go over to the new instance.
+            # A new package or setting needs a new instance, to which the volumes are then attached.
             user_data_causes_replacement=True,
             resource_signal_timeout=BOOT_TIMEOUT,
         )

@@ -1,6 +1,7 @@
 """The settings of the CDK app: typed, with defaults, and checked before anything is built.
 
-They come from cdk.json's context or from `-c name=value`; a wrong one is a SettingsError of one line.
+They come from cdk.json's context or from `-c name=value`; a wrong setting raises a
+SettingsError, whose message is one line.
 """
 
 import difflib
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from prep import contract
 from stacks.ebs import Volume, find_fault
 
 PACKAGE: Final = Path(__file__).parent.parent / "prep"
@@ -19,7 +21,7 @@ DATASETS: Final = PACKAGE / "datasets"
 
 GIB: Final = 1024**3
 
-# What the CDK command line keeps among the settings, beside keys such as "@aws-cdk/…", "aws:cdk:…" and
+# Keys of the CDK command line among the settings, besides keys such as "@aws-cdk/…", "aws:cdk:…" and
 # "availability-zones:account=…".
 CDK_KEYS: Final = frozenset(("acknowledged-issue-numbers", "cli-telemetry"))
 
@@ -28,21 +30,25 @@ SYSTEM_FOLDERS: Final = frozenset(
 )
 
 
+# Parts of the messages come from files, which must not be able to control the terminal.
+CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
 class SettingsError(Exception):
-    """A setting that can't be: its name, its value and the remedy, in one line."""
+    """A setting is wrong. The message has its name, its value and the remedy, in one line."""
 
     def __init__(self, name: str, value: object, remedy: str) -> None:
-        super().__init__(f"setting {name}={value}: {remedy}")
+        super().__init__(CONTROL.sub("?", f"setting {name}={value}: {remedy}"))
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What the stacks need of a data set description."""
+    """The part of a data set description that the stacks need."""
 
     name: str
     path: Path
-    shipped: bool  # within the prep package, so that its name says it all
-    archive_bytes: int  # of the archives whose size is known
+    shipped: bool  # part of the prep package, so that its name is enough to find it
+    archive_bytes: int  # of the archives whose size the description gives
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,12 @@ class Settings:
 
     @property
     def work_volume(self) -> Volume:
-        """The volume of archives and class folders."""
+        """The volume for archives and class folders."""
         return Volume(self.work_volume_gib, self.work_volume_type)
 
     @property
     def dataset_volume(self) -> Volume:
-        """The volume of packed files."""
+        """The volume for packed files."""
         return Volume(
             self.dataset_volume_gib,
             self.dataset_volume_type,
@@ -88,7 +94,7 @@ class Settings:
 
     @property
     def restored_volume(self) -> Volume:
-        """A training instance's volume: as large as the one that the snapshot is of."""
+        """The volume of a training instance, as large as the volume of which the snapshot is taken."""
         return Volume(
             self.dataset_volume_gib if self.snapshot_of == "packed" else self.work_volume_gib,
             self.restored_volume_type,
@@ -98,7 +104,7 @@ class Settings:
 
 
 def load_settings(context: Mapping[str, Any]) -> tuple[Settings, Dataset]:
-    """Reads the settings out of the app's context and checks each, and each against the others."""
+    """Reads the settings from the app's context, and checks each of them and their combinations."""
     known = {field.name: field for field in fields(Settings)}
     given: dict[str, Any] = {}
     for name, value in context.items():
@@ -106,7 +112,9 @@ def load_settings(context: Mapping[str, Any]) -> tuple[Settings, Dataset]:
             continue
         if name not in known:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            raise SettingsError(name, value, f"there is no such setting; the nearest is {nearest[0]}")
+            raise SettingsError(
+                name, value, f"there is no such setting; the most similar one is {nearest[0]}"
+            )
         if value is not None and value != "":
             given[name] = _whole_number(name, value) if known[name].type in (int, int | None) else str(value)
     settings = Settings(**given)
@@ -139,18 +147,18 @@ def _read_dataset(name: str) -> Dataset:
         description = tomllib.loads(path.read_text(encoding="utf-8"))
         title = str(description["name"])
         sizes = [int(archive.get("bytes", 0)) for archive in description["archives"]]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SettingsError("dataset", name, f"not a TOML file: {error}") from None
-    except (KeyError, AttributeError, TypeError, ValueError):
+    except (KeyError, AttributeError, TypeError, ValueError, OverflowError):
         raise SettingsError(
-            "dataset", name, "the description has no name or no proper list of archives"
+            "dataset", name, "the description has no name or no valid list of archives"
         ) from None
-    # Stack names and SSM parameter names carry it; SSM refuses the two prefixes.
-    if not re.fullmatch(r"(?!aws|ssm)[a-z][a-z0-9-]{0,39}", title):
+    if not re.fullmatch(contract.DATASET_NAME, title):
         raise SettingsError(
             "dataset",
             name,
-            f"the name in it, {title}, must be lower-case letters, digits and hyphens, 40 at most",
+            f"its name, {title}, must be at most 30 lower-case letters, digits and hyphens, and must not "
+            "begin with aws or ssm",
         )
     return Dataset(title, path, shipped, sum(sizes))
 
@@ -159,7 +167,7 @@ def _check_names(settings: Settings) -> None:
     patterns = {
         "region": (r"[a-z]{2}(-[a-z]+)+-\d", "must be a Region such as us-east-1"),
         "account": (r"\d{12}", "must be an account number of 12 digits"),
-        "secret_name": (r"[\w/+=.@-]{1,512}", "must be letters, digits and /_+=.@- only"),
+        "secret_name": (r"[\w/+=.@-]{1,512}", "may contain only letters, digits and /_+=.@-"),
     }
     for name, (pattern, remedy) in patterns.items():
         value = getattr(settings, name)
@@ -176,20 +184,20 @@ def _check_instance_types(settings: Settings) -> None:
         generation, attributes = match.groups()
         if "g" in attributes or generation == "a1":
             raise SettingsError(name, value, "is an Arm machine; MXNet and the GPU image need x86_64")
-    # The image's NVIDIA driver is the open one, which begins with the Turing generation:
+    # The image has NVIDIA's open driver, which supports GPUs from the Turing generation on:
     # https://docs.aws.amazon.com/dlami/latest/devguide/important-changes.html
     family = settings.training_instance_type.split(".", maxsplit=1)[0]
     if re.fullmatch(r"p[23](dn)?|g[23]s?", family):
         raise SettingsError(
             "training_instance_type",
             settings.training_instance_type,
-            "the GPU image's driver does not know so old a GPU; use G4dn, G5, G6, G6e, P4, P5 or P6",
+            "the driver in the GPU image does not support its old GPU; use G4dn, G5, G6, G6e, P4, P5 or P6",
         )
     if family == "g4ad":
         raise SettingsError(
             "training_instance_type",
             settings.training_instance_type,
-            "has AMD GPUs; the image drives NVIDIA's",
+            "has AMD GPUs; the GPU image supports only NVIDIA GPUs",
         )
 
 
@@ -200,7 +208,7 @@ def _check_volumes(settings: Settings, dataset: Dataset) -> None:
         if fault is not None:
             name = f"{prefix}_{fault.field}"
             raise SettingsError(name, getattr(volume, fault.field), fault.remedy)
-    # The archives and the images unpacked from them lie side by side.
+    # The volume holds the archives and the images unpacked from them.
     needed = -(-2 * dataset.archive_bytes // GIB)
     if settings.work_volume_gib < needed:
         remedy = f"the archives and the images unpacked from them need {needed} GiB"
@@ -213,7 +221,9 @@ def _check_volumes(settings: Settings, dataset: Dataset) -> None:
 def _check_images(settings: Settings) -> None:
     if settings.resize > 65535:
         raise SettingsError(
-            "resize", settings.resize, "a JPEG has 65535 pixels a side at most; 0 keeps every size"
+            "resize",
+            settings.resize,
+            "a JPEG has at most 65535 pixels on each side; use 0 to reduce no image",
         )
     if not 1 <= settings.quality <= 100:
         raise SettingsError("quality", settings.quality, "must be 1 to 100")
@@ -227,29 +237,34 @@ def _check_mount_point(mount_point: str) -> None:
         raise SettingsError("mount_point", mount_point, "must be an absolute path such as /data")
     if parts[1] in SYSTEM_FOLDERS or mount_point in ("/home", "/opt", "/var"):
         raise SettingsError(
-            "mount_point", mount_point, "would hide a folder of the system; use one such as /data"
+            "mount_point", mount_point, "would hide a folder of the system; use a folder such as /data"
         )
 
 
 def _check_source(source: str | None) -> None:
     if source is None:
         return
+    if "@" in source:
+        # The message does not contain the value, because it may contain a password.
+        raise SettingsError(
+            "source", "…", "must not contain a user name or a password; they belong in the secret"
+        )
     if source.startswith("s3://"):
-        # It becomes part of an ARN, where * and ? would be wildcards, and of the user data.
+        # The value becomes part of an ARN, where * and ? would be wildcards, and of the user data.
         if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_.-]+)*/?", source):
             raise SettingsError(
-                "source", source, "must be s3://bucket/prefix, the prefix of letters, digits and /_.- only"
+                "source",
+                source,
+                "must be s3://bucket/prefix; the prefix may contain only letters, digits and /_.-",
             )
         return
-    if not re.fullmatch(r"https?://[!-~]+", source) or set(source) & set("\"'\\`$"):
+    # The value becomes a line of the service's environment file, and file names are appended to it.
+    if not re.fullmatch(contract.WEB_ADDRESS, source) or set(source) & set("\"'\\`$?#"):
         raise SettingsError(
             "source",
             source,
             "must be a base URL such as https://example.org/archives/, or s3://bucket/prefix",
         )
     parts = urlsplit(source)
-    if "@" in parts.netloc:
-        # The value is left out of the message: it holds a password.
-        raise SettingsError("source", "…", "must hold no user name and password; they belong in the secret")
     if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1"):
         raise SettingsError("source", source, "would send the access key unencrypted; use https")

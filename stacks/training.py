@@ -1,4 +1,4 @@
-"""The Training stack: a launch template whose instances come up with the data set mounted."""
+"""The Training stack: a launch template whose instances mount the data set at boot."""
 
 from typing import Any, Final
 
@@ -13,18 +13,18 @@ from stacks.dataset import DatasetStack
 from stacks.instance import common_exports, make_role, root_disk, tag_role
 from stacks.settings import Dataset, Settings
 
-# NVIDIA's open driver and CUDA on Amazon Linux 2023; resolved at each launch, so always the newest.
+# NVIDIA's open driver and CUDA on Amazon Linux 2023. Each launch uses the newest image.
 # https://docs.aws.amazon.com/dlami/latest/devguide/aws-deep-learning-x86-base-gpu-ami-amazon-linux-2023.html
 IMAGE_PARAMETER: Final = (
     "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-amazon-linux-2023/latest/ami-id"
 )
 
-# The image alone takes about half of it; the rest is for frameworks and checkpoints.
+# The image takes about half of this; the rest is for frameworks and checkpoints.
 ROOT_GIB: Final = 125
 
 
 class TrainingStack(Stack):
-    """A launch template that names no subnet: it can be used in any zone."""
+    """A launch template without a subnet, so that it can be used in any zone."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class TrainingStack(Stack):
             instance_type=ec2.InstanceType(self._settings.training_instance_type),
             machine_image=ec2.MachineImage.resolve_ssm_parameter_at_launch(IMAGE_PARAMETER),
             http_tokens=ec2.LaunchTemplateHttpTokens.REQUIRED,
-            # Two hops: frameworks run in containers, which reach the metadata service one hop further off.
+            # Two hops: frameworks run in containers, from which the metadata service is one hop farther.
             http_put_response_hop_limit=2,
             role=self._role,
             security_group=self._base.security_group,

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Boots the prep instance: attaches and mounts its two volumes, installs the prep package, starts its service,
-# and tells CloudFormation how that went. A second run finds everything done and changes nothing.
-# DESCRIPTION_URL is empty where the data set's description comes with the package.
+# and tells CloudFormation the result. A second run finds everything done and changes nothing.
+# DESCRIPTION_URL is empty if the package contains the description of the data set.
 set -euo pipefail
 
 : "${STACK_NAME:?}" "${WORK_VOLUME:?}" "${WORK_MOUNT:?}" "${WORK_LABEL:?}" "${PACKED_VOLUME:?}" "${PACKED_MOUNT:?}"
@@ -21,18 +21,18 @@ has_logical_id() {
   id="$(logical_id)" && [[ ${id} != None ]]
 }
 
-# signal SUCCESS|FAILURE: the outcome to CloudFormation, once. Its resource is this instance, whose logical id is
-# read from the tag that CloudFormation puts on it: it holds a hash of this very text, so the text can't hold it.
+# signal SUCCESS|FAILURE: reports the result to CloudFormation, once. The resource is this instance. Its logical id is
+# read from its tag, because the id contains a hash of this text, and so the text can't contain the id.
 signal() {
   if [[ ${SIGNALLED} == yes ]]; then
     return
   fi
   SIGNALLED=yes
-  # A minute: CloudFormation tags what it creates at once, but tags are listed only eventually.
+  # A minute: CloudFormation tags the instance at once, but the tag may be listed only later.
   wait_for 60 "the tag aws:cloudformation:logical-id of ${INSTANCE_ID}" has_logical_id
   local resource
   resource="$(logical_id)"
-  # No error where nobody waits: after a reboot or a second run the stack has long been complete.
+  # Not an error after a reboot or in a second run: the stack is complete and does not wait for a signal.
   if aws cloudformation signal-resource --stack-name "${STACK_NAME}" --logical-resource-id "${resource}" \
     --unique-id "${INSTANCE_ID}" --status "$1"; then
     log "told stack ${STACK_NAME}: $1"
@@ -44,13 +44,13 @@ signal() {
 on_exit() {
   local -r status=$?
   if ((status != 0)); then
-    log "FAILED: boot ended with status ${status}; remedy the cause above and run this script again"
+    log "FAILED: boot ended with status ${status}; correct the cause above and run this script again"
     signal FAILURE
   fi
 }
 
-# When the instance is replaced, CloudFormation takes the old one away, and with it lets go of the volumes,
-# only after the new one has reported success: so that has to come first.
+# When the instance is replaced, CloudFormation removes the old one, and detaches its volumes, only after the new one
+# has reported success. So success is reported first.
 release_from_predecessor() {
   local volume holder
   for volume in "${WORK_VOLUME}" "${PACKED_VOLUME}"; do
@@ -59,7 +59,7 @@ release_from_predecessor() {
       log "volume ${volume} is still attached to ${holder}, which this instance replaces"
       signal SUCCESS
       # 30 minutes: CloudFormation finishes the update first, then shuts the old instance down (a few minutes).
-      wait_for 1800 "instance ${holder} to let go of volume ${volume}" volume_is "${volume}" 'available *'
+      wait_for 1800 "instance ${holder} to release volume ${volume}" volume_is "${volume}" 'available *'
     fi
   done
 }
@@ -74,17 +74,17 @@ mount_volume() { # VOLUME DEVICE LABEL MOUNT_POINT
   chown ec2-user:ec2-user "$4"
 }
 
-# Once for each version of the package: a second run must not pull it away from under the running service.
+# Once for each version of the package: a second run must not remove it while the service is running.
 install_package() {
   local -r version="${PACKAGE_URL} ${DESCRIPTION_URL}"
   if [[ -f ${APP}/installed && "$(<"${APP}/installed")" == "${version}" ]]; then
     return
   fi
-  # libgomp and libquadmath are what MXNet's library needs beside what it brings.
+  # MXNet's library needs libgomp and libquadmath.
   dnf install --assumeyes --quiet python3.11 python3.11-pip libgomp libquadmath ||
     die "could not install Python 3.11"
-  # Packing is a quarter slower without it, but goes on.
-  dnf install --assumeyes --quiet turbojpeg || log "libjpeg-turbo is not available: OpenCV does its work"
+  # Without it, packing is a quarter slower.
+  dnf install --assumeyes --quiet turbojpeg || log "libjpeg-turbo is not available: prep uses OpenCV instead"
   mkdir --parents "${APP}"
   aws s3 cp --only-show-errors "${PACKAGE_URL}" "${APP}/prep.zip" || die "could not fetch ${PACKAGE_URL}"
   rm --recursive --force "${APP}/prep"
@@ -101,8 +101,8 @@ install_package() {
 
 write_service() {
   env | grep --extended-regexp '^(PREP_[A-Z_]+|AWS_DEFAULT_REGION)=' | sort >"${ENVIRONMENT_FILE}"
-  # CAP_SYS_ADMIN is what fsfreeze asks for; the service has no other privilege.
-  # Five starts in six hours: a network fault is ridden out, a lasting one ends in "failed" rather than in a loop.
+  # fsfreeze needs CAP_SYS_ADMIN; the service has no other privilege.
+  # Five starts in six hours: a short network fault does no harm, a lasting one ends in "failed", not in a loop.
   cat >"/etc/systemd/system/${SERVICE}" <<UNIT
 [Unit]
 Description=Prepare the data set ${PREP_DATASET}
@@ -120,13 +120,13 @@ CapabilityBoundingSet=CAP_SYS_ADMIN
 WorkingDirectory=${APP}
 Environment=PYTHONUNBUFFERED=1
 EnvironmentFile=${ENVIRONMENT_FILE}
-# Killed while a file system was frozen for its snapshot, the service would wait for it forever.
+# If the service was killed while a file system was frozen for its snapshot, it would block forever.
 ExecStartPre=-/usr/sbin/fsfreeze --unfreeze ${WORK_MOUNT}
 ExecStartPre=-/usr/sbin/fsfreeze --unfreeze ${PACKED_MOUNT}
 ExecStart=${APP}/venv/bin/python -m prep run
 Restart=on-failure
 RestartSec=60
-# A wrong setting and refused credentials (see the README's exit codes) are not mended by another try.
+# A restart does not help if a setting is wrong or credentials are refused (see the exit codes in the README).
 RestartPreventExitStatus=2 3
 
 [Install]

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Boots a training instance: makes a volume from the data set's newest snapshot in the instance's own zone, attaches
-# it, mounts it read-only, and tags the instance with the outcome. A second run reuses the volume it finds.
-# VOLUME_IOPS, VOLUME_THROUGHPUT and INITIALIZATION_RATE are empty where they do not apply.
+# Boots a training instance: creates a volume from the data set's newest snapshot in the instance's zone, attaches it,
+# mounts it read-only, and tags the instance with the result. A second run reuses the volume that it finds.
+# VOLUME_IOPS, VOLUME_THROUGHPUT and INITIALIZATION_RATE are empty if they do not apply.
 set -euo pipefail
 
 : "${DATASET:?}" "${SNAPSHOT_PARAMETER:?}" "${MOUNT_POINT:?}" "${AWS_DEFAULT_REGION:?}"
@@ -10,10 +10,10 @@ set -euo pipefail
 export LOG_TAG=dataset-training-boot
 TAG_INSTANCE=dataset-instance # on a restored volume: the instance that made it
 DEVICE=/dev/sdf
-CREATED="" # the volume that this run made; until it is mounted, a failure takes it away again
-# How many volumes were made and taken away again: EC2 answers a known client token with the volume it first made.
+CREATED="" # the volume that this run created; a failure deletes it
+# Number of volumes created and deleted: EC2 answers a known client token with the volume that it created first.
 ATTEMPTS_FILE=/var/lib/dataset-training-attempts
-# Is there once this script has run: only then can there be a volume of an earlier run to look for.
+# Exists if this script has run before: an earlier run may have created a volume.
 BEGUN_FILE=/var/lib/dataset-training-begun
 
 tag_state() {
@@ -21,7 +21,7 @@ tag_state() {
     log "could not tag ${INSTANCE_ID} ${TAG_STATE}=$1"
 }
 
-# Takes away the volume that this run made. Each step may fail, as some may not have happened yet.
+# Deletes the volume that this run created. Each step may fail, because the step that it undoes may not have happened.
 remove_created() {
   umount "${MOUNT_POINT}" 2>/dev/null || true
   if volume_is "${CREATED}" 'in-use *'; then
@@ -36,7 +36,7 @@ remove_created() {
     log "deleted volume ${CREATED}"
     printf '%s\n' "$((ATTEMPT + 1))" >"${ATTEMPTS_FILE}"
   else
-    log "volume ${CREATED} is left over: delete it by hand"
+    log "could not delete volume ${CREATED}: delete it by hand"
   fi
 }
 
@@ -54,20 +54,20 @@ on_exit() {
 find_snapshot() {
   local snapshot
   snapshot="$(aws ssm get-parameter --name "${SNAPSHOT_PARAMETER}" --output text --query Parameter.Value)" ||
-    die "no snapshot id in the parameter ${SNAPSHOT_PARAMETER}: is the prep instance done? Then run this again"
+    die "no snapshot id in the parameter ${SNAPSHOT_PARAMETER}: when the prep instance is done, run this again"
   [[ ${snapshot} =~ ^snap-[0-9a-f]+$ ]] ||
-    die "the parameter ${SNAPSHOT_PARAMETER} holds no snapshot id but ${snapshot@Q}: set it, then run this again"
+    die "the parameter ${SNAPSHOT_PARAMETER} holds ${snapshot@Q}, which is not a snapshot id: correct it, then run this again"
   printf '%s' "${snapshot}"
 }
 
-# Marks the volume to be deleted with the instance, which EC2 does only once it is attached.
+# Marks the volume to be deleted with the instance. EC2 accepts this only when it is attached.
 delete_with_instance() { # VOLUME
   # shellcheck disable=SC2154 # attach_volume of volume.sh sets ATTACHED_AS
   aws ec2 modify-instance-attribute --instance-id "${INSTANCE_ID}" --block-device-mappings \
     "[{\"DeviceName\": \"${ATTACHED_AS}\", \"Ebs\": {\"VolumeId\": \"$1\", \"DeleteOnTermination\": true}}]"
 }
 
-# The label of a volume's file system. A snapshot may come from another account: its label must not become more than
+# The label of a volume's file system. A snapshot may come from another account, so the label is checked: it must be
 # one word of fstab.
 label_of() { # VOLUME DEVICE
   local label
@@ -78,7 +78,7 @@ label_of() { # VOLUME DEVICE
   printf '%s' "${label}"
 }
 
-# The volume that an earlier run on this instance made from this snapshot, if there is one.
+# The volume that an earlier run on this instance created from this snapshot, if there is one.
 find_volume() { # SNAPSHOT
   local volume
   volume="$(aws ec2 describe-volumes --output text --query 'Volumes[0].VolumeId' --filters \
@@ -92,7 +92,7 @@ find_volume() { # SNAPSHOT
 create_volume() { # SNAPSHOT ZONE [RATE]
   local -r tags="{Key=Name,Value=${DATASET}-restored},{Key=${TAG_DATASET},Value=${DATASET}}"
   local -r roles="{Key=${TAG_ROLE},Value=restored},{Key=${TAG_INSTANCE},Value=${INSTANCE_ID}}"
-  # The token makes a repeated request, as after a lost answer, return the same volume. 64 characters at most.
+  # Because of the token, a repeated request, as after a lost answer, returns the same volume. At most 64 characters.
   local -a options=(--client-token "${INSTANCE_ID}:$1:${ATTEMPT}:${3:-0}" --snapshot-id "$1"
     --availability-zone "$2" --volume-type "${VOLUME_TYPE}"
     --tag-specifications "ResourceType=volume,Tags=[${tags},${roles}]")
@@ -108,13 +108,13 @@ create_volume() { # SNAPSHOT ZONE [RATE]
   aws ec2 create-volume "${options[@]}" --output text --query VolumeId
 }
 
-# A volume that is loaded at the rate asked for, or, where quota or capacity does not allow that, as it is read.
+# Creates a volume that is loaded at the requested rate or, if AWS does not allow that now, when it is read.
 restore_volume() { # SNAPSHOT ZONE
   if [[ -n ${INITIALIZATION_RATE} ]]; then
     if create_volume "$1" "$2" "${INITIALIZATION_RATE}"; then
       return
     fi
-    log "could not have the volume initialized at ${INITIALIZATION_RATE} MiB/s: blocks load as they are first read"
+    log "AWS does not initialize the volume at ${INITIALIZATION_RATE} MiB/s now: blocks load when they are first read"
   fi
   create_volume "$1" "$2" || die "could not create a volume from snapshot $1 in $2"
 }
@@ -146,12 +146,12 @@ main() {
   attach_volume "${volume}" "${DEVICE}" "${CREATED:+new}"
   device="$(find_device "${volume}" "${ATTACHED_AS}")"
   if ! delete_with_instance "${volume}"; then
-    # Five minutes, as for the device; the call is refused while EC2 still says "attaching".
+    # Five minutes, as for the device. EC2 refuses the call while the volume is "attaching".
     wait_for 300 "volume ${volume} to be attached" volume_is "${volume}" "in-use ${INSTANCE_ID} attached *"
-    delete_with_instance "${volume}" || die "could not have volume ${volume} deleted with the instance"
+    delete_with_instance "${volume}" || die "could not mark volume ${volume} to be deleted with the instance"
   fi
   label="$(label_of "${volume}" "${device}")"
-  # nosuid, nodev: a data set has neither programs nor devices, whatever a snapshot holds.
+  # nosuid, nodev: a data set needs neither programs nor devices, and a snapshot is not trusted.
   mount_label "${label}" "${MOUNT_POINT}" ro,noatime,nosuid,nodev,nofail
   tag_state ready
   log "the data set ${DATASET} is at ${MOUNT_POINT}"

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# Functions with which an instance finds, attaches, formats and mounts EBS volumes.
+# Functions that find, attach, format and mount EBS volumes.
 # prep.sh and training.sh come right after this file in the user data, below a header of exported settings.
 # Functions only: sourcing this file changes nothing.
 
+# A disk's label or a call's answer may be part of the text: one line, and nothing that controls a terminal.
 log() {
-  printf '%s %s: %s\n' "$(date --utc +%FT%TZ)" "${LOG_TAG:-volume}" "$*" >&2
+  local -r text="$*"
+  printf '%s %s: %s\n' "$(date --utc +%FT%TZ)" "${LOG_TAG:-volume}" "${text//[[:cntrl:]]/?}" >&2
 }
 
 die() {
@@ -13,7 +15,7 @@ die() {
 }
 
 # wait_for SECONDS WHAT COMMAND...: polls COMMAND until it succeeds; dies after SECONDS, naming WHAT.
-# It waits a quarter as long again as it has waited so far: each call of the AWS command line costs up to a second of
+# Each pause is a quarter of the time waited so far, because each call of the AWS command line takes up to a second of
 # processor time, and many instances may boot at once.
 wait_for() {
   local -r limit="$1" what="$2"
@@ -30,8 +32,8 @@ wait_for() {
 }
 
 # imds PATH: an item of the instance metadata, by IMDSv2 only.
-# Ten retries a second apart outlast a metadata service that answers late in a busy boot.
-# The token goes in by standard input: arguments show in the process list.
+# Ten retries, one second apart, are enough if the metadata service answers late in a busy boot.
+# The token is passed on standard input, because arguments show in the process list.
 imds() {
   local endpoint="${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}"
   endpoint="${endpoint%/}"

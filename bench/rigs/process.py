@@ -108,6 +108,16 @@ def peak_memory(pid: int) -> int:
     return int(found.group(1)) * 1024 if found else 0
 
 
+def processor_seconds(pid: int) -> float:
+    """Seconds of processor time that a process has had so far, in all its threads; 0 once it is gone."""
+    try:
+        # The name of the program, in brackets, can hold anything.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # for itself and in the kernel
+
+
 def _name(command: Sequence[str]) -> str:
     return " ".join([Path(command[0]).name, *command[1:4]])
 

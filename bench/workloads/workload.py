@@ -71,6 +71,11 @@ class Workload:
         files = {str(split["archive"]) for split in self._described["splits"].values()}
         return sum((self.archives / file).stat().st_size for file in files)
 
+    @cached_property
+    def image_bytes(self) -> int:
+        """Bytes of the images in the archives; reads all archives."""
+        return sum(len(data) for split in self.truth.splits for _, data in split.images())
+
     @property
     def text(self) -> str:
         """The workload in a line."""

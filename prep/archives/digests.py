@@ -34,7 +34,7 @@ class ArchiveDigests:
     def __init__(
         self, readers: Sequence[SplitReader], consumers: Sequence[Consumer], checked: CheckedFiles
     ) -> None:
-        """Find out which archives must be checked, and take back what came from another version of them."""
+        """Find the archives that must be checked, and discard what was made of another version of them."""
         self._checked = checked
         self._unchecked: list[Unchecked] = []
         archives = [(reader, reader.archive) for reader in readers if reader.archive is not None]
@@ -94,7 +94,7 @@ class ArchiveDigests:
         self._digests[loaded.unit.archive].update(loaded.data)
 
     def flush(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: no units are held back."""
 
     def give_up(self, error: BaseException) -> None:
         """End the downloads: a consumer has failed."""
@@ -103,7 +103,7 @@ class ArchiveDigests:
                 one.reader.download.give_up(error)
 
     def settle(self) -> None:
-        """Compare the digests, after the last unit; what was provisional counts from then on.
+        """Compare the digests after the last unit. If they match, nothing is provisional any longer.
 
         Raises:
             IntegrityError: an archive is not what the description says; its units are forgotten.

@@ -1,6 +1,6 @@
-"""Inventory: name, size and CRC-32 of every image as the archives hold it, noted whenever they are read.
+"""Inventory: name, size and CRC-32 of every image in the archives, noted while a pass reads them.
 
-`verify` holds the packed files against it, so that the archives need not be read a second time.
+`verify` compares the packed files with it, and so does not have to read the archives a second time.
 """
 
 import os
@@ -18,14 +18,14 @@ from prep.state.layout import Layout
 
 
 class Original(NamedTuple):
-    """An image file in an archive: its size in bytes and the CRC-32 of them."""
+    """An image file in an archive: its size in bytes and its CRC-32."""
 
     size: int
     crc32: int
 
 
 class Inventory:
-    """The consumer that notes what the archives hold."""
+    """The consumer that notes the images in the archives."""
 
     stage = "inventory"
     busy_with = WORK_VOLUME
@@ -36,7 +36,7 @@ class Inventory:
         self._path = layout.journals / "inventory.tsv"
         self._path.touch()
         size = max((entry["bytes"] for entry in self.journal.units()), default=0)
-        if self._path.stat().st_size < size:  # lost or damaged: what it held is noted anew
+        if self._path.stat().st_size < size:  # lost or damaged: start from the beginning
             path.unlink()
             self.journal = UnitJournal(path, inputs)
             size = 0
@@ -45,7 +45,7 @@ class Inventory:
         self._commits = GroupCommit(self.stage, self._sync, self.journal.commit_all)
 
     def size_at(self, source: str, offset: int) -> int | None:
-        """Size of the unit there if it has been noted."""
+        """Size of the unit at this offset if it has been noted, else None."""
         return self.journal.size_at(source, offset)
 
     def consume(self, loaded: LoadedUnit) -> None:
@@ -64,11 +64,11 @@ class Inventory:
             os.fsync(file.fileno())
 
     def flush(self) -> None:
-        """Commit what is not committed yet."""
+        """Commit all units."""
         self._commits.finish()
 
     def forget(self, source: str) -> None:
-        """Note everything anew: lines of one archive can't be taken out from between the others."""
+        """Discard the whole inventory: the lines of one archive can't be removed from between the others."""
         self._commits.settle()
         for name in {source} | {entry["unit"] for entry in self.journal.units()}:
             self.journal.forget(name)
@@ -77,15 +77,17 @@ class Inventory:
 
 
 def read(layout: Layout, split: str) -> dict[str, Original]:
-    """What the archive of a split holds, by image name.
+    """The images in the archive of a split, by name.
 
     Raises:
-        IntegrityError: there is no inventory, or a name occurs twice.
+        IntegrityError: the inventory is missing or damaged, or a name occurs twice.
     """
     originals: dict[str, Original] = {}
     for name, original in _lines(layout, split):
         if name in originals:
-            raise IntegrityError(f"verify: the archive of split {split} holds {name} twice: mend the archive")
+            raise IntegrityError(
+                f"verify: the archive of split {split} holds {name} twice: correct the archive"
+            )
         originals[name] = original
     return originals
 
@@ -99,6 +101,6 @@ def _lines(layout: Layout, split: str) -> Iterator[tuple[str, Original]]:
                 if of == split:
                     yield name, Original(int(size), int(crc32))
     except OSError as error:
-        raise IntegrityError(f"verify: {path}: {error.strerror}: run pack, which makes it") from error
+        raise IntegrityError(f"verify: {path}: {error.strerror}: run pack, which writes this file") from error
     except ValueError as error:
         raise IntegrityError(f"verify: {path}: damaged: remove it and run pack again") from error

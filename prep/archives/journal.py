@@ -1,4 +1,4 @@
-"""The journal of a consumer: the units that it has finished, and of which version of an archive."""
+"""The journal of a consumer: the units that it has finished, and the version of the archive they are from."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,10 +10,10 @@ from prep.state.journal import Journal, parse_line
 
 
 class UnitJournal(Journal):
-    """A journal whose entries are units, some with more to say, and whatever else a stage notes.
+    """A journal with an entry for each finished unit, and with other entries of the stage.
 
-    Units of an archive whose digest has not matched yet are provisional: `mark_provisional` notes the version
-    of the file that they come from, `confirm` that its digest has matched.
+    The units of an archive are provisional until its digest has matched. `mark_provisional` notes the version
+    of the file that the units are from; `confirm` notes that the digest has matched.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
@@ -30,7 +30,7 @@ class UnitJournal(Journal):
                 self._provisional.pop(entry["confirmed"], None)
 
     def size_at(self, source: str, offset: int) -> int | None:
-        """Size of the committed unit that begins there, or None."""
+        """Size of the committed unit that begins at this offset, or None."""
         return self.sizes.get((source, offset))
 
     def covers(self, source: str, total: int) -> bool:
@@ -53,33 +53,33 @@ class UnitJournal(Journal):
             self.sizes[unit.archive, unit.offset] = unit.size
 
     def provisional(self, source: str) -> FileVersion | None:
-        """The version of the archive whose digest must match before its units count; None if they do."""
+        """The version of the archive whose digest must match before its units count, or None."""
         return self._provisional.get(source)
 
     def mark_provisional(self, source: str, version: FileVersion) -> None:
-        """Units of the archive do not count until `confirm`."""
+        """Note that the units of the archive do not count until `confirm`."""
         self.append({"provisional": source, "version": version})
         self._provisional[source] = version
 
     def confirm(self, source: str) -> None:
-        """The digest of the archive has matched: its units count."""
+        """Note that the digest of the archive has matched: its units count."""
         self.append({"confirmed": source})
         self._provisional.pop(source, None)
 
     def forget(self, source: str) -> None:
-        """Take back all that was noted of an archive: its units must be worked on anew."""
+        """Discard all entries about an archive: its units must be processed again."""
         self.append({"forgotten": source})
         self.entries = _remembered(self.entries)
         self.sizes = {key: size for key, size in self.sizes.items() if key[0] != source}
         self._provisional.pop(source, None)
 
     def units(self) -> Iterator[dict[str, Any]]:
-        """Entries of committed units, in order."""
+        """The entries of committed units, in order."""
         return (entry for entry in self.entries if "unit" in entry)
 
     @staticmethod
     def peek(path: Path) -> int:
-        """Bytes of all committed units of a journal that may be in use, without opening it for writing."""
+        """Bytes of all committed units. Only reads the journal, which another process may be using."""
         entries = (parse_line(line) or {} for line in path.read_bytes().splitlines(keepends=True))
         return sum(entry["size"] for entry in _remembered(entries) if "unit" in entry)
 
@@ -88,11 +88,11 @@ class UnitJournal(Journal):
         return sum(self.sizes.values())
 
 
-ABOUT = ("unit", "of", "provisional", "confirmed")  # keys under which an entry names its archive
+ABOUT = ("unit", "of", "provisional", "confirmed")  # keys with which an entry names its archive
 
 
 def _remembered(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The entries without those that were taken back later."""
+    """The entries without those that a later entry discards."""
     kept: list[dict[str, Any]] = []
     for entry in entries:
         if "forgotten" in entry:

@@ -1,8 +1,8 @@
-"""A pass: archives read once, in order, each unit handed to every consumer that has not had it yet.
+"""A pass: reads the archives once, in order, and gives each unit to every consumer that needs it.
 
-Each consumer works in a thread of its own and gets the units in order; it commits each one to its own
-journal, so that it resumes on its own. A unit that no consumer wants is skipped without being read. The units
-in memory are few: the next one is read only when those before it have been dropped.
+Each consumer runs in a thread of its own, gets the units in order, and commits each unit to its own journal.
+So each consumer resumes independently of the others. A unit that no consumer needs is not read. Few units are
+in memory: the next one is read when the consumers have finished enough of those before it.
 """
 
 import queue
@@ -28,7 +28,7 @@ MOST_BYTES = 192 << 20
 
 
 class _Worked(Protocol):
-    """What a worker needs of a consumer."""
+    """The part of a consumer's interface that a worker uses."""
 
     stage: str
     busy_with: str
@@ -46,14 +46,14 @@ def run_pass(
     checked: CheckedFiles,
     progress: Progress,
 ) -> None:
-    """Read the splits unit by unit and have every consumer work on what it lacks.
+    """Read the splits unit by unit, and give every consumer the units that it has not finished.
 
-    An archive that is being downloaded is read as it arrives. One that is not as it was when it was checked
-    is read whole, and its digest runs along.
+    An archive that is being downloaded is read as it arrives. An archive that has changed since it was
+    checked is read as a whole, and its digest is computed again.
 
     Raises:
-        IntegrityError: an archive has another digest than its description says.
-        PrepError: what the first consumer to fail raised, once the others have finished their unit.
+        IntegrityError: an archive has another digest than the description says.
+        PrepError: a consumer has failed; raised after the other consumers have finished their units.
     """
     digests = ArchiveDigests(readers, consumers, checked)
     workers: list[_Worked] = [*consumers]
@@ -88,13 +88,14 @@ def at_work(
     progress: Progress,
     on_failure: Callable[[BaseException], None] = lambda _: None,
 ) -> Iterator[Callable[[LoadedUnit], bool]]:
-    """Consumers in their threads, and what hands a unit to each that lacks it; False once one has failed.
+    """Run the consumers in threads, and yield a function that gives a unit to each that has not finished it.
 
-    It returns when there is room in memory for the next unit. `on_failure` is told at once of what a consumer
+    The function returns when there is room in memory for the next unit. It returns False when the pass must
+    end: a consumer has failed, or the user interrupts. `on_failure` is called at once with what a consumer
     raised.
 
     Raises:
-        PrepError: at the end, what the first consumer to fail raised.
+        PrepError: a consumer has failed; raised at the end.
     """
     workers = [_Worker(consumer, progress, on_failure) for consumer in consumers]
     memory = _Memory()
@@ -115,7 +116,7 @@ def at_work(
             yield give
         finally:
             if interrupted():
-                progress.note("interrupted: finishing the unit at hand; Ctrl-C again stops at once")
+                progress.note("interrupted: finishing the current unit; press Ctrl-C again to stop at once")
             for worker in workers:
                 worker.finish(drop=not going())
     for worker in workers:
@@ -157,9 +158,10 @@ class _Memory:
 
 @contextmanager
 def _interrupt_kept() -> Iterator[Callable[[], bool]]:
-    """Keep Ctrl-C and SIGTERM until the end of this, and tell of them; a second one comes through at once.
+    """Delay Ctrl-C and SIGTERM until the context ends, and yield a function that tells whether one came.
 
-    Raised in the middle of a queue's own work, it could leave the queue locked, and the workers waiting.
+    A KeyboardInterrupt inside a queue operation could leave the queue locked and the workers waiting forever.
+    A second signal is raised at once.
     """
     count = 0
     stopping.clear()
@@ -171,7 +173,7 @@ def _interrupt_kept() -> Iterator[Callable[[], bool]]:
         if count > 1:
             raise KeyboardInterrupt
 
-    if threading.current_thread() is not threading.main_thread():  # others get no signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         yield lambda: False
         return
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -185,7 +187,7 @@ def _interrupt_kept() -> Iterator[Callable[[], bool]]:
 
 
 class _Worker:
-    """One consumer in its thread, behind a queue."""
+    """A thread that runs one consumer, with a queue of units."""
 
     def __init__(
         self, consumer: _Worked, progress: Progress, on_failure: Callable[[BaseException], None]
@@ -235,6 +237,6 @@ class _Worker:
     def _guard(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except BaseException as error:  # handed to the thread that runs the pass
+        except BaseException as error:  # the thread that runs the pass raises it
             self.failure = error
             self._on_failure(error)

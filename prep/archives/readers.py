@@ -1,4 +1,4 @@
-"""What a pass reads: for each split its archive or, instead, its class folders."""
+"""Readers: what a pass reads for each split, which is its archive or its class folders."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,23 +16,23 @@ from prep.state.layout import Layout
 
 
 class Consumer(Protocol):
-    """What a stage does with units."""
+    """The part of a stage that processes units."""
 
     stage: str
     journal: UnitJournal
     busy_with: str  # what it is waiting for at the moment, of those that prep.progress names
 
     def size_at(self, source: str, offset: int) -> int | None:
-        """Size of the unit of the archive of that name that begins at `offset` if it is done, else None."""
+        """Size of the unit at `offset` of the archive named `source` if the unit is done, else None."""
 
     def consume(self, loaded: LoadedUnit) -> None:
-        """Work on one unit and commit it, at the latest when the next but one has come."""
+        """Process one unit and commit it, at the latest in the next call."""
 
     def flush(self) -> None:
-        """Commit what is under way."""
+        """Commit the unit under way, if there is one."""
 
     def forget(self, source: str) -> None:
-        """Take back what was done with the units of the archive of that name."""
+        """Discard what was made of the units of the archive named `source`."""
 
 
 class Download(Arriving, Protocol):
@@ -67,10 +67,10 @@ Downloads = Mapping[str, Download]
 
 @dataclass(frozen=True)
 class SplitReader:
-    """Reads the archive of a split, or a folder of its class folders, unit by unit.
+    """Reads the archive of a split, or the folder with its class folders, unit by unit.
 
-    `class_of` gives what tells the class of an image in a flat archive, and may have to wait for it.
-    `download` is the archive's download while it is under way.
+    `class_of` returns the function that finds the class of an image in a flat archive. It may block until the
+    devkit is read. `download` is the download of the archive, while it is under way.
     """
 
     path: Path
@@ -80,11 +80,11 @@ class SplitReader:
 
     @property
     def archive(self) -> Archive | None:
-        """The archive that is read; None where class folders are."""
+        """The archive that is read, or None if class folders are read."""
         return None if self.path.is_dir() else self.split.archive
 
     def units(self, consumers: Sequence[Consumer], every: bool = False) -> Iterator[LoadedUnit]:
-        """Its units: those that one of the consumers lacks, or every one."""
+        """The units that at least one of the consumers has not finished or, with `every`, all units."""
 
         def skip(offset: int) -> int | None:
             sizes = [consumer.size_at(self.path.name, offset) for consumer in consumers]
@@ -103,7 +103,7 @@ def split_readers(
     """A reader for each split, the smallest archive first: that is the order in which they are downloaded.
 
     Raises:
-        IntegrityError: an archive, or the folder of a split, is not there.
+        IntegrityError: an archive or the folder of a split is missing.
     """
     class_of = class_finder(description, layout)
     sizes = _sizes(description, layout, from_folders, downloads)
@@ -124,7 +124,7 @@ def pass_inputs(
     """What organize, pack and backup depend on: the description, and how many bytes there are to read.
 
     Raises:
-        IntegrityError: an archive, or the folder of a split, is not there.
+        IntegrityError: an archive or the folder of a split is missing.
     """
     return {
         "description": description.sha256,
@@ -149,7 +149,7 @@ def _sizes(
 
 def _archive_bytes(path: Path) -> int:
     if not path.is_file():
-        raise IntegrityError(f"archive {path}: not there: run download first, or put it there")
+        raise IntegrityError(f"archive {path}: not there: run download first, or put the file there")
     return path.stat().st_size
 
 

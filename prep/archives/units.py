@@ -1,9 +1,10 @@
-"""Units: contiguous runs of whole members of an archive, each of which can be worked on alone.
+"""Units: contiguous runs of complete members of an archive. Each unit can be processed on its own.
 
-An archive is read once, front to back. A unit is cut at the first member boundary after a thousandth of the
-archive, or 8 MiB if that is more; in a nested archive the members are the inner tars. So ImageNet's training
-archive has about as many units as classes, S3 takes any unit as a part of an upload (5 MiB to 5 GiB, at most
-10,000), and the cut depends on the archive alone, not on who reads it or how often they were interrupted.
+An archive is read once, from beginning to end. A unit ends at the first boundary between members after a
+thousandth of the archive, or after 8 MiB if that is more. In a nested archive the members are the inner tar
+files. So ImageNet's training archive has about as many units as classes, and every unit can be a part of an
+S3 upload (5 MiB to 5 GiB, at most 10,000 parts). The units depend only on the archive, not on the consumers
+or on interruptions.
 """
 
 import tarfile
@@ -19,11 +20,11 @@ from prep.datasets.description import Split
 from prep.errors import IntegrityError
 from prep.state.files import CHUNK
 from prep.state.memory_file import MemoryFile
-from prep.state.names import plain_name, relative_path
+from prep.state.names import is_plain, plain_name, relative_path
 
 SMALLEST = 8 << 20  # bytes
 FRACTION = 1000
-# Blocks of a packed file: memory holds a few at once, and S3 takes 10,000 parts, up to four a block.
+# Blocks of a packed file. Memory holds a few of them. S3 accepts 10,000 parts, of which a block has up to 4.
 SMALLEST_BLOCK = 32 << 20  # bytes
 MOST_BLOCKS = 2000
 IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif"}
@@ -31,7 +32,7 @@ IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif"}
 
 @dataclass(frozen=True)
 class Unit:
-    """The bytes [offset, offset + size) of the archive of that file name; the index-th, from 0."""
+    """The bytes [offset, offset + size) of the archive with that file name. `index` counts from 0."""
 
     archive: str
     index: int
@@ -40,13 +41,13 @@ class Unit:
 
     @property
     def end(self) -> int:
-        """First byte after the unit."""
+        """The offset of the first byte after the unit."""
         return self.offset + self.size
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image file of a split. `name` is `<class>/<file>`: its place below the split's folder."""
+    """An image file of a split. `name` is `<class>/<file>`, its path below the folder of the split."""
 
     name: str
     data: memoryview
@@ -99,7 +100,7 @@ class Arriving(Protocol):
 
 
 def unit_bytes(archive_bytes: int) -> int:
-    """The size, in bytes, from which a unit of an archive of that size is cut."""
+    """The smallest size in bytes of a unit, except the last, of an archive of that size."""
     return max(SMALLEST, archive_bytes // FRACTION)
 
 
@@ -116,14 +117,14 @@ def read_units(
     Args:
         path: the archive.
         split: which split it holds, in which layout.
-        class_of: for the flat layout, the class of a file name.
-        wanted: asked before each unit, with its offset: None to have it read, or the size of a unit that
-            begins there and that nobody needs any more.
-        smallest: bytes from which a unit is cut, for tests; `unit_bytes` otherwise.
-        arriving: the archive on its way, if it is not whole yet.
+        class_of: for the flat layout, returns the class of a file name.
+        wanted: called before each unit with its offset; returns None if the unit must be read, or the size
+            of the unit at this offset if no consumer needs it.
+        smallest: smallest size of a unit in bytes, for tests; the default is `unit_bytes`.
+        arriving: the download of the archive, if it is still under way.
 
     Raises:
-        IntegrityError: the archive is cut short, is no tar, or holds something that no image archive should.
+        IntegrityError: the archive is incomplete, is not a tar file, or has a member that is not allowed.
     """
     total = arriving.size if arriving else path.stat().st_size
     least = smallest or unit_bytes(total)
@@ -148,9 +149,9 @@ def read_units(
 def read_folder_units(
     folder: Path, split: Split, wanted: Callable[[int], int | None], smallest: int = SMALLEST
 ) -> Iterator[LoadedUnit]:
-    """Read class folders, `<folder>/<class>/<image>`, unit by unit in the order of their names.
+    """Read class folders, `<folder>/<class>/<image>`, unit by unit, in the order of their names.
 
-    A unit is a run of files; its offset counts the bytes of all files before it.
+    A unit is a run of files. Its offset is the number of bytes of all files before it.
     """
     offset = index = size = 0
     run: list[tuple[str, Path]] = []
@@ -182,7 +183,7 @@ def block_bytes(total: int) -> int:
 def read_blocks(
     path: Path, split: Split, wanted: Callable[[int], int | None] = lambda _: None, size: int | None = None
 ) -> Iterator[LoadedUnit]:
-    """Read any file of a split, such as a packed one, in blocks that count as units without images."""
+    """Read any file of a split, such as a packed file, in blocks. A block is a unit without images."""
     total = path.stat().st_size
     size = size or block_bytes(total)
     with path.open("rb", buffering=0) as file:
@@ -221,12 +222,12 @@ def _load(file: RawFile, path: Path, offset: int, total: int, least: int) -> tup
                 cut = boundary
                 break
         else:
-            # tarfile takes a damaged header for the end of the archive.
+            # tarfile treats a damaged header as the end of the archive.
             if window.holds_member_at(tar.offset):
                 raise IntegrityError(
                     f"archive {path}: damaged header at byte {offset + tar.offset}: download it again"
                 )
-    # What follows the last member is the end-of-archive padding: it belongs to the last unit.
+    # After the last member comes the end-of-archive padding, which belongs to the last unit.
     if cut is None or not window.holds_member_at(cut):
         cut = total - offset
         window.extend_to(cut)
@@ -234,7 +235,7 @@ def _load(file: RawFile, path: Path, offset: int, total: int, least: int) -> tup
 
 
 class _Window(MemoryFile):
-    """A seekable file over the unit being read, which reads on from the archive as it is asked to."""
+    """A seekable file over the unit being read. It reads more of the archive when that is needed."""
 
     def __init__(self, file: RawFile, path: Path, left: int) -> None:
         super().__init__(memoryview(b""))
@@ -244,11 +245,11 @@ class _Window(MemoryFile):
         self._read = 0
 
     def extend_to(self, length: int) -> None:
-        """Have at least `length` bytes in memory."""
+        """Read until at least `length` bytes are in memory."""
         if length > self._total:
-            raise IntegrityError(f"archive {self._path}: cut short: download it again")
+            raise IntegrityError(f"archive {self._path}: incomplete: download it again")
         if length > len(self._data):
-            # Memory that is not used costs nothing: twice what is asked for first is enough for most units.
+            # Unused memory costs nothing, and twice the first length is enough for most units.
             grown = np.empty(min(2 * length, self._total), np.uint8).data
             grown[: self._read] = self._data[: self._read]
             self._data = grown
@@ -264,7 +265,7 @@ class _Window(MemoryFile):
         return any(self._between(offset, end))
 
     def cut(self, length: int) -> memoryview:
-        """The first `length` bytes, for good."""
+        """The first `length` bytes, read-only."""
         return self._data[:length].toreadonly()
 
     def _length(self) -> int:
@@ -279,9 +280,9 @@ class _Window(MemoryFile):
 def _tar_errors(path: Path, offset: int) -> Iterator[None]:
     try:
         yield
-    except tarfile.TarError as error:
+    except (tarfile.TarError, ValueError) as error:  # extended headers are read without care
         raise IntegrityError(
-            f"archive {path}: no readable tar at byte {offset} ({error}): download it again"
+            f"archive {path}: not a readable tar file at byte {offset} ({error}): download it again"
         ) from error
 
 
@@ -292,15 +293,15 @@ def _images(
         body = data[member.start : member.start + member.size]
         name = relative_path(member.name, f"archive {path}")
         if split.layout == "nested":
-            if name.suffix != ".tar" or not name.stem:
+            if name.suffix != ".tar" or not is_plain(name.stem):  # "...tar" would be the class ".."
                 raise IntegrityError(f"archive {path}: {member.name!r} is not <class>.tar")
             yield from _inner_images(path, name.stem, body)
         elif not _is_image(name):
-            raise IntegrityError(f"archive {path}: {member.name!r} is not an image by its name")
+            raise IntegrityError(f"archive {path}: {member.name!r} does not have the name of an image")
         elif split.layout == "flat":
             yield Image(f"{class_of(name.name)}/{name.name}", body)
         elif len(name.parts) < 2:
-            raise IntegrityError(f"archive {path}: {member.name!r} lies in no class folder")
+            raise IntegrityError(f"archive {path}: {member.name!r} is not in a class folder")
         else:
             yield Image(f"{name.parts[-2]}/{name.name}", body)
 
@@ -314,10 +315,10 @@ def _inner_images(path: Path, wnid: str, body: memoryview) -> Iterator[Image]:
                 continue
             name = relative_path(member.name, f"archive {where}")
             if not _is_image(name):
-                raise IntegrityError(f"archive {where}: {member.name!r} is not an image by its name")
+                raise IntegrityError(f"archive {where}: {member.name!r} does not have the name of an image")
             end = member.offset_data + member.size
             if end > len(body):
-                raise IntegrityError(f"archive {where}: cut short in {member.name!r}: download it again")
+                raise IntegrityError(f"archive {where}: incomplete in {member.name!r}: download it again")
             yield Image(f"{wnid}/{name.name}", body[member.offset_data : end])
         if any(body[tar.offset : tar.offset + tarfile.BLOCKSIZE]):
             raise IntegrityError(f"archive {where}: damaged header at byte {tar.offset}: download it again")
@@ -328,8 +329,8 @@ def _is_folder(path: Path, member: tarfile.TarInfo) -> bool:
         return True
     if not member.isreg() or member.issparse():
         raise IntegrityError(
-            f"archive {path}: {member.name!r} is a link, a device or sparse; an image archive holds only "
-            "plain files: don't trust it"
+            f"archive {path}: {member.name!r} is a link, a device or a sparse file; an image archive holds "
+            "only plain files: don't trust it"
         )
     return False
 

@@ -1,1 +1,1 @@
-"""AWS: clients, failures as one line, and uploads that can be continued."""
+"""AWS: clients, one-line error messages, retries, and multipart uploads that can be resumed."""

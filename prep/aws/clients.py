@@ -1,4 +1,4 @@
-"""AWS clients; `note` is told of each call that is repeated."""
+"""AWS clients. Each calls `note` with a line of text when a call is repeated."""
 
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_ssm import SSMClient
 
-# What is repeated, and for how long, is decided in `retries`.
+# botocore does not retry: `retries` decides which calls are repeated, and for how long.
 OPTIONS: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 1}}  # of botocore's Config
 
 
 def silent(_text: str) -> None:
-    """Tell nobody of repeated calls."""
+    """Ignore the notes about repeated calls."""
 
 
 @cache
 def _session() -> "Session":
-    # Half of the time that a command takes to start, and most do without.
+    # Imported here: boto3 takes half of the start time of a command, and most commands do not need it.
     from boto3 import Session
     from botocore.config import Config
     from botocore.session import get_session

@@ -1,4 +1,4 @@
-"""AWS failures as one line."""
+"""Failures of AWS calls as one line of text."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from prep.errors import AwsError, CredentialsError, PrepError
 if TYPE_CHECKING:
     from boto3.exceptions import Boto3Error
 
-# The service has too much to do, or fails for a moment.
+# The service is overloaded, or fails for a moment.
 BUSY = {
     "InternalError",
     "RequestLimitExceeded",
@@ -20,18 +20,18 @@ BUSY = {
     "Throttling",
     "ThrottlingException",
 }
-# The request arrived damaged or not at all.
+# The request arrived damaged, or did not arrive.
 DAMAGED = {"BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch"}
-PASSING = BUSY | DAMAGED | {"NoSuchUpload"}  # another run will do
+PASSING = BUSY | DAMAGED | {"NoSuchUpload"}  # running again helps
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden", "403"}
 
 
 @contextmanager
 def aws_errors(operation: str) -> Iterator[None]:
-    """Turn what boto3 raises into one line that begins with `operation`.
+    """Turn the exceptions of boto3 into one line that begins with `operation`.
 
     Raises:
-        CredentialsError: there is no AWS identity or Region.
+        CredentialsError: no AWS credentials or no Region are configured.
         AwsError: the call was refused or failed.
     """
     try:
@@ -46,18 +46,18 @@ def aws_errors(operation: str) -> Iterator[None]:
         raise CredentialsError(f"{operation}: no AWS Region: set AWS_DEFAULT_REGION") from error
     except ClientError as error:
         raise AwsError(f"{operation}: {_reason(error)}") from error
-    except _transfer_error() as error:  # the cause is in the chain
+    except _transfer_error() as error:  # the ClientError is its context
         cause = error.__context__
         raise AwsError(
             f"{operation}: {_reason(cause) if isinstance(cause, ClientError) else error}"
         ) from error
     except BotoCoreError as error:
         reason = str(error).rstrip(".")
-        raise AwsError(f"{operation}: {reason}: run again, it goes on where it was") from error
+        raise AwsError(f"{operation}: {reason}: run again; it continues where it stopped") from error
 
 
 def _transfer_error() -> "type[Boto3Error]":
-    from boto3.exceptions import Boto3Error  # looked up when something was raised
+    from boto3.exceptions import Boto3Error  # imported only after an exception
 
     return Boto3Error
 
@@ -69,5 +69,5 @@ def _reason(error: ClientError) -> str:
     if code in DENIED:
         remedy = f": allow this role to call {error.operation_name}"
     elif code in PASSING:
-        remedy = ": run again, it goes on where it was"
+        remedy = ": run again; it continues where it stopped"
     return f"{error.operation_name}: {code}: {message.rstrip('.')}{remedy}"

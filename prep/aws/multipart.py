@@ -1,8 +1,8 @@
-"""Multipart uploads to S3 that go on where they stopped.
+"""Multipart uploads to S3 that continue where they stopped.
 
-A unit of a file is sent as one part or, where it is large, as several at once on as many connections. The
-journal holds every unit that S3 has, with the parts' ETags and SHA-256; S3 compares the SHA-256 of every part
-with the bytes it got, and keeps the SHA-256 of them all with the object.
+A unit of a file is sent as one part or, if it is large, as several parts at the same time, each on its own
+connection. The journal holds every unit that S3 has, with the ETag and the SHA-256 of each part. S3 compares
+the SHA-256 of every part with the bytes that it receives, and keeps a checksum of all parts with the object.
 """
 
 import base64
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-# On 2 vCPUs more than four connections slow each other down.
+# On 2 vCPUs, more than four connections slow each other down.
 CONNECTIONS = 4
-PART_BYTES = 8 << 20  # a unit is not cut into smaller parts than this; S3 takes 5 MiB at least
+PART_BYTES = 8 << 20  # smallest part into which a unit is cut; S3 requires at least 5 MiB
 MISSING = {"404", "NoSuchKey", "NotFound"}
 GONE = {"NoSuchUpload", "InvalidPart", "InvalidPartOrder"}
 
@@ -40,7 +40,7 @@ class Target:
 
 
 class Uploads:
-    """The uploads of one backup. Files are known to the journal by their names."""
+    """The uploads of one backup. The journal identifies files by their names."""
 
     def __init__(self, client: "S3Client", bucket: str, journal: UnitJournal) -> None:
         self._client = client
@@ -54,9 +54,10 @@ class Uploads:
         self._pool = ThreadPoolExecutor(CONNECTIONS, "upload")
 
     def resume(self, name: str, target: Target) -> None:
-        """Forget what was sent of a file if the file is another now, or S3 has ended the upload.
+        """Discard what was sent of a file if the file has changed since, or if S3 has aborted its upload.
 
-        An upload that is an object already was ended by us: a kill came before that was noted.
+        If the object exists already, an earlier run has completed the upload, but was killed before it noted
+        this in the journal.
         """
         if name not in self._ids or (name in self._complete and self._digests[name] == target.digests):
             return
@@ -77,7 +78,7 @@ class Uploads:
         return True
 
     def _is_object(self, name: str, key: str) -> bool:
-        """Whether the upload is an object already; that is noted then."""
+        """Whether the object exists already, with the checksum of the upload. If so, this is noted."""
         facts = self._facts(name)
         with aws_errors(f"look at s3://{self._bucket}/{key}"):
             stored = stored_checksum(self._client, self._bucket, key)
@@ -87,7 +88,7 @@ class Uploads:
         return True
 
     def forget(self, name: str, key: str) -> None:
-        """Have it sent anew, and end its upload: the parts would cost money for as long as they lie there."""
+        """Discard what was sent of a file, and abort its upload: S3 charges for stored parts until then."""
         if name in self._ids and name not in self._complete:
             with aws_errors(f"end the upload of s3://{self._bucket}/{key}"):
                 try:
@@ -102,7 +103,7 @@ class Uploads:
         self.journal.forget(name)
 
     def send(self, unit: Unit, data: memoryview, target: Target) -> None:
-        """Send a unit and commit it. Units of a file come in order."""
+        """Send a unit and commit it. The units of a file must come in order."""
         with aws_errors(f"upload bytes {unit.offset} to {unit.end} of s3://{self._bucket}/{target.key}"):
             if unit.archive not in self._ids:
                 self._begin(unit.archive, target)
@@ -136,10 +137,10 @@ class Uploads:
         return [part for entry in self.journal.units() if entry["unit"] == name for part in entry["parts"]]
 
     def complete(self, name: str, target: Target) -> dict[str, Any]:
-        """Make the object of its parts; returns its size in bytes and the checksum S3 keeps.
+        """Complete an upload, which makes the object; returns its size in bytes and its checksum in S3.
 
         Raises:
-            AwsError: S3 has lost parts or the whole upload; it begins anew at the next run.
+            AwsError: S3 has lost parts or the whole upload; the next run sends the file again.
         """
         if name not in self._complete:
             parts = sorted(self._parts(name), key=lambda part: part["PartNumber"])
@@ -154,19 +155,19 @@ class Uploads:
                 except ClientError as error:
                     if error.response["Error"]["Code"] not in GONE:
                         raise
-                    # Tried again because the first reply was lost, it is an object and no upload any more.
+                    # If the call was repeated because the first reply was lost, the object exists.
                     if not self._is_object(name, target.key):
                         self.forget(name, target.key)
                         raise AwsError(
                             f"complete the upload of s3://{self._bucket}/{target.key}: S3 has lost parts of "
-                            "it: run again, it is sent anew"
+                            "it: run again; it is sent again"
                         ) from error
             if name not in self._complete:
                 self._note_complete(name, self._facts(name))
         return dict(self._complete[name])
 
     def _facts(self, name: str) -> dict[str, Any]:
-        """Size in bytes and checksum of the object that the parts in the journal make."""
+        """Size in bytes and checksum of the object that consists of the parts in the journal."""
         size = sum(entry["size"] for entry in self.journal.units() if entry["unit"] == name)
         parts = sorted(self._parts(name), key=lambda part: part["PartNumber"])
         return {"bytes": size, "checksum": composite([part["ChecksumSHA256"] for part in parts])}
@@ -177,7 +178,7 @@ class Uploads:
 
 
 def stored_checksum(client: "S3Client", bucket: str, key: str) -> tuple[int, str] | None:
-    """Size in bytes and SHA-256 checksum that S3 keeps of an object, or None if there is no such object."""
+    """Size in bytes and SHA-256 checksum of an object, as S3 keeps them, or None if it does not exist."""
     try:
         head = client.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     except ClientError as error:
@@ -188,23 +189,24 @@ def stored_checksum(client: "S3Client", bucket: str, key: str) -> tuple[int, str
 
 
 def same_object(stored: tuple[int, str], facts: Mapping[str, Any]) -> bool:
-    """Whether size and checksum that S3 keeps are those of `facts`."""
-    # Some servers leave out the number of parts behind the checksum.
+    """Whether the size and the checksum that S3 keeps are those in `facts`."""
+    # Some servers leave out the number of parts after the checksum.
     checksums = {checksum.partition("-")[0] for checksum in (stored[1], facts["checksum"])}
     return stored[0] == facts["bytes"] and len(checksums) == 1
 
 
 def composite(parts: Sequence[str]) -> str:
-    """S3's checksum of an object by its parts' SHA-256 (base64): the SHA-256 of them all, and their number.
+    """S3's checksum of an object, from the SHA-256 of its parts (base64).
 
-    As in https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html.
+    It is the SHA-256 of the concatenated SHA-256 of all parts, and their number. See
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html.
     """
     digest = hashlib.sha256(b"".join(base64.b64decode(part) for part in parts)).digest()
     return f"{base64.b64encode(digest).decode()}-{len(parts)}"
 
 
 def _pieces(data: memoryview) -> list[memoryview]:
-    """A unit's bytes in up to as many parts as there are connections."""
+    """The bytes of a unit, cut into at most one part for each connection."""
     count = max(1, min(CONNECTIONS, len(data) // PART_BYTES))
     size = -(-len(data) // count)
     return [data[start : start + size] for start in range(0, len(data), size)]

@@ -1,7 +1,8 @@
-"""Calls to AWS that are repeated until the network or the service is back, for ten minutes at most.
+"""Retries: repeat AWS calls until the network or the service is back, for ten minutes at most.
 
-botocore's own retries last about half a minute at best, share one small budget among all threads, and repeat
-calls that must not be. So they are turned off, and this is asked instead, by botocore's event `needs-retry`.
+botocore's own retries last at most about half a minute, share one small budget among all threads, and repeat
+calls that must not be repeated. So they are turned off. Instead, botocore's event `needs-retry` calls the
+function that `repeat_calls` registers.
 """
 
 import random
@@ -26,15 +27,15 @@ from prep.progress import duration
 
 Note = Callable[[str], None]
 
-# Twice as long as a gap of five minutes, such as a router's or a zone's; then systemd's restart takes over.
+# Twice as long as an outage of five minutes, of a router or a zone. After that, systemd restarts prep.
 LONGEST_SECONDS = 600.0
-# The pauses double from one second up to this, each shortened at random by up to half.
+# The pauses double from one second up to this; each is shortened at random by up to half.
 LONGEST_PAUSE = 30.0
 BUSY_STATUS = {429, 500, 502, 503, 504}
-# CreateSnapshot has no client token: repeated after a lost answer, it would take a second snapshot.
+# CreateSnapshot has no client token: if it were repeated after a lost answer, there would be two snapshots.
 NOT_TWICE = {"CreateSnapshot"}
 PASSING = (BotoConnectionError, HTTPClientError)
-# With these the request has not left this machine.
+# After these errors, the request has not left this machine.
 NOT_SENT = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
 
 
@@ -48,7 +49,7 @@ class Repeats:
         self._number = 0
 
     def wait(self, reason: str) -> bool:
-        """Wait before the next try; False if there is to be none: it took too long, or the user stops."""
+        """Wait before the next attempt. False if there must be none: the time is over, or the user stops."""
         left = LONGEST_SECONDS - (time.monotonic() - self._begun)
         if left <= 0:
             return False
@@ -61,7 +62,7 @@ class Repeats:
 
 
 def repeat_calls(client: Any, note: Note) -> None:
-    """Have the calls of a boto3 client repeated; each repeat is told to `note`."""
+    """Repeat failed calls of a boto3 client; `note` gets a line of text for each repeat."""
 
     def again(
         operation: Any,
@@ -82,7 +83,7 @@ def repeat_calls(client: Any, note: Note) -> None:
 def _passing(
     operation: str, response: tuple[Any, dict[str, Any]] | None, error: Exception | None
 ) -> str | None:
-    """Why a call failed, if it may succeed later and can be repeated safely; else None."""
+    """The reason of a failure if the call may succeed later and can be repeated safely, else None."""
     if error is not None:
         passing = isinstance(error, PASSING) and not isinstance(error, SSLError)
         safe = operation not in NOT_TWICE or isinstance(error, NOT_SENT)

@@ -1,1 +1,1 @@
-"""What a data set is: its description, its classes, and the descriptions that are shipped (.toml)."""
+"""Data sets: their descriptions, their classes, and the descriptions that come with prep (.toml)."""

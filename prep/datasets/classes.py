@@ -1,10 +1,12 @@
-"""Classes: their order, which is their labels, their words, and which images of a flat archive are in them.
+"""Classes: their labels, their words, and the class of each image in a flat archive.
 
-A label is the position of the class's wnid in sorted order, as im2rec, torchvision and Keras have it. The
-devkit's own ILSVRC2012_ID is another number and leads only from an image's ground truth to its wnid.
+The label of a class is the rank of its wnid in sorted order, as in im2rec, torchvision and Keras. The devkit
+has another number for each class, ILSVRC2012_ID. It is used only to find the wnid of an image by its ground
+truth.
 """
 
 import json
+import lzma
 import re
 import tarfile
 import zlib
@@ -28,16 +30,16 @@ TRAILING_NUMBER = re.compile(r"(\d+)$")
 
 @dataclass(frozen=True)
 class Devkit:
-    """What a devkit says: words by wnid, and the wnid of the n-th validation image, from 1."""
+    """The contents of a devkit: the words of each wnid, and the wnids of validation images 1, 2, 3 …"""
 
     words: Mapping[str, str]
     ground_truth: tuple[str, ...]
 
     def class_of(self, file_name: str) -> str:
-        """The wnid of a validation image by the number at the end of its name.
+        """The wnid of a validation image, found by the number at the end of its name.
 
         Raises:
-            IntegrityError: the name has no number, or one without a ground truth.
+            IntegrityError: the name has no number, or the ground truth has no such line.
         """
         match = TRAILING_NUMBER.search(file_name.rpartition(".")[0])
         number = int(match.group(1)) if match else 0
@@ -53,11 +55,12 @@ def read_devkit(path: Path) -> Devkit:
     """Read an ILSVRC devkit archive: `meta.mat` and `*_validation_ground_truth.txt`.
 
     Raises:
-        IntegrityError: one of them is missing or not as in ILSVRC2012_devkit_t12.
+        IntegrityError: one of them is missing or differs in form from that in ILSVRC2012_devkit_t12.
     """
-    import scipy.io  # heavy, and only data sets with a devkit need it
+    import scipy.io  # slow to import, and needed only for data sets with a devkit
 
-    no_mat = (scipy.io.matlab.MatReadError, NotImplementedError, TypeError, zlib.error)
+    # SciPy's reader trusts the numbers in the file: a spoilt one can raise nearly anything.
+    no_mat = (scipy.io.matlab.MatReadError, NotImplementedError, NameError, MemoryError, zlib.error)
 
     try:
         with tarfile.open(path) as tar:
@@ -70,7 +73,7 @@ def read_devkit(path: Path) -> Devkit:
         return Devkit(words, tuple(wnids[int(number)] for number in truth))
     except OSError as error:
         raise IntegrityError(f"devkit {path}: {error.strerror or error}: download it again") from error
-    except (tarfile.TarError, EOFError, KeyError, ValueError, IndexError, *no_mat) as error:
+    except (tarfile.TarError, lzma.LZMAError, EOFError, LookupError, ValueError, TypeError, *no_mat) as error:
         raise IntegrityError(
             f"devkit {path}: not an ILSVRC devkit ({error!r}): check the description"
         ) from error
@@ -86,9 +89,9 @@ def _member(tar: tarfile.TarFile, pattern: re.Pattern[str]) -> IO[bytes]:
 
 
 def class_finder(description: Description, layout: Layout) -> Callable[[Split], Callable[[str], str]]:
-    """For each split, what tells the class of an image in a flat archive.
+    """Return a function that returns, for a split, the function that finds an image's class by its file name.
 
-    The devkit is read beside whatever follows, as SciPy takes long to load; the first to ask waits for it.
+    The devkit is read in the background, because SciPy takes long to load. The first call waits for it.
     """
     pool = ThreadPoolExecutor(1, "devkit")
     devkit_of = cache(pool.submit(_devkit, description, layout).result)
@@ -105,17 +108,17 @@ def class_finder(description: Description, layout: Layout) -> Callable[[Split], 
 
 
 def labels_of(classes: Iterable[str]) -> dict[str, int]:
-    """Label of every class: its rank in sorted order."""
+    """The label of every class, which is its rank in sorted order."""
     return {name: label for label, name in enumerate(sorted(classes))}
 
 
 def write_table(description: Description, layout: Layout, seen: Iterable[str]) -> dict[str, int]:
     """Write `classes.tsv` and return the labels.
 
-    The classes are the devkit's where there is one, else those `seen` in the archives.
+    The classes are those of the devkit if there is one; otherwise they are those `seen` in the archives.
 
     Raises:
-        IntegrityError: their number is not the description's, or some that were seen are not among them.
+        IntegrityError: the description says another number, or a class in the archives is not in the devkit.
     """
     devkit = _devkit(description, layout)
     seen = set(seen)
@@ -127,8 +130,8 @@ def write_table(description: Description, layout: Layout, seen: Iterable[str]) -
         )
     if len(words) != description.classes:
         raise IntegrityError(
-            f"classes: the description says {description.classes}, "
-            f"{'the devkit' if devkit else 'the archives'} has {len(words)}: mend [classes] count"
+            f"classes: the description says {description.classes}, but there are {len(words)} in "
+            f"{'the devkit' if devkit else 'the archives'}: correct [classes] count"
         )
     labels = labels_of(words)
     lines = [f"{label}\t{name}\t{words[name]}\n" for name, label in labels.items()]
@@ -143,11 +146,13 @@ def read_table(layout: Layout) -> list[tuple[str, str]]:
         IntegrityError: the file is missing, or its labels are not the ranks of its classes.
     """
     try:
-        rows = [line.split("\t") for line in layout.classes.read_text().splitlines()]
+        rows = [line.split("\t") for line in layout.classes.read_text("utf-8", "replace").splitlines()]
     except OSError as error:
         raise IntegrityError(f"{layout.classes}: {error.strerror}: run pack") from error
     if any(len(row) != 3 for row in rows) or [row[0] for row in rows] != [str(n) for n in range(len(rows))]:
-        raise IntegrityError(f"{layout.classes}: not label, class and words in order: run pack again")
+        raise IntegrityError(
+            f"{layout.classes}: its lines are not label, class and words in order: run pack again"
+        )
     table = [(row[1], row[2]) for row in rows]
     if table != sorted(table):
         raise IntegrityError(f"{layout.classes}: classes are not in sorted order: run pack again")
@@ -155,7 +160,7 @@ def read_table(layout: Layout) -> list[tuple[str, str]]:
 
 
 def write_devkit(layout: Layout, devkit: Devkit) -> None:
-    """Keep what a devkit would say, for a copy of the data set that comes without one."""
+    """Keep the contents of a devkit, for a copy of the data set that comes without one."""
     write_json(layout.devkit, {"words": dict(devkit.words), "ground_truth": devkit.ground_truth})
 
 
@@ -165,5 +170,10 @@ def _devkit(description: Description, layout: Layout) -> Devkit | None:
     archive = layout.archives / description.devkit.file
     if archive.exists() or not layout.devkit.exists():
         return read_devkit(archive)
-    kept = json.loads(layout.devkit.read_text())
-    return Devkit(kept["words"], tuple(kept["ground_truth"]))
+    where = str(layout.devkit)
+    try:
+        kept = json.loads(layout.devkit.read_bytes())
+        words = {plain_name(wnid, where): plain_text(text, where) for wnid, text in kept["words"].items()}
+        return Devkit(words, tuple(plain_name(wnid, where) for wnid in kept["ground_truth"]))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError(f"{where}: damaged ({error!r}): remove it and run adopt again") from error

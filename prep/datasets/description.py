@@ -1,4 +1,4 @@
-"""Data set descriptions: TOML files that say which archives there are and what is in them."""
+"""Data set descriptions: TOML files that say which archives a data set has and what they contain."""
 
 import hashlib
 import re
@@ -6,21 +6,22 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
-from urllib.parse import urlsplit
 
+from prep import contract
 from prep.errors import DescriptionError
-from prep.state.names import is_plain
+from prep.state.names import UNFIT, is_plain
 
 Layout = Literal["nested", "flat", "folders"]
 Labels = Literal["path", "devkit"]
 
 SHIPPED = Path(__file__).parent
-NOT_SPLITS = {"archives", "bounding_boxes"}  # they lie beside the splits' folders, below ROOT
+LONGEST_TITLE = 200  # characters: EC2 takes 255 in the description of a snapshot
+NOT_SPLITS = {"archives", "bounding_boxes"}  # ROOT has these folders beside those of the splits
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A file of the data set's site. `bytes` is None where the site's listing gives no exact size."""
+    """A file on the site of the data set. `bytes` is None if the site does not publish its exact size."""
 
     file: str
     url: str
@@ -29,18 +30,18 @@ class Archive:
 
     @property
     def algorithm(self) -> str:
-        """By which its digest is made."""
+        """The name of the digest's algorithm in hashlib."""
         return "md5"
 
     @property
     def digest(self) -> str:
-        """What tells whether it is whole."""
+        """The digest, hexadecimal."""
         return self.md5
 
 
 @dataclass(frozen=True)
 class Split:
-    """One part of the data set, such as "train", that becomes one RecordIO file."""
+    """One part of the data set, such as "train", which is packed into a RecordIO file."""
 
     name: str
     archive: Archive
@@ -51,7 +52,7 @@ class Split:
 
 @dataclass(frozen=True)
 class BoundingBoxes:
-    """An archive that is unpacked as it is below `bounding_boxes/<folder>`."""
+    """An archive of annotations that is unpacked, unchanged, into `bounding_boxes/<folder>`."""
 
     archive: Archive
     folder: str
@@ -59,7 +60,7 @@ class BoundingBoxes:
 
 @dataclass(frozen=True)
 class Description:
-    """A whole data set. `sha256` is the digest of the TOML file: receipts name it."""
+    """A complete data set. `sha256` is the digest of the TOML file, which receipts contain."""
 
     name: str
     title: str
@@ -71,7 +72,7 @@ class Description:
     sha256: str
 
     def split_of(self, archive: str) -> Split | None:
-        """The split that the archive of that file name holds, if it holds one."""
+        """The split in the archive with that file name, or None if it holds no split."""
         return next((split for split in self.splits if split.archive.file == archive), None)
 
 
@@ -81,10 +82,10 @@ def shipped_names() -> list[str]:
 
 
 def load(name_or_path: str) -> Description:
-    """Read a shipped description by name, or any by its path.
+    """Read a description: one that comes with prep by its name, or any by its path.
 
     Raises:
-        DescriptionError: there is no such file, or it doesn't describe a data set.
+        DescriptionError: the file does not exist, or does not describe a data set.
     """
     path = Path(name_or_path)
     if path.suffix != ".toml":
@@ -92,21 +93,21 @@ def load(name_or_path: str) -> Description:
         if not path.is_file():
             shipped = ", ".join(shipped_names())
             raise DescriptionError(
-                f"data set {name_or_path!r}: no such description; shipped are {shipped}, "
-                "others are given by the path of their .toml file"
+                f"data set {name_or_path!r}: no such description: give one of {shipped}, or "
+                "the path of a .toml file"
             )
     try:
         raw = path.read_bytes()
         table = tomllib.loads(raw.decode())
     except OSError as error:
         raise DescriptionError(f"data set description {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not all of tomllib's are a TOMLDecodeError
         raise DescriptionError(f"data set description {path}: not TOML: {error}") from error
     return _Parser(str(path)).description(table, hashlib.sha256(raw).hexdigest())
 
 
 class _Parser:
-    """Turns tables into dataclasses; every complaint begins with the file and the place in it."""
+    """Turns tables into dataclasses. Every error message begins with the file and the place in it."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -118,14 +119,21 @@ class _Parser:
         known = {"name", "title", "archives", "classes", "splits", "bounding_boxes"}
         self.only(table, "top level", known)
         name = self.string(table, "name", "top level")
-        if not re.fullmatch(r"[a-z][a-z0-9-]{0,29}", name):
-            raise self.fail("name", f"{name!r} must be up to 30 lower-case letters, digits and dashes")
+        if not re.fullmatch(contract.DATASET_NAME, name):
+            raise self.fail(
+                "name",
+                f"{name!r} must be up to 30 lower-case letters, digits and dashes, and not begin with aws or "
+                "ssm",
+            )
+        title = self.string(table, "title", "top level")
+        if UNFIT.search(title) or len(title) > LONGEST_TITLE:
+            raise self.fail("title", f"must be one line of up to {LONGEST_TITLE} characters")
         archives = {
             archive.file: archive
             for archive in (self.archive(item) for item in self.tables(table, "archives"))
         }
         if len(archives) != len(table["archives"]):
-            raise self.fail("archives", "two have the same file name")
+            raise self.fail("archives", "two archives have the same file name")
         classes = self.table(table, "classes", "top level")
         self.only(classes, "[classes]", {"count", "devkit"})
         devkit = None
@@ -136,14 +144,16 @@ class _Parser:
             for split, value in self.table(table, "splits", "top level").items()
         )
         if not splits:
-            raise self.fail("splits", "there is none")
+            raise self.fail("splits", "there must be at least one")
         used = [split.archive.file for split in splits]
         twice = next((file for file in used if used.count(file) > 1), None)
         if twice:
-            raise self.fail("splits", f"two are in the archive {twice}: a split needs one of its own")
+            raise self.fail(
+                "splits", f"two splits are in the archive {twice}: each split needs an archive of its own"
+            )
         return Description(
             name=name,
-            title=self.string(table, "title", "top level"),
+            title=title,
             archives=tuple(archives.values()),
             classes=self.count(classes, "count", "[classes]"),
             devkit=devkit,
@@ -160,11 +170,15 @@ class _Parser:
         where = f"archive {file}"
         if not is_plain(file) or file.startswith("."):
             raise self.fail(where, "file must be a plain file name")
+        if file.endswith((".partial", ".journal")):
+            raise self.fail(
+                where, "file must not end in .partial or .journal: download leaves files of that name"
+            )
         url = self.string(item, "url", where)
-        if urlsplit(url).scheme not in {"https", "http"} or not urlsplit(url).netloc:
-            raise self.fail(where, f"url {url!r} must begin with https://")
-        if "@" in urlsplit(url).netloc:
-            raise self.fail(where, "url must not hold credentials")
+        if "@" in url:  # left out of the message, as it may hold a password
+            raise self.fail(where, "url must not hold credentials; write an @ in its path as %40")
+        if not re.fullmatch(contract.WEB_ADDRESS, url):
+            raise self.fail(where, f"url {url!r} must be a web address such as https://example.org/train.tar")
         md5 = self.string(item, "md5", where).lower()
         if not re.fullmatch(r"[0-9a-f]{32}", md5):
             raise self.fail(where, "md5 must be 32 hexadecimal digits")
@@ -173,7 +187,7 @@ class _Parser:
     def split(self, name: str, item: object, archives: dict[str, Archive], devkit: Archive | None) -> Split:
         where = f"[splits.{name}]"
         if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-            raise self.fail(where, "a split's name is lower-case letters, digits and underscores")
+            raise self.fail(where, "the name of a split must be lower-case letters, digits and underscores")
         if name in NOT_SPLITS:
             raise self.fail(where, "ROOT has another folder of that name: give the split another name")
         if not isinstance(item, dict):
@@ -187,7 +201,9 @@ class _Parser:
         if labels == "devkit" and devkit is None:
             raise self.fail(where, 'labels = "devkit" needs devkit in [classes]')
         if (layout == "flat") != (labels == "devkit"):
-            raise self.fail(where, 'layout "flat" goes with labels "devkit", the others with "path"')
+            raise self.fail(
+                where, 'layout "flat" needs labels "devkit"; the other layouts need labels "path"'
+            )
         return Split(
             name, archive, cast(Layout, layout), cast(Labels, labels), self.count(item, "images", where)
         )
@@ -203,7 +219,9 @@ class _Parser:
     def only(self, table: dict[str, Any], where: str, known: set[str]) -> None:
         unknown = sorted(set(table) - known)
         if unknown:
-            raise self.fail(where, f"unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+            raise self.fail(
+                where, f"unknown key {unknown[0]!r}; the known keys are {', '.join(sorted(known))}"
+            )
 
     def value(self, table: dict[str, Any], key: str, where: str) -> object:
         if key not in table:
@@ -219,7 +237,7 @@ class _Parser:
     def count(self, table: dict[str, Any], key: str, where: str) -> int:
         value = self.value(table, key, where)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise self.fail(where, f"{key} must be a whole number from 1")
+            raise self.fail(where, f"{key} must be a whole number, at least 1")
         return value
 
     def choice(self, table: dict[str, Any], key: str, where: str, choices: tuple[str, ...]) -> str:

@@ -1,1 +1,1 @@
-"""One image file in, the JPEG to pack out."""
+"""Images: turn an image file from an archive into the JPEG file to pack."""

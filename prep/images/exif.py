@@ -1,14 +1,14 @@
-"""Which way up a picture is, by its Exif block (Exif 2.3), and where PNG and WebP files keep that block."""
+"""The orientation of a picture in its Exif block (Exif 2.3), and the place of that block in PNG and WebP."""
 
 import struct
 
 ORIENTATION_TAG = 0x0112
-SHORT, LONG = 3, 4  # types of a value; the tag is a SHORT, and some writers make it a LONG
-PREFIX = b"Exif\0\0"  # before the block in a JPEG, and where a WebP writer copied it from one
+SHORT, LONG = 3, 4  # types of a value; the tag is a SHORT, but some programs write a LONG
+PREFIX = b"Exif\0\0"  # before the block in a JPEG, and in a WebP made from a JPEG
 
 
 def orientation(tiff: memoryview) -> int:
-    """The orientation, 1 to 8, in an Exif block; 1 where the block is damaged, as every viewer has it."""
+    """The orientation, 1 to 8, in an Exif block. It is 1 if the block is damaged, as in every viewer."""
     order = {b"II": "<", b"MM": ">"}.get(bytes(tiff[:2]))
     if order is None:
         return 1
@@ -27,10 +27,10 @@ def orientation(tiff: memoryview) -> int:
 
 
 def orientation_of_file(data: memoryview) -> int:
-    """The orientation of a PNG or WebP file; 1 for any other, or where there is none.
+    """The orientation of a PNG or WebP file. It is 1 for other files, and for files without an Exif block.
 
-    PNG keeps the block in a chunk `eXIf` (length, type, data, check), WebP in `EXIF` (type, length, data,
-    padded to 2 bytes).
+    PNG keeps the block in the chunk `eXIf` (length, type, data, checksum), WebP in the chunk `EXIF` (type,
+    length, data, padded to 2 bytes).
     """
     if bytes(data[:4]) == b"\x89PNG":
         position, shape, wanted, more = 8, ">I4s", b"eXIf", 4

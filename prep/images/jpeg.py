@@ -1,4 +1,4 @@
-"""What a JPEG file says of itself, read from its markers without decoding (ITU T.81, annex B)."""
+"""The properties of a JPEG file, read from its markers without decoding (ITU T.81, annex B)."""
 
 import re
 import struct
@@ -9,18 +9,26 @@ from prep.images import exif
 SOI, EOI, SOS, APP1, APP14 = 0xD8, 0xD9, 0xDA, 0xE1, 0xEE
 SOF_ARITHMETIC = {0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF}
 SOF = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7} | SOF_ARITHMETIC
-SOF_ORDINARY = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive, all Huffman: what every reader takes
-# In entropy-coded data a marker is FF followed by anything but a stuffed zero, a restart or fill.
+SOF_ORDINARY = {
+    0xC0,
+    0xC1,
+    0xC2,
+}  # baseline, extended and progressive with Huffman coding: every reader can decode them
+# In entropy-coded data, FF begins a marker unless a stuffed zero, a restart marker or a fill byte follows.
 NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 
 
 class JpegError(ValueError):
-    """Not a whole JPEG; the text says why."""
+    """Not a complete JPEG file; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class JpegFacts:
-    """Width and height in pixels as stored; orientation as in Exif; `trailing` bytes after the end."""
+    """The properties of a JPEG file.
+
+    Width and height are in pixels as stored, before the Exif orientation is applied. `ordinary` JPEGs are
+    those that every reader can decode. `trailing` is the number of bytes after the end of the picture.
+    """
 
     width: int
     height: int
@@ -83,7 +91,7 @@ def inspect(data: memoryview) -> JpegFacts:
 
 
 def _marker(data: memoryview, position: int) -> tuple[int, int]:
-    """The marker at `position`, fill bytes skipped, and the position after it."""
+    """The marker at `position`, after any fill bytes, and the position after the marker."""
     if position >= len(data):
         raise JpegError("cut short: its end is missing")
     if data[position] != 0xFF:

@@ -1,8 +1,8 @@
-"""What the image libraries write to standard error, kept off the terminal and told apart by image.
+"""Messages of the image libraries on standard error: captured, and attributed to the right image.
 
-libjpeg reports damage inside a picture only there ("Corrupt JPEG data: …"), and does not say of which image;
-OpenCV then returns the picture as if it were whole. While messages are kept, standard error of the C
-libraries is a file in memory; Python's own goes on to where it went.
+libjpeg reports damaged picture data only there ("Corrupt JPEG data: …"), and does not name the image; OpenCV
+returns the picture as if it were undamaged. While messages are captured, the standard error of the C
+libraries is a file in memory. Python's own standard error is not affected.
 """
 
 import os
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class _Kept:
-    """Standard error of the C libraries while it is kept, for all threads of the process."""
+    """Captures the standard error of the C libraries, for all threads of the process."""
 
     def __init__(self) -> None:
         self.users = 0
@@ -29,7 +29,7 @@ class _Kept:
     def start(self) -> None:
         try:
             self.real = os.dup(STDERR)
-        except OSError:  # it is closed: nothing could be seen anyway
+        except OSError:  # standard error is closed: there is nothing to capture
             return
         self.memory = os.memfd_create("decoder-messages")
         self.before = sys.stderr
@@ -74,7 +74,7 @@ def _descriptor(stream: TextIO) -> int:
 
 
 class _Turns:
-    """Any number of decoders at once, or one alone."""
+    """A lock: any number of decoders at once (`shared`), or one alone (`alone`)."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -114,7 +114,7 @@ _turns = _Turns()
 
 @contextmanager
 def messages_kept() -> Iterator[None]:
-    """Keep the messages of image libraries off the terminal until the end of this."""
+    """Capture the messages of the image libraries until the context ends."""
     with _starting:
         if not _kept.users:
             _kept.start()
@@ -129,10 +129,10 @@ def messages_kept() -> Iterator[None]:
 
 
 def with_messages(decode: Callable[[], T]) -> tuple[T, str]:
-    """What `decode` returns, and what the libraries wrote meanwhile, "" for nothing.
+    """The result of `decode`, and the messages of the libraries about it, "" if there are none.
 
-    Within `messages_kept` this costs next to nothing. Where something was written while several images were
-    decoded, this one is decoded once more, alone, to see whether the message was its own.
+    Within `messages_kept` this costs almost nothing. If a message appears while several images are being
+    decoded, this image is decoded again, alone, to find out whether the message is about it.
     """
     with messages_kept():
         return _with_messages(decode)

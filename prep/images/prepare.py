@@ -1,8 +1,8 @@
-"""One image file in, the bytes to be packed out.
+"""Prepare an image file for packing.
 
-A JPEG whose short side is at most the target is packed as it is, byte for byte, if any reader can use it.
-Everything else is decoded, turned upright, made smaller with an area filter where it is too large, and
-encoded; an image is never made larger.
+A JPEG is packed unchanged, byte for byte, if its short side is at most the target and every reader can decode
+it. Every other image is decoded, turned upright, reduced with an area filter if it is too large, and encoded
+as a JPEG. No image is enlarged.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from prep.images.jpeg import JpegError, JpegFacts, inspect, is_jpeg
 from prep.images.messages import with_messages
 from prep.images.resize import Pixels, fit, shrink
 
-DAMAGED = "had damaged picture data"  # begins what `care` says of such an image
+DAMAGED = "had damaged picture data"  # the beginning of the entry in `care` for such an image
 
 SIGNATURES = {
     b"\x89PNG": "PNG",
@@ -28,7 +28,7 @@ SIGNATURES = {
     b"MM\0*": "TIFF",
 }
 
-# Exif orientation: what turns the stored picture upright.
+# By Exif orientation: the operations that turn the stored picture upright.
 UPRIGHT: dict[int, tuple[int | None, int | None]] = {  # (cv2.rotate code, then cv2.flip code)
     1: (None, None),
     2: (None, 1),
@@ -42,12 +42,12 @@ UPRIGHT: dict[int, tuple[int | None, int | None]] = {  # (cv2.rotate code, then 
 
 
 class UnreadableImageError(ValueError):
-    """No picture can be had from the file; the text says why."""
+    """The image file can't be decoded; the text says why."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Short side in pixels (0 keeps every size) and JPEG quality, 1 to 100."""
+    """The short side in pixels (0 reduces no image) and the JPEG quality, 1 to 100."""
 
     resize: int
     quality: int
@@ -55,7 +55,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The JPEG to pack, whether its pixels were made fewer, and what it needed beyond that, if anything."""
+    """The JPEG to pack, whether the image was reduced, and in `care` the reasons of any other changes."""
 
     jpeg: bytes
     resized: bool
@@ -63,15 +63,15 @@ class Prepared:
 
     @property
     def as_is(self) -> bool:
-        """Whether the JPEG is the file that went in, byte for byte."""
+        """Whether the JPEG is the original file, byte for byte."""
         return not self.resized and not self.care
 
 
 def prepare(data: memoryview, target: Target) -> Prepared:
-    """Make an image file fit for packing.
+    """Prepare an image file for packing.
 
     Raises:
-        UnreadableImageError: it is empty, damaged, cut short, or of a kind that can't be decoded.
+        UnreadableImageError: it is empty, damaged, cut short, or of a format that can't be decoded.
     """
     if not data:
         raise UnreadableImageError("is empty")
@@ -88,7 +88,7 @@ def prepare(data: memoryview, target: Target) -> Prepared:
     care = _care(facts)
     if care:
         return _from_odd(data, target, facts, care)
-    if facts.trailing:  # left off, which costs the picture nothing
+    if facts.trailing:  # bytes after the end are not part of the picture
         data = data[: -facts.trailing]
         care = (f"had {facts.trailing} bytes after its end",)
     size = fit(facts.width, facts.height, target.resize)
@@ -108,7 +108,7 @@ def _kind(data: memoryview) -> str:
 
 
 def _care(facts: JpegFacts) -> tuple[str, ...]:
-    """Why a JPEG can't be packed as it is, whatever its size."""
+    """The reasons why a JPEG can't be packed unchanged, whatever its size."""
     care = []
     if facts.components not in (1, 3):
         care.append("was CMYK" if facts.components == 4 else f"had {facts.components} components")
@@ -124,7 +124,7 @@ def _turned(orientation: int) -> str:
 
 
 def _from_other(data: memoryview, target: Target) -> Prepared:
-    """Of a PNG, BMP, WebP, TIFF, or what else OpenCV knows."""
+    """Prepare a PNG, BMP, WebP, TIFF or another file that OpenCV can decode."""
     kind = _kind(data)
     orientation = exif.orientation_of_file(data)
     care = (f"was {kind}", *((_turned(orientation),) if orientation != 1 else ()))
@@ -135,7 +135,7 @@ def _from_other(data: memoryview, target: Target) -> Prepared:
 
 
 def _from_odd(data: memoryview, target: Target, facts: JpegFacts, care: tuple[str, ...]) -> Prepared:
-    """Of a JPEG that OpenCV has to decode, and of which libjpeg may report damage."""
+    """Prepare a JPEG that OpenCV has to decode, and in which libjpeg may report damage."""
     pixels, damage = with_messages(lambda: decode(data, grey=facts.components == 1))
     if damage:
         care = (*care, f"{DAMAGED} ({damage})")
@@ -159,7 +159,7 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def decode(data: memoryview, grey: bool = False) -> Pixels:
-    """Pixels as stored, (height, width, 3) BGR or (height, width) grey, uint8; Exif not applied.
+    """The pixels as stored, (height, width, 3) BGR or (height, width) grey, uint8. Exif is not applied.
 
     Raises:
         UnreadableImageError: OpenCV can't decode it.
@@ -173,10 +173,10 @@ def decode(data: memoryview, grey: bool = False) -> Pixels:
         raise UnreadableImageError(f"OpenCV can't decode it: {error.err}") from error
     if pixels is None:
         raise UnreadableImageError("OpenCV can't decode it")
-    return cast(Pixels, pixels)  # 8 bits by the flags
+    return cast(Pixels, pixels)  # the flags give 8 bits
 
 
 def encode(pixels: Pixels, quality: int) -> bytes:
-    """A baseline JPEG with 4:2:0 chroma, as im2rec.py makes."""
+    """A baseline JPEG with 4:2:0 chroma, as im2rec.py writes it."""
     _, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return jpeg.tobytes()

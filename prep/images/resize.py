@@ -1,11 +1,11 @@
-"""Pixels made fewer: the one way in which images are resized."""
+"""The reduction of images: all images are resized here."""
 
 from typing import Any, cast
 
 import cv2
 import numpy as np
 
-# From so many times the size, four samples a pixel are too few, and an odd row left out is nothing.
+# At FAR times the size, four samples for each pixel are too few, and a missing odd row does not show.
 FAR = 8
 NEAR = 1.26
 
@@ -15,8 +15,8 @@ Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 def fit(width: int, height: int, resize: int) -> tuple[int, int]:
     """(width, height) with the short side at most `resize` pixels, in the same shape; never larger.
 
-    Where `resize` is even, so is the long side: 4:2:0 chroma then has exactly half the pixels, and lies where
-    it belongs. An odd side would pull it away from luma by up to half a pixel, which costs 2 to 5 dB.
+    If `resize` is even, the long side is even as well: 4:2:0 chroma then has exactly half the pixels on each
+    side. With an odd side, chroma would be shifted against luma by up to half a pixel, which costs 2 to 5 dB.
     """
     short = min(width, height)
     if resize == 0 or short <= resize:
@@ -29,12 +29,13 @@ def fit(width: int, height: int, resize: int) -> tuple[int, int]:
 def shrink(pixels: Pixels, size: tuple[int, int], into: Pixels | None = None) -> Pixels:
     """Pixels, (height, width) or (height, width, channels), at `size` (width, height); antialiased.
 
-    They are written to `into` if there is one, an array of that shape whose rows may lie apart.
+    The result is written into `into`, if given: an array of that shape, whose rows need not be contiguous.
 
-    Linearly to exactly twice the size, and that halved by averaging: every pixel of the result is the mean of
-    four samples, spread as an area filter's. OpenCV halves and interpolates with vector instructions, but has
-    none for averaging over areas of other sizes. What is far too large is halved first, and what is near the
-    size is averaged over exact areas all the same: there the samples would blur too much.
+    The image is interpolated linearly to exactly twice the size, and then halved by averaging. So every pixel
+    of the result is the mean of four samples, at the places where an area filter would take them. OpenCV
+    halves and interpolates with vector instructions, but has none for averaging over areas of other sizes. An
+    image that is far too large is halved first. An image that is close to the size is averaged over exact
+    areas nevertheless: the samples would blur it too much.
     """
     width, height = size
     if (pixels.shape[1], pixels.shape[0]) == size:

@@ -1,7 +1,7 @@
-"""An ordinary colour JPEG made smaller on its Y, Cb and Cr planes, by libjpeg-turbo, with no RGB in between.
+"""Reduce an ordinary colour JPEG on its Y, Cb and Cr planes with libjpeg-turbo, without conversion to RGB.
 
-It saves the conversion to RGB and back, and halves what has to be resized. Where the library is missing,
-OpenCV does the work at about 0.8 of the speed, and the manifest says so.
+This saves the conversion to RGB and back, and halves the number of samples to resize. If the library is
+missing, OpenCV does the work at about 0.8 of the speed, and the manifest says so.
 """
 
 import warnings
@@ -20,25 +20,25 @@ from turbojpeg import (
 
 from prep.images.resize import Pixels, shrink
 
-# Chroma planes are so many times narrower and lower than the luma plane.
+# How many times the chroma planes are narrower and lower than the luma plane.
 CHROMA = {TJSAMP_444: (1, 1), TJSAMP_422: (2, 1), TJSAMP_440: (1, 2), TJSAMP_420: (2, 2)}
 SCALES = ((1, 8), (1, 4), (1, 2))
-# Scaled decoding leaves high frequencies out. With this many times the pixels left a side, that costs 2 to
-# 4 dB on average and leaves 49 or more (bench fidelity), 12 above what encoding at quality 90 leaves.
+# Scaled decoding loses high frequencies. If it keeps this many times the pixels of each side, the loss is 2
+# to 4 dB on average, and 49 dB or more remain (bench fidelity): 12 dB more than after encoding at quality 90.
 SPARE = 1.5
-ROW_PAD = 4  # bytes: rows in the buffer that PyTurboJPEG encodes from are a multiple of that
+ROW_PAD = 4  # bytes: PyTurboJPEG encodes from a buffer whose rows are multiples of this
 
-# What libjpeg-turbo warns of is damage in the picture's data; as an error it can be acted on.
+# libjpeg-turbo warns of damaged picture data. As an exception, the warning can be handled.
 warnings.filterwarnings("error", module="turbojpeg")
 
 
 class UnsuitableError(Exception):
-    """Not an ordinary colour JPEG, or damaged: OpenCV must see what it can make of it."""
+    """The file is not an ordinary colour JPEG, or is damaged: OpenCV must decode it."""
 
 
 @cache
 def library() -> TurboJPEG | None:
-    """libjpeg-turbo, or None where it isn't installed."""
+    """libjpeg-turbo, or None if it isn't installed."""
     try:
         return TurboJPEG()
     except (RuntimeError, OSError):
@@ -46,16 +46,16 @@ def library() -> TurboJPEG | None:
 
 
 def codec() -> str:
-    """What makes colour JPEGs smaller on this machine; the same codec gives the same bytes."""
+    """The library that reduces colour JPEGs on this machine. The same library gives the same bytes."""
     return "libjpeg-turbo" if library() else "OpenCV"
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The Y, Cb and Cr planes of a picture, Cb and Cr at half its size, rounded up; views of one buffer.
+    """The Y, Cb and Cr planes of a picture, as views of one buffer. Cb and Cr have half its size, rounded up.
 
-    `luma` is the Y plane with the last row and column twice where their number is odd: an encoder at 4:2:0
-    reads whole 2 by 2 blocks.
+    `luma` is the Y plane whose last row and column are repeated if their number is odd, because an encoder at
+    4:2:0 reads complete blocks of 2 by 2 pixels.
     """
 
     width: int
@@ -66,7 +66,7 @@ class Frame:
 
     @classmethod
     def blank(cls, width: int, height: int) -> "Frame":
-        """One to be filled."""
+        """A frame whose planes must be filled."""
         rows, columns = (height + 1) // 2, (width + 1) // 2
         row, half_row = (length + -length % ROW_PAD for length in (2 * columns, columns))
         luma_end, cb_end = 2 * rows * row, 2 * rows * row + rows * half_row
@@ -78,10 +78,10 @@ class Frame:
 
 
 def shrunk(data: memoryview, size: tuple[int, int]) -> Frame:
-    """A JPEG at `size` (width, height).
+    """The planes of a JPEG, reduced to `size` (width, height).
 
     Raises:
-        UnsuitableError: as it says, or there is no libjpeg-turbo.
+        UnsuitableError: the file is not an ordinary colour JPEG or is damaged, or libjpeg-turbo is missing.
     """
     turbo = library()
     if turbo is None:
@@ -98,7 +98,7 @@ def shrunk(data: memoryview, size: tuple[int, int]) -> Frame:
     across, down = CHROMA[subsampling]
     width, height = -(-width // divisor), -(-height // divisor)
     frame = Frame.blank(*size)
-    # The planes' rows and columns beyond the picture are padding.
+    # Rows and columns of the planes beyond the picture are padding.
     shrink(planes[0][:height, :width], size, into=frame.planes[0])
     for plane, into in zip(planes[1:], frame.planes[1:], strict=True):
         chroma = plane[: -(-height // down), : -(-width // across)]
@@ -109,7 +109,7 @@ def shrunk(data: memoryview, size: tuple[int, int]) -> Frame:
 
 
 def encode(frame: Frame, quality: int) -> bytes:
-    """A baseline JPEG with 4:2:0 chroma of what `shrunk` gives."""
+    """A baseline JPEG with 4:2:0 chroma from the result of `shrunk`."""
     turbo = library()
     assert turbo is not None  # noqa: S101 - the frame came from it
     jpeg: bytes = turbo.encode_from_yuv(frame.buffer, frame.height, frame.width, quality, TJSAMP_420)

@@ -1,8 +1,8 @@
-"""The external shuffle: finished records are dealt into buckets by the top bits of a keyed hash of their
-name, and each bucket, small enough for memory, is sorted by that hash when all have been dealt.
+"""The external shuffle: finished records are distributed over buckets by the top bits of a keyed hash of
+their name. When all records are in their buckets, each bucket is read into memory and sorted by that hash.
 
-Every byte moves in order: a bucket is appended to, and then read once. The order that comes out depends on
-the seed and the names alone.
+All access is sequential: a bucket is only appended to, and then read once. The resulting order depends only
+on the seed and the names.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ HASH_BITS = 64
 
 
 class Entry(NamedTuple):
-    """One finished image's record, and its place in the shuffle: by `key`, then by `name`."""
+    """The record of one finished image. The shuffle sorts entries by `key`, then by `name`."""
 
     key: int
     name: str
@@ -47,7 +47,7 @@ class Buckets:
     """The buckets of one split, files `<folder>/<number>`."""
 
     def __init__(self, folder: Path, count: int, sizes: Sequence[int]) -> None:
-        """Cut every bucket back to its size when a unit was last committed; the rest was never whole."""
+        """Truncate every bucket to its size at the last commit: what follows is from an interrupted unit."""
         self.count = count
         self.sizes = list(sizes) or [0] * count
         self._folder = folder
@@ -58,7 +58,7 @@ class Buckets:
                     file.truncate(self.sizes[int(path.name)])
 
     def deal(self, entries: Iterable[Entry]) -> None:
-        """Append entries to their buckets. Not durable yet."""
+        """Append entries to their buckets. The caller must make this durable."""
         shares: dict[int, list[bytes | memoryview]] = {}
         for entry in entries:
             name = entry.name.encode()
@@ -72,18 +72,18 @@ class Buckets:
                     self.sizes[number] = file.tell()
 
     def sorted_entries(self, number: int) -> list[Entry]:
-        """All entries of a bucket in order; their records can be written to."""
+        """All entries of a bucket, sorted; their records are writable."""
         if not self.sizes[number]:
             return []
         data = np.empty(self.sizes[number], np.uint8).data
         with (self._folder / str(number)).open("rb") as file:
             file.readinto(data)
-            # Nobody reads it again: its memory may hold what is written next.
+            # The bucket is not read again: its page cache can hold the output instead.
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return sorted(_entries(data), key=itemgetter(0, 1))
 
     def remove(self, number: int) -> None:
-        """Give the space of a bucket back, if it is still there."""
+        """Remove a bucket, if it still exists."""
         (self._folder / str(number)).unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""The manifest: what lies on the dataset volume, how it was made, and the SHA-256 of every file."""
+"""The manifest: the files on the dataset volume, how they were made, and the SHA-256 of each."""
 
 import hashlib
 import json
@@ -15,6 +15,7 @@ from prep.state.names import plain_name
 
 # <split>.rec, <split>-00001.idx …, as `pack` names them; and the table of classes.
 PACKED_FILE = re.compile(r"classes\.tsv|[a-z][a-z0-9_]*(-\d{5,})?\.(rec|idx|lst)").fullmatch
+LARGEST_FILE = 1 << 62  # bytes; a larger file could not be requested
 SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 
 
@@ -53,7 +54,7 @@ def facts_of(path: Path) -> dict[str, Any]:
 
 
 def write(layout: Layout, manifest: Manifest) -> None:
-    """Write `MANIFEST.json`, whole."""
+    """Write `MANIFEST.json` atomically."""
     write_json(layout.manifest, asdict(manifest))
 
 
@@ -61,7 +62,7 @@ def read(layout: Layout) -> Manifest:
     """Read `MANIFEST.json`.
 
     Raises:
-        IntegrityError: it is missing or damaged, or names something that is no packed file.
+        IntegrityError: it is missing or damaged, or names a file that is not a packed file.
     """
     try:
         text = layout.manifest.read_bytes()
@@ -71,30 +72,43 @@ def read(layout: Layout) -> Manifest:
 
 
 def parse(text: bytes, where: str) -> Manifest:
-    """A manifest from its text, which may come from anywhere, such as a bucket.
+    """Parse the text of a manifest, which may come from an untrusted place, such as a bucket.
 
     Raises:
-        IntegrityError: it is damaged, or names something that is no packed file.
+        IntegrityError: it is damaged, or names a file that is not a packed file.
     """
     try:
         manifest = Manifest(**json.loads(text))
-        for name, facts in manifest.files.items():
-            if set(facts) != {"bytes", "sha256"} or int(facts["bytes"]) < 0 or not SHA256(facts["sha256"]):
-                raise ValueError(f"files: {name!r} has no size and SHA-256")
-        names = [*manifest.files, *(f"{part}.rec" for _, part in manifest.parts())]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        for name in [*manifest.files, *(f"{part}.rec" for _, part in manifest.parts())]:
+            if not PACKED_FILE(plain_name(name, where)):
+                raise IntegrityError(f"{where}: {name!r} is not the name of a packed file: don't trust it")
+        _check(manifest)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise IntegrityError(f"{where}: damaged ({error}): run pack again") from error
-    for name in names:
-        if not PACKED_FILE(plain_name(name, where)):
-            raise IntegrityError(f"{where}: {name!r} is no name of a packed file: don't trust it")
     return manifest
 
 
-def note_damaged(layout: Layout, manifest: Manifest, damaged: Mapping[str, Mapping[str, str]]) -> None:
-    """Name the images of each split that are damaged inside, {split: {image: reason}}, in `MANIFEST.json`.
+def _check(manifest: Manifest) -> None:
+    """Raise ValueError, TypeError or KeyError unless all that the stages take from a manifest is there."""
+    for name, facts in manifest.files.items():
+        size = facts["bytes"]
+        if set(facts) != {"bytes", "sha256"} or not isinstance(size, int) or not 0 <= size < LARGEST_FILE:
+            raise ValueError(f"files: {name!r} has no size")
+        if not SHA256(facts["sha256"]):
+            raise ValueError(f"files: {name!r} has no SHA-256")
+    for _, part in manifest.parts():
+        if missing := {f"{part}.{kind}" for kind in ("rec", "idx", "lst")} - manifest.files.keys():
+            raise ValueError(f"files: {min(missing)} is not among them")
+    for facts in manifest.splits.values():
+        int(facts["as_is"]), dict(facts["unreadable"])
+    int(manifest.settings["seed"])
 
-    The key `damaged` of a split is there only if some are, so that the manifest of sound images stays as
-    `pack` has made it.
+
+def note_damaged(layout: Layout, manifest: Manifest, damaged: Mapping[str, Mapping[str, str]]) -> None:
+    """Write the images whose picture data is damaged, {split: {image: reason}}, into `MANIFEST.json`.
+
+    A split has the key `damaged` only if it has damaged images. So the manifest of undamaged images stays as
+    `pack` wrote it.
     """
     before = {split: facts.get("damaged", {}) for split, facts in manifest.splits.items()}
     if before == {split: dict(damaged.get(split, {})) for split in manifest.splits}:
@@ -110,7 +124,7 @@ def inputs(layout: Layout) -> dict[str, Any]:
     """What verify, backup and snapshot depend on: the manifest, and through it every packed file.
 
     Raises:
-        IntegrityError: there is none, or it is damaged.
+        IntegrityError: the manifest is missing or damaged.
     """
     read(layout)
     return {"manifest": facts_of(layout.manifest)["sha256"]}

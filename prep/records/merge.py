@@ -1,7 +1,8 @@
-"""Merge: one split's buckets, each sorted, into its `.rec`, `.idx` and `.lst`.
+"""Merge: write the sorted buckets of one split into its `.rec`, `.idx` and `.lst`.
 
-While a bucket is written, the one before it is settled: the three files are flushed, their sizes journaled,
-its space given back. What a kill leaves behind the last entry is cut off when the merge goes on.
+While a bucket is written, the previous one is settled: the three files are flushed to disk, their sizes are
+written into the journal, and the bucket is removed. After a kill, the merge first truncates the files to the
+sizes in the last entry of the journal.
 """
 
 import os
@@ -20,17 +21,18 @@ from prep.records.growth import EMPTY, GrowingPart, Growth, partial_of
 from prep.records.recordio import address
 from prep.state.files import append, disk_errors, sha256_of, sync_folder
 from prep.state.layout import Layout
+from prep.state.names import plain_name
 
 
 def _done() -> Future[None]:
-    """What has nothing left to do."""
+    """A future that is done."""
     future: Future[None] = Future()
     future.set_result(None)
     return future
 
 
 class _Output:
-    """A file that grows, and the SHA-256 of what is in it."""
+    """An output file, and the SHA-256 of its bytes so far."""
 
     def __init__(self, path: Path, size: int) -> None:
         self.path = path
@@ -48,8 +50,8 @@ class _Output:
         self._file.seek(size)
 
     def write(self, pieces: Sequence[bytes | memoryview], pool: ThreadPoolExecutor) -> None:
-        """Append pieces; not durable yet, and the digest may still be at work on them."""
-        self._digesting.result()  # at most one bucket's
+        """Append pieces. They are not durable yet, and the digest may still be processing them."""
+        self._digesting.result()  # at most one bucket waits
         self._digesting = pool.submit(self._update, pieces)
         append(self._file, pieces)
         self.size += sum(map(len, pieces))
@@ -79,7 +81,7 @@ def merge(
     growth: Growth,
     part_bytes: int = 0,
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Merge what is not merged yet into one part, or several of `part_bytes` and up to a bucket more.
+    """Merge the buckets that are not merged yet into one part or, with `part_bytes`, into several.
 
     `growth` is told of every bucket that is on disk. Returns {part: {file name: {"bytes", "sha256"}}}, the
     part being its files' name without suffix.
@@ -137,16 +139,20 @@ def _merged_before(
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[str, Any]]]]:
     """The journal's entries of merged buckets, and the files of the parts that are whole."""
     merged = [entry for entry in journal.entries if entry.get("merged") == split]
-    parts = {entry["part"]: entry["files"] for entry in journal.entries if entry.get("part_of") == split}
+    parts = {
+        plain_name(entry["part"], str(journal.path)): entry["files"]
+        for entry in journal.entries
+        if entry.get("part_of") == split
+    }
     for part in parts:
-        _rename(layout, part)  # journaled as whole, but perhaps not yet renamed
+        _rename(layout, part)  # complete by the journal, but perhaps not yet renamed
     for number in range(len(merged)):
-        buckets.remove(number)  # journaled as merged, but perhaps not yet removed
+        buckets.remove(number)  # merged by the journal, but perhaps not yet removed
     return merged, parts
 
 
 class _Ahead:
-    """Buckets in order, the next one read and sorted while the last is written: a disk does both at once."""
+    """The buckets in order. The next one is read and sorted while the current one is written."""
 
     def __init__(self, buckets: Buckets, first: int, pool: ThreadPoolExecutor) -> None:
         self._buckets = buckets
@@ -179,7 +185,7 @@ def _merge_bucket(
     first: int,
     pool: ThreadPoolExecutor,
 ) -> int:
-    """Append a bucket's entries, the first with that index; returns the index after the last."""
+    """Append the entries of a bucket, with indices from `first` on; returns the index after the last."""
     previous = None
     records: list[memoryview] = []
     idx: list[str] = []
@@ -188,7 +194,7 @@ def _merge_bucket(
     for index, entry in enumerate(entries, first):
         if entry.name == previous:
             raise IntegrityError(
-                f"pack: two images of split {split} are named {entry.name}: mend the archive"
+                f"pack: two images of split {split} are named {entry.name}: correct the archive"
             )
         previous = entry.name
         label = labels[entry.name.partition("/")[0]]

@@ -1,6 +1,6 @@
-"""The packed form read back: the records of a part, checked against its index, its list and the manifest.
+"""Reading packed files: the records of a part, checked against its index, its list and the manifest.
 
-A part is the files of one name: `<part>.rec`, `<part>.idx` and `<part>.lst`.
+A part consists of the three files of one name: `<part>.rec`, `<part>.idx` and `<part>.lst`.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ Chunk = bytes | memoryview
 
 
 class NamedRecord(NamedTuple):
-    """A record, the name of its image (`<class>/<file>`), and how an error message names it."""
+    """A record, the name of its image (`<class>/<file>`), and its name in error messages (`where`)."""
 
     where: str
     name: str
@@ -55,8 +55,8 @@ def read_part(
         read_back: counts the bytes.
 
     Raises:
-        IntegrityError: a file is damaged, or a record is not at the place, or has not the number or the
-            label, that index and list give it.
+        IntegrityError: a file is damaged, or the place, the number or the label of a record differs from
+            the index or the list.
     """
     rec = part.paths["rec"]
     files = {kind: _Hashed(_chunks(part, kind)) for kind in ("idx", "lst")}
@@ -67,7 +67,9 @@ def read_part(
         yield NamedRecord(f"{rec} record {number} ({name})", name, record)
     for kind, file in files.items():
         if file.read(1):
-            raise IntegrityError(f"{part.paths[kind]}: longer than {rec.name} has records: run pack again")
+            raise IntegrityError(
+                f"{part.paths[kind]}: has more entries than {rec.name} has records: run pack again"
+            )
         check_digest(part.paths[kind], file.digest.hexdigest(), part.sha256(kind))
 
 
@@ -117,14 +119,14 @@ def check_digest(path: Path, found: str, expected: str | None) -> None:
         IntegrityError: they differ.
     """
     if found != expected:
-        raise IntegrityError(f"{path}: its SHA-256 is not the manifest's: run pack again")
+        raise IntegrityError(f"{path}: its SHA-256 is not that in the manifest: run pack again")
 
 
 def _check_lines(number: int, record: Record, rec: Path, place: bytes, line: bytes) -> str:
-    """Check a record's line in `.idx` and `.lst` and return its name."""
+    """Check the lines of a record in `.idx` and `.lst`, and return its name."""
     if place != f"{number}\t{record.offset}\n".encode() or record.id != number:
         raise IntegrityError(
-            f"{rec}: record {number} at byte {record.offset} is not so in the index: run pack again"
+            f"{rec}: record {number} at byte {record.offset} differs from the index: run pack again"
         )
     try:
         index, label, name = line.decode().rstrip("\n").split("\t")
@@ -132,11 +134,11 @@ def _check_lines(number: int, record: Record, rec: Path, place: bytes, line: byt
             return name
     except ValueError:
         pass
-    raise IntegrityError(f"{rec}: record {number} is not so in the list: run pack again")
+    raise IntegrityError(f"{rec}: record {number} differs from the list: run pack again")
 
 
 class _Hashed:
-    """A file that is read once, chunk by chunk, with the SHA-256 of what was read."""
+    """A file that is read once, chunk by chunk, and the SHA-256 of the bytes read so far."""
 
     def __init__(self, chunks: Iterator[Chunk]) -> None:
         self.digest = hashlib.sha256()

@@ -1,9 +1,10 @@
 """MXNet RecordIO, as dmlc-core's recordio.h and MXNet's image_recordio.h define it.
 
-A record is `magic, cflag << 29 | length, data`, padded with zeros to 4 bytes; all numbers little-endian.
-Where the data holds the magic number at a multiple of 4 it is split there into several records (cflag 1 for
-the first, 2 for those between, 3 for the last) and the magic left out: a reader puts it back. An image's data
-is the header `flag uint32, label float32, id uint64, id2 uint64`, then the image file.
+A record is `magic, cflag << 29 | length, data`, padded with zeros to a multiple of 4 bytes. All numbers are
+little-endian. If the data contains the magic number at a multiple of 4 bytes, it is split there into several
+records (cflag 1 for the first, 2 for those between, 3 for the last). The magic number itself is left out, and
+a reader puts it back. The data of an image consists of the header `flag uint32, label float32, id uint64, id2
+uint64` and the image file.
 """
 
 import struct
@@ -25,7 +26,7 @@ LABEL_AT = FRAME.size + 4  # bytes into an image's record
 
 
 class Readable(Protocol):
-    """A binary file, as far as it is needed here."""
+    """The part of a binary file's interface that is used here."""
 
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes; fewer only at the end."""
@@ -33,7 +34,7 @@ class Readable(Protocol):
 
 @dataclass(frozen=True)
 class Record:
-    """One image's record: where it lies, its label and id, and the image file's bytes."""
+    """The record of one image: its place in the file, its label and id, and the bytes of the image file."""
 
     offset: int
     end: int
@@ -43,14 +44,14 @@ class Record:
 
 
 def frame(*pieces: bytes | memoryview) -> bytes:
-    """The pieces' bytes as one record, or several where they hold the magic number.
+    """The bytes of the pieces as one record, or as several if they contain the magic number.
 
     Raises:
-        IntegrityError: they are 512 MiB or more, which the format can't hold.
+        IntegrityError: they have 512 MiB or more, which is too much for the format.
     """
     length = sum(map(len, pieces))
     if length >= LENGTH_LIMIT:
-        raise IntegrityError(f"a record of {length} bytes: RecordIO holds less than {LENGTH_LIMIT}")
+        raise IntegrityError(f"a record of {length} bytes: RecordIO allows fewer than {LENGTH_LIMIT}")
     whole = b"".join((FRAME.pack(MAGIC, length), *pieces, bytes(-length % 4)))
     words = np.frombuffer(whole, "<u4")
     cuts = (np.flatnonzero(words[2:] == MAGIC) * 4).tolist()
@@ -58,7 +59,7 @@ def frame(*pieces: bytes | memoryview) -> bytes:
 
 
 def _split(data: bytes, cuts: list[int]) -> bytes:
-    """Several records of data that holds the magic number at those places."""
+    """The records for data that contains the magic number at the places `cuts`."""
     parts = []
     start = 0
     for number, cut in enumerate([*cuts, len(data)]):
@@ -75,10 +76,10 @@ def image_record(image: bytes | memoryview, label: int = 0, identity: int = 0) -
 
 
 def address(record: memoryview, label: int, identity: int) -> None:
-    """Give an image's record its label and id, in place.
+    """Write the label and the id into the record of an image, in place.
 
-    Neither can hold the magic number, at which the record would have to be split anew: as a label it is
-    negative, and there are fewer images than that.
+    Neither can contain the magic number, which would require splitting the record: as a label it would be
+    negative, and as an id it is larger than any number of images.
     """
     LABEL_AND_ID.pack_into(record, LABEL_AT, label, identity)
 
@@ -87,7 +88,8 @@ def read_records(file: Readable, name: str) -> Iterator[Record]:
     """Every record of a RecordIO file of images, in order.
 
     Raises:
-        IntegrityError: the file is not whole records with one label each; `name` is named.
+        IntegrityError: the file has something other than complete records with one label each; the message
+            begins with `name`.
     """
     offset = 0
     while True:

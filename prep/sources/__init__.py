@@ -1,1 +1,1 @@
-"""Where archives come from: a web server, a bucket or a folder, and how a file is fetched from it."""
+"""Sources of archives: a web server, a bucket or a folder; and how a file is fetched from a source."""

@@ -24,7 +24,7 @@ from prep.state.files import CHUNK, disk_errors, sync_folder
 from prep.state.journal import Journal
 
 RANGE_BYTES = 8 << 20
-CONNECTIONS = 4  # image-net.org gives about 16 MB/s on one
+CONNECTIONS = 4  # image-net.org delivers about 16 MB/s on one connection
 WINDOW = 16  # ranges in memory at once, so at most 128 MiB
 INTERRUPT_SECONDS = 1.0  # how long Ctrl-C waits for connections to end
 LOOK_SECONDS = 0.2  # how often those who wait look whether they still should
@@ -103,7 +103,7 @@ class Arrival:
         with disk_errors(self._path.parent):
             handle = os.open(self._partial, os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                # Preallocated: four connections' ranges come out in order on the disk.
+                # Preallocated, so that the ranges of four connections lie in order on the disk.
                 if os.fstat(handle).st_size < version.size:
                     os.posix_fallocate(handle, 0, version.size)
                 if version.stream:
@@ -117,8 +117,8 @@ class Arrival:
             self.bad = True
             raise IntegrityError(
                 f"{self._wanted.file}: its {self._wanted.algorithm.upper()} is {digest}, should be "
-                f"{self._wanted.digest}; the file was removed: run again to fetch it anew, or mend the "
-                "description"
+                f"{self._wanted.digest}; the file was removed: run again to fetch it again, or correct "
+                "the description"
             )
         self._partial.rename(self._path)
         journal_path.unlink()

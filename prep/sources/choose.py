@@ -1,7 +1,9 @@
 """The source that an address names."""
 
+import re
 from pathlib import Path
 
+from prep import contract
 from prep.aws import clients
 from prep.errors import DescriptionError
 from prep.progress import Progress
@@ -13,25 +15,30 @@ from prep.sources.source import Source
 
 
 def choose_source(address: str | None, secret: str | None, progress: Progress) -> Source:
-    """A bucket, a folder or a web server.
+    """Return the source that an address names: a bucket, a folder or a web server.
 
     Args:
         address: `s3://BUCKET/PREFIX`, a folder, a base URL, or None for the URLs of the description.
-        secret: name of the Secrets Manager secret with the credentials for a web server. Without one they are
-            taken from the environment, if they are there.
-        progress: is told of calls to AWS that are repeated.
+        secret: name of the Secrets Manager secret with the credentials for a web server, or None.
+            Credentials in the environment take precedence.
+        progress: shows a note for each call to AWS that is repeated.
 
     Raises:
-        DescriptionError: the address is none of these.
+        DescriptionError: the address has none of these forms.
         CredentialsError: the credentials can't be read.
     """
-    scheme, _, rest = (address or "").partition("://")
-    if scheme == "s3":
-        bucket, _, prefix = rest.partition("/")
-        return S3Source(clients.s3(progress.note), bucket, prefix, progress.note)
-    if address and not rest:
+    if address and "://" not in address:
         return FolderSource(Path(address))
-    if address and scheme not in ("http", "https"):
+    scheme, _, rest = (address or "").partition("://")
+    bucket, _, prefix = rest.partition("/")
+    if "@" in (bucket if scheme == "s3" else rest):  # left out of the message, as it may hold a password
+        raise DescriptionError(
+            "source: must hold no @: user name and access key go into the secret, or into "
+            f"{contract.ENV_USERNAME} and {contract.ENV_ACCESS_KEY}"
+        )
+    if scheme == "s3" and bucket:
+        return S3Source(clients.s3(progress.note), bucket, prefix, progress.note)
+    if address and (not re.fullmatch(contract.WEB_ADDRESS, address) or {"?", "#"} & {*address}):
         raise DescriptionError(f"source {address}: must be https://…, s3://bucket/prefix or a folder")
     from prep.sources.http import HttpSource  # urllib3 takes long to load
 

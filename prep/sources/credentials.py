@@ -1,4 +1,7 @@
-"""The data set site's user name and access key: from Secrets Manager or the environment, never options."""
+"""The user name and access key of the data set site, from the environment or from Secrets Manager.
+
+They are never command line options, which other users of the machine can see in the list of processes.
+"""
 
 import json
 import os
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Credentials:
-    """Neither field shows in `repr`, so that no trace or log can show them."""
+    """A user name and an access key. `repr` shows neither, so that no traceback or log can contain them."""
 
     username: str = field(repr=False)
     access_key: str = field(repr=False)
@@ -34,17 +37,21 @@ def from_environment() -> Credentials | None:
         return None
     if not username or not access_key:
         missing = contract.ENV_ACCESS_KEY if username else contract.ENV_USERNAME
+        raise CredentialsError(f"credentials: {missing} is not set: set both variables or neither")
+    try:
+        f"{username}{access_key}".encode()
+    except UnicodeEncodeError:  # not chained: it holds them
         raise CredentialsError(
-            f"credentials: {missing} is not set: set both it and its companion, or neither"
-        )
+            f"credentials: {contract.ENV_USERNAME} or {contract.ENV_ACCESS_KEY} is not UTF-8: set it again"
+        ) from None
     return Credentials(username, access_key)
 
 
 def from_secret(client: "SecretsManagerClient", name: str) -> Credentials:
-    """The two values in a secret.
+    """Read the user name and the access key from a secret.
 
     Raises:
-        CredentialsError: it can't be read, or doesn't hold them.
+        CredentialsError: the secret can't be read, or doesn't hold both values.
     """
     shape = json.dumps({contract.SECRET_USERNAME: "…", contract.SECRET_ACCESS_KEY: "…"})
     try:
@@ -52,14 +59,17 @@ def from_secret(client: "SecretsManagerClient", name: str) -> Credentials:
     except ClientError as error:
         reason = error.response["Error"]
         raise CredentialsError(
-            f"secret {name}: {reason['Code']}: {reason['Message']}: make it with `aws secretsmanager "
-            f"create-secret --name {name} --secret-string '{shape}'`, or allow this role to read it"
+            f"secret {name}: {reason['Code']}: {reason['Message']}: create it with `aws secretsmanager "
+            f"create-secret --name {name} --secret-string file:///dev/stdin`, which reads {shape}, or allow "
+            "this role to read it"
         ) from error
     except (BotoCoreError, KeyError) as error:
         raise CredentialsError(f"secret {name}: can't be read: {error}") from error
     try:
         values = json.loads(text)
-        return Credentials(str(values[contract.SECRET_USERNAME]), str(values[contract.SECRET_ACCESS_KEY]))
-    except (ValueError, KeyError, TypeError):
+        found = Credentials(str(values[contract.SECRET_USERNAME]), str(values[contract.SECRET_ACCESS_KEY]))
+        f"{found.username}{found.access_key}".encode()  # JSON can hold half a character
+        return found
+    except (ValueError, KeyError, TypeError, RecursionError):
         # Not chained: the parser's message quotes the text.
         raise CredentialsError(f"secret {name}: must be JSON of the form {shape}") from None

@@ -1,4 +1,4 @@
-"""Files fetched from a source, whole and checked, resuming where they were.
+"""Fetching files from a source: resumable after an interruption, and checked by their digest.
 
 How one file is fetched stands in `arrival`. A file under its own name is whole and checked.
 """
@@ -26,12 +26,12 @@ SPARE = 64 << 20  # bytes left free: journals and receipts must still be written
 def fetch_files(
     files: Sequence[Wanted], folder: Path, checked_path: Path, source: Source, progress: Progress
 ) -> int:
-    """Fetch what isn't in the folder yet, and check what somebody put there; returns how many were fetched.
+    """Fetch the files that aren't in the folder yet, and check those that are; returns the number fetched.
 
-    `checked_path` notes what has been checked, so that it is read for that only once.
+    `checked_path` records which files have been checked, so that each is read for its digest only once.
 
     Raises:
-        SpaceError, CredentialsError, SourceError, AwsError, IntegrityError: as `download` has it.
+        SpaceError, CredentialsError, SourceError, AwsError, IntegrityError: as in `download`.
     """
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def fetch_files(
     missing = [wanted for wanted in ordered if not is_whole(folder / wanted.file, wanted, checked, progress)]
     check_space(folder, missing)
     for wanted in ordered:
-        if wanted not in missing:  # a kill may have come before these were removed
+        if wanted not in missing:  # a kill may have prevented their removal
             for leftover in (".journal", ".partial"):
                 (folder / f"{wanted.file}{leftover}").unlink(missing_ok=True)
     with connections() as pool:
@@ -61,10 +61,10 @@ def check_small(description: Description, folder: Path, checked: CheckedFiles, p
 
 
 def is_whole(path: Path, wanted: Wanted, checked: CheckedFiles, progress: Progress) -> bool:
-    """Whether the file lies there whole. One that is not as it was when it was checked is read to see.
+    """Whether the file is there and complete. If it has changed since the last check, it is checked again.
 
     Raises:
-        IntegrityError: it has another size or digest.
+        IntegrityError: the file has another size or digest.
     """
     if not path.exists():
         return False
@@ -74,7 +74,7 @@ def is_whole(path: Path, wanted: Wanted, checked: CheckedFiles, progress: Progre
     size = version[0]
     if wanted.bytes is not None and size != wanted.bytes:
         raise IntegrityError(
-            f"{path}: has {size} bytes, should have {wanted.bytes}: move it away or mend the description"
+            f"{path}: has {size} bytes, should have {wanted.bytes}: move it away or correct the description"
         )
     digest = hashlib.new(wanted.algorithm, usedforsecurity=False)
     task = f"check {path.name}"
@@ -86,7 +86,7 @@ def is_whole(path: Path, wanted: Wanted, checked: CheckedFiles, progress: Progre
     if digest.hexdigest() != wanted.digest:
         raise IntegrityError(
             f"{path}: its {wanted.algorithm.upper()} is {digest.hexdigest()}, should be {wanted.digest}: "
-            "move it away or mend the description"
+            "move it away or correct the description"
         )
     checked.note(path, wanted.digest, version)
     return True
@@ -106,7 +106,7 @@ def check_space(folder: Path, missing: Sequence[Wanted]) -> None:
     free = shutil.disk_usage(folder).free
     if missing and free < needed:
         raise SpaceError(
-            f"{folder}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed for what is to be fetched: "
+            f"{folder}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB needed for the files to fetch: "
             "grow the volume, or give another folder"
         )
 
@@ -196,7 +196,7 @@ def _version(wanted: Wanted, source: Source) -> Version:
     version = source.version(wanted)
     if wanted.bytes is not None and version.size != wanted.bytes:
         raise IntegrityError(
-            f"{wanted.file}: the server's has {version.size} bytes, the description says "
-            f"{wanted.bytes}: mend the description, or the source"
+            f"{wanted.file}: has {version.size} bytes on the server, the description says "
+            f"{wanted.bytes}: correct the description or the source"
         )
     return version

@@ -1,4 +1,4 @@
-"""Files that lie in a folder of this machine already, such as on a disk that was brought along."""
+"""A source whose files are in a folder of this machine, for example on a disk that was plugged in."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ class FolderSource:
         """Size of the file, and its time of change as an ETag.
 
         Raises:
-            SourceError: there is none, or it may not be read.
+            SourceError: the file doesn't exist or can't be read.
         """
         path = self._folder / wanted.file
         try:
@@ -31,8 +31,8 @@ class FolderSource:
         """The bytes [start, end) of the file.
 
         Raises:
-            SourceChangedError: it has changed meanwhile.
-            SourceError: it can't be read.
+            SourceChangedError: the file has changed.
+            SourceError: the file can't be read.
         """
         path = self._folder / wanted.file
         try:
@@ -43,5 +43,5 @@ class FolderSource:
         except OSError as error:
             raise SourceError(f"{path}: {error.strerror}: check the disk") from error
         if self.version(wanted) != version:
-            raise SourceChangedError(f"{path}: has changed while it was read")
+            raise SourceChangedError(f"{path}: changed while it was read")
         return bytes(data)

@@ -1,8 +1,8 @@
-"""An archive server over HTTP: who we are, how often to try again, and what not to take for an archive.
+"""A source that is an HTTP server: authentication, retries, and answers that are not an archive.
 
-Certificates are verified. Credentials go out as HTTP Basic authentication, only over TLS (or to this very
-machine), and never to another host that a redirect leads to. A range that fails is tried again a bounded
-number of times with growing, jittered pauses, or the pause that the server asks for.
+Certificates are verified. Credentials are sent with HTTP Basic authentication, only over TLS (or to this
+machine itself), and never to another host to which the server redirects. A request that fails is repeated
+a limited number of times, after growing random pauses or after the pause that the server asks for.
 """
 
 import random
@@ -22,16 +22,17 @@ from prep.errors import CredentialsError, SourceError
 from prep.sources.credentials import Credentials
 from prep.sources.source import SourceChangedError, Version, Wanted
 
-# Tries of one request, pauses of 1, 2, 4 … 60 s between: about five minutes, longer than a server's restart.
+# Attempts for one request, with pauses of 1, 2, 4 … 60 s: about five minutes, longer than a server's restart.
 TRIES = 10
 LONGEST_PAUSE = 60.0
 LONGEST_RETRY_AFTER = 600.0
-# A server that sends nothing for a minute will not go on.
+# A server that has sent nothing for a minute is not expected to continue.
 TIMEOUT = Timeout(connect=20, read=60)
-# Redirects only: what fails otherwise is tried again here, where Retry-After is heeded too.
+# urllib3 follows redirects only. Other failures are retried here, where Retry-After is observed as well.
 REDIRECTS = Retry(total=5, connect=0, read=0, status=0, other=0, redirect=5, respect_retry_after_header=False)
 PIECE = 1 << 20
-CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)  # a file has 8 EiB at most
+LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 POOL = re.compile(r"^HTTPS?Connection(Pool)?\([^)]*\): ")
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
@@ -39,7 +40,7 @@ T = TypeVar("T")
 
 
 class _PassingError(Exception):
-    """A fault that may be gone at the next try; `pause` is what the server asked for, in seconds."""
+    """A failure that may not occur again; `pause` is the pause that the server asks for, in seconds."""
 
     def __init__(self, reason: str, pause: float | None = None) -> None:
         super().__init__(reason)
@@ -47,7 +48,7 @@ class _PassingError(Exception):
 
 
 class HttpSource:
-    """Fetches archives from their own URLs, or by file name from below the base URL `source`."""
+    """Fetches archives from their own URLs or, if there is a base URL `source`, by file name from there."""
 
     def __init__(self, credentials: Credentials | None, source: str | None, connections: int = 4) -> None:
         self._credentials = credentials
@@ -55,17 +56,21 @@ class HttpSource:
         self._pool = urllib3.PoolManager(maxsize=connections, timeout=TIMEOUT, retries=REDIRECTS)
 
     def url(self, wanted: Wanted) -> str:
-        """Where an archive comes from."""
+        """The URL of an archive."""
         if not self._source:
             return wanted.url
         return f"{self._source.rstrip('/')}/{urlsplit(wanted.url).path.rpartition('/')[2]}"
 
+    def _shown(self, wanted: Wanted) -> str:
+        """The URL for messages, without its query: that may be a signature, which lets anyone in."""
+        return self.url(wanted).partition("?")[0]
+
     def version(self, wanted: Wanted) -> Version:
-        """Size and ETag of what the server has.
+        """Size and ETag of the file on the server.
 
         Raises:
-            CredentialsError: it doesn't let us in.
-            SourceError: it doesn't have the archive, or doesn't answer.
+            CredentialsError: the server refuses the credentials.
+            SourceError: the server doesn't have the archive, or doesn't answer.
         """
         return self._tries(wanted, lambda: self._version(wanted), threading.Event())
 
@@ -73,7 +78,7 @@ class HttpSource:
         """The bytes [start, end) of that version.
 
         Raises:
-            CredentialsError, SourceError: as above, and if the server now has another version.
+            CredentialsError, SourceError: as in `version`, or the server has another version now.
         """
         return self._tries(wanted, lambda: self._fetch(wanted, version, start, end, stop), stop)
 
@@ -83,16 +88,16 @@ class HttpSource:
             pause = None
             try:
                 return attempt()
-            except urllib3.exceptions.LocationValueError as error:
+            except ValueError as error:  # no URL, perhaps that of a redirect
                 raise SourceError(
-                    f"{self.url(wanted)}: {error}: mend the description, or --source"
+                    f"{self._shown(wanted)}: {error}: correct the description or --source"
                 ) from error
             except urllib3.exceptions.HTTPError as error:
                 reason = _plain(error)
                 if "CERTIFICATE_VERIFY_FAILED" in reason:
                     raise SourceError(
-                        f"{self.url(wanted)}: its certificate can't be trusted: {reason}: run again when "
-                        "the site has mended it"
+                        f"{self._shown(wanted)}: its certificate can't be trusted: {reason}: run again when "
+                        "the site has corrected it"
                     ) from error
             except _PassingError as error:
                 reason, pause = str(error), error.pause
@@ -100,9 +105,9 @@ class HttpSource:
                 break
             backoff = min(LONGEST_PAUSE, 2.0**number) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
             if stop.wait(backoff if pause is None else min(pause, LONGEST_RETRY_AFTER)):
-                raise SourceError(f"{self.url(wanted)}: stopped, because another range failed")
+                raise SourceError(f"{self._shown(wanted)}: stopped because another range failed")
         raise SourceError(
-            f"{self.url(wanted)}: {reason}, {TRIES} times: run again later, it goes on where it was"
+            f"{self._shown(wanted)}: {reason}, {TRIES} times: run again later; it continues where it stopped"
         )
 
     def _get(self, wanted: Wanted, byte_range: str) -> urllib3.BaseHTTPResponse:
@@ -111,14 +116,16 @@ class HttpSource:
         if self._credentials:
             parts = urlsplit(url)
             if parts.scheme != "https" and parts.hostname not in LOOPBACK:
-                raise CredentialsError(f"{url}: credentials are sent over https only: mend the URL")
+                raise CredentialsError(
+                    f"{self._shown(wanted)}: credentials are sent over https only: correct the URL"
+                )
             who = f"{self._credentials.username}:{self._credentials.access_key}"
             headers |= make_headers(basic_auth=who, basic_auth_encoding="utf-8")
         response = self._pool.request("GET", url, headers=headers, preload_content=False)
         if response.status in (200, 206) and "text/html" not in response.headers.get("Content-Type", ""):
             return response
         response.close()
-        raise _refusal(url, response)
+        raise _refusal(self._shown(wanted), response)
 
     def _version(self, wanted: Wanted) -> Version:
         response = self._get(wanted, "0-0")
@@ -128,14 +135,14 @@ class HttpSource:
             if response.status == 206 and match is not None:
                 return Version(int(match.group(3)), etag)
             length = response.headers.get("Content-Length", "")
-            if not length.isdigit():
-                raise SourceError(f"{self.url(wanted)}: the server serves neither ranges nor a length")
+            if not LENGTH.fullmatch(length):
+                raise SourceError(f"{self._shown(wanted)}: the server serves neither ranges nor a length")
             return Version(int(length), etag, partial(self._stream, wanted, int(length)))
         finally:
             response.close()
 
     def _stream(self, wanted: Wanted, size: int) -> Iterator[bytes]:
-        """The whole file over one connection; a break of it can't be mended, only begun anew."""
+        """The whole file over one connection. If the connection breaks, the download can't resume."""
         done = 0
         try:
             response = self._get(wanted, "0-")
@@ -145,11 +152,11 @@ class HttpSource:
                     yield piece
             finally:
                 response.close()
-        except (_PassingError, urllib3.exceptions.HTTPError) as error:
+        except (_PassingError, urllib3.exceptions.HTTPError, ValueError) as error:
             reason = _plain(error) if isinstance(error, urllib3.exceptions.HTTPError) else str(error)
             raise SourceError(
-                f"{self.url(wanted)}: {reason} after {done} bytes, and the server serves no ranges to go on "
-                "with: run again, it begins anew"
+                f"{self._shown(wanted)}: {reason} after {done} bytes, and the server serves no byte ranges "
+                "to resume with: run again; it starts from the beginning"
             ) from error
 
     def _fetch(self, wanted: Wanted, version: Version, start: int, end: int, stop: threading.Event) -> bytes:
@@ -157,10 +164,10 @@ class HttpSource:
         try:
             match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
             if response.status != 206 or match is None:
-                raise _PassingError("answered a request for a range with the whole file")
+                raise _PassingError("answered a request for a byte range with the whole file")
             first, last, size = (int(group) for group in match.groups())
             if Version(size, response.headers.get("ETag", "")) != version:
-                raise SourceChangedError(f"{self.url(wanted)}: the server has another version of it now")
+                raise SourceChangedError(f"{self._shown(wanted)}: the server has another version of it now")
             if (first, last) != (start, end - 1):
                 raise _PassingError(f"sent bytes {first}-{last} when asked for {start}-{end - 1}")
             data = bytearray()
@@ -176,21 +183,21 @@ class HttpSource:
 
 
 def _refusal(url: str, response: urllib3.BaseHTTPResponse) -> Exception:
-    """What to raise for an answer that is no archive."""
+    """The exception for an answer that is not an archive."""
     status = response.status
     if status in (401, 403):
         return CredentialsError(
-            f"{url}: refused (HTTP {status}): check user name and access key, and your access"
+            f"{url}: refused (HTTP {status}): check the user name, the access key and your access"
         )
     if status == 429 or status >= 500:
         return _PassingError(f"HTTP {status}", _retry_after(response.headers.get("Retry-After", "")))
     if status in (404, 410):
-        return SourceError(f"{url}: not there (HTTP {status}): check the description, or --source")
+        return SourceError(f"{url}: not found (HTTP {status}): check the description or --source")
     if status == 416:
         return SourceChangedError(f"{url}: the server has a shorter version of it now")
     if status in (200, 206):
         return SourceError(
-            f"{url}: the server sent a web page instead of the archive: open the site in a browser and see "
+            f"{url}: the server sent a web page instead of the archive: open the site in a browser and check "
             "whether your account still has access"
         )
     return SourceError(f"{url}: the server answered HTTP {status}")
@@ -198,16 +205,16 @@ def _refusal(url: str, response: urllib3.BaseHTTPResponse) -> Exception:
 
 def _retry_after(value: str) -> float | None:
     """Seconds to wait, from either form of the header (RFC 9110, 10.2.3)."""
-    if value.isdigit():
+    if LENGTH.fullmatch(value):
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
 def _plain(error: urllib3.exceptions.HTTPError) -> str:
-    """The reason alone, without the objects that urllib3 names before and after it."""
+    """The reason of an error, without the connection objects that urllib3 puts before and after it."""
     reason = getattr(error, "reason", None) or error
     text = str(next(iter(reason.args), "")) or type(reason).__name__
     return POOL.sub("", text).rstrip(".")

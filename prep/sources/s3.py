@@ -1,4 +1,4 @@
-"""Files from S3: one's own earlier backup, so that nobody downloads 150 GB from the site twice."""
+"""A source in S3, such as an earlier backup: it saves downloading 150 GB from the site again."""
 
 import threading
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ class S3Source:
         """Size and ETag of the object.
 
         Raises:
-            SourceError: there is none.
+            SourceError: the object does not exist.
             AwsError: S3 refuses or fails.
         """
         with aws_errors(f"look at {self._url(wanted)}"):
@@ -43,14 +43,16 @@ class S3Source:
             except ClientError as error:
                 if error.response["Error"]["Code"] not in MISSING:
                     raise
-                raise SourceError(f"{self._url(wanted)}: not there: check bucket and prefix") from error
+                raise SourceError(
+                    f"{self._url(wanted)}: does not exist: check the bucket and the prefix"
+                ) from error
         return Version(head["ContentLength"], head["ETag"])
 
     def fetch(self, wanted: Wanted, version: Version, start: int, end: int, _stop: threading.Event) -> bytes:
         """The bytes [start, end) of that version of the object.
 
         Raises:
-            SourceChangedError: it has been replaced.
+            SourceChangedError: the object has been replaced.
             AwsError: S3 refuses or fails.
         """
         operation = f"read {self._url(wanted)}"
@@ -59,7 +61,7 @@ class S3Source:
             while True:
                 try:
                     return self._read(wanted, version, start, end)
-                except BROKEN as error:  # botocore repeats a call, but not the reading of its answer
+                except BROKEN as error:  # retries cover the call, but not reading its body
                     if not repeats.wait(str(error).rstrip(".")):
                         raise
 
@@ -74,6 +76,6 @@ class S3Source:
         except ClientError as error:
             if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
                 raise
-            raise SourceChangedError(f"{self._url(wanted)}: has been replaced meanwhile") from error
+            raise SourceChangedError(f"{self._url(wanted)}: was replaced during the download") from error
         with answer["Body"] as body:
             return body.read()

@@ -1,4 +1,4 @@
-"""Where files come from: an archive server, a bucket or a folder, as far as `download` needs to know."""
+"""The interface of sources: an archive server, a bucket or a folder, as `download` sees it."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,15 +9,15 @@ from prep.errors import SourceError
 
 
 class Wanted(Protocol):
-    """A file to fetch. `bytes` is None where its size isn't known beforehand."""
+    """A file to fetch. `bytes` is None if its size isn't known in advance."""
 
     @property
     def file(self) -> str:
-        """Its name, also where it comes from."""
+        """Its file name, which is the same at the source."""
 
     @property
     def url(self) -> str:
-        """Its address on its own site."""
+        """Its URL on the site of the data set."""
 
     @property
     def bytes(self) -> int | None:
@@ -25,7 +25,7 @@ class Wanted(Protocol):
 
     @property
     def algorithm(self) -> str:
-        """The name by which hashlib knows the digest."""
+        """The name of the digest's algorithm in hashlib."""
 
     @property
     def digest(self) -> str:
@@ -34,9 +34,10 @@ class Wanted(Protocol):
 
 @dataclass(frozen=True)
 class Version:
-    """What there is of a file at present: size in bytes, and ETag or "" where there is none.
+    """The present version of a file at its source: its size in bytes, and its ETag or "" if it has none.
 
-    `stream` is None, or, where no ranges can be had, what gives the whole file in one go, piece by piece.
+    `stream` is None if the source serves byte ranges. If not, it is a function that returns the whole file,
+    piece by piece.
     """
 
     size: int
@@ -45,24 +46,24 @@ class Version:
 
 
 class SourceChangedError(SourceError):
-    """There is another version of the file now than the one that was begun."""
+    """The file has changed at its source since its download began."""
 
 
 class Source(Protocol):
     """Serves files by ranges. Its methods are called from several threads."""
 
     def version(self, wanted: Wanted) -> Version:
-        """What there is of the file.
+        """The present version of the file.
 
         Raises:
-            CredentialsError: we are not let in.
-            SourceError: the file isn't there, or there is no answer.
+            CredentialsError: the source refuses the credentials.
+            SourceError: the file doesn't exist, or the source doesn't answer.
         """
 
     def fetch(self, wanted: Wanted, version: Version, start: int, end: int, stop: threading.Event) -> bytes:
-        """The bytes [start, end) of that version; gives up soon after `stop` is set.
+        """The bytes [start, end) of that version; stops soon after `stop` is set.
 
         Raises:
-            SourceChangedError: there is another version now.
-            CredentialsError, SourceError: as above.
+            SourceChangedError: the file has another version now.
+            CredentialsError, SourceError: as in `version`.
         """

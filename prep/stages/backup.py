@@ -1,7 +1,8 @@
 """Backup: archives, packed files and receipts to S3.
 
-The archives' units, and the blocks of the `.rec` files that `verify` reads, are sent from memory as they come
-by, so that nothing is read from disk for it. All else is small, is sent whole, and not again if S3 has it.
+The units of the archives, and the blocks of the `.rec` files that `verify` reads, are sent from memory while
+other stages work on them, so that backup reads nothing from the disk. All other files are small: each is sent
+as a whole, unless S3 has it already.
 """
 
 import base64
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Backup:
-    """A consumer, of archives and then of packed files; `finish` sends all else."""
+    """A consumer of the archives, and then of the packed files; `finish` sends all other files."""
 
     stage = "backup"
     busy_with = UPLOAD
@@ -65,8 +66,12 @@ class Backup:
         self._uploads.resume(name, target)
 
     def expect_packed(self, packed: Manifest, progress: Progress) -> None:
-        """Be ready for the blocks of the `.rec` files of this manifest."""
+        """Prepare the uploads of the `.rec` files of this manifest."""
         splits = {split.name: split for split in self._description.splits}
+        if unknown := set(packed.splits) - set(splits):
+            raise IntegrityError(
+                f"{self._layout.manifest}: split {min(unknown)!r} is not in the description: run pack again"
+            )
         self._recs = [(self._layout.rec(part), splits[split]) for split, part in packed.parts()]
         sizes = self.journal.sizes.items()
         done = sum(size for (name, _), size in sizes if name in {rec.name for rec, _ in self._recs})
@@ -97,7 +102,7 @@ class Backup:
         self._expect(name, Target(contract.packed_prefix(self._description.name) + name, identity))
 
     def send_packed(self, progress: Progress) -> None:
-        """Send the blocks of the `.rec` files that S3 lacks, after `expect_packed`."""
+        """Send the blocks of the `.rec` files that S3 does not have yet; call `expect_packed` first."""
         with at_work([self], progress) as give:
             for rec, split in self._recs:
                 size = self.begin_part(rec.name, rec.stat().st_size)
@@ -106,7 +111,7 @@ class Backup:
                         return
 
     def size_at(self, source: str, offset: int) -> int | None:
-        """Size of the unit there if S3 has it."""
+        """Size of the unit at this offset if S3 has it, else None."""
         return self.journal.size_at(source, offset)
 
     def consume(self, loaded: LoadedUnit) -> None:
@@ -114,14 +119,14 @@ class Backup:
         self._uploads.send(loaded.unit, loaded.data, self._targets[loaded.unit.archive])
 
     def flush(self) -> None:
-        """Every unit is committed when it has been sent."""
+        """Do nothing: every unit is committed as soon as it has been sent."""
 
     def forget(self, source: str) -> None:
-        """Have the archive sent anew."""
+        """Discard what was sent of an archive, so that it is sent again."""
         self._uploads.forget(source, self._targets[source].key)
 
     def finish(self, inputs: dict[str, Any], progress: Progress) -> Receipt:
-        """Complete the uploads, send small archives and packed files, and give the receipt for `inputs`.
+        """Complete the uploads, send the small archives and packed files, and return the receipt.
 
         Raises:
             AwsError: S3 refuses or fails.
@@ -159,7 +164,7 @@ class Backup:
         return archives + files
 
     def _send(self, path: Path, target: Target, progress: Progress) -> dict[str, Any]:
-        """Upload a small file unless S3 has it with its digest; returns what is true of it."""
+        """Upload a small file unless S3 has it with its digest; returns its size, checksum and digests."""
         data = path.read_bytes()
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
         with aws_errors(f"upload {path} to {self._url(target.key)}"):
@@ -181,17 +186,18 @@ class Backup:
         return stored_checksum(self._client, self._bucket, key)
 
     def send_receipts(self, progress: Progress) -> None:
-        """Upload every receipt there is; the last thing, so that the backup's own is among them."""
+        """Upload all receipts. This comes last, so that the backup's own receipt is among them."""
         prefix = contract.receipts_prefix(self._description.name)
         for path in sorted(self._layout.receipts.glob("*.json")):
-            self._send(path, Target(prefix + path.name, {}), progress)
+            name = plain_name(path.name, str(self._layout.receipts))
+            self._send(path, Target(prefix + name, {}), progress)
 
 
 def check(client: "S3Client", bucket: str, dataset: str, receipt: Receipt) -> Receipt:
     """Compare every object of a backup with the checksums that S3 keeps, without downloading one.
 
     Raises:
-        IntegrityError: an object is missing or another one, or the receipt names none of this data set.
+        IntegrityError: an object is missing or differs, or the receipt names an object of another data set.
         AwsError: S3 refuses or fails.
     """
     begun = time.monotonic()
@@ -199,15 +205,16 @@ def check(client: "S3Client", bucket: str, dataset: str, receipt: Receipt) -> Re
     for url, facts in receipt.outputs.items():
         key = url.removeprefix("s3://").partition("/")[2]
         folder, _, name = key.rpartition("/")
-        if f"{folder}/" not in known:
+        known_facts = isinstance(facts.get("bytes"), int) and isinstance(facts.get("checksum"), str)
+        if f"{folder}/" not in known or not known_facts:
             raise IntegrityError(
-                f"receipt of the backup: {url!r} is no object of {dataset}: run backup again"
+                f"receipt of the backup: {url!r} is not an object of {dataset}: run backup again"
             )
         plain_name(name, "receipt of the backup")
         with aws_errors(f"look at s3://{bucket}/{key}"):
             stored = stored_checksum(client, bucket, key)
         if stored is None:
-            raise IntegrityError(f"backup s3://{bucket}/{key}: not there: run backup again")
+            raise IntegrityError(f"backup s3://{bucket}/{key}: does not exist: run backup again")
         if not same_object(stored, facts):
             raise IntegrityError(
                 f"backup s3://{bucket}/{key}: {stored[0]} bytes, checksum {stored[1] or 'none'}; should be "

@@ -1,4 +1,4 @@
-"""Images to S3, each as an object of its own, for programs that read single images from a bucket.
+"""Send each image to S3 as an object of its own, for programs that read single images from a bucket.
 
 Not the default: the images are in the archives already, and 1.3 million requests cost about $7 and many
 hours.
@@ -16,13 +16,14 @@ from prep.errors import IntegrityError
 from prep.progress import Progress
 from prep.state.journal import Journal
 from prep.state.layout import Layout
+from prep.state.names import plain_name
 from prep.state.receipts import Receipt
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 STAGE = "loose"
-CONNECTIONS = 16  # a small object takes some 30 ms, nearly all of it waiting
+CONNECTIONS = 16  # sending a small object takes about 30 ms, nearly all of it waiting
 
 
 def send(
@@ -36,8 +37,8 @@ def send(
     """Upload every organized image to `<data set>/images/<split>/<class>/<file>`, class by class.
 
     Raises:
-        AwsError: S3 refuses or fails; the classes that are done are not sent again.
-        IntegrityError: nothing is organized yet.
+        AwsError: S3 refuses or fails; the next run does not send the finished classes again.
+        IntegrityError: there are no class folders.
     """
     begun = time.monotonic()
     journal = Journal(layout.journals / "loose.jsonl", inputs | {"bucket": bucket})
@@ -53,15 +54,14 @@ def send(
     progress.add(task, None)
     with ThreadPoolExecutor(CONNECTIONS, "loose") as pool:
         for split, folder in folders:
-            name = f"{split}/{folder.name}"
+            name = f"{split}/{plain_name(folder.name, str(folder.parent))}"
             if name not in done:
                 prefix = f"{contract.images_prefix(description.name)}{name}/"
 
                 def upload(path: Path, prefix: str = prefix) -> int:
+                    key = prefix + plain_name(path.name, str(path.parent))
                     data = path.read_bytes()
-                    client.put_object(
-                        Bucket=bucket, Key=prefix + path.name, Body=data, ChecksumAlgorithm="SHA256"
-                    )
+                    client.put_object(Bucket=bucket, Key=key, Body=data, ChecksumAlgorithm="SHA256")
                     progress.advance(task, len(data))
                     return len(data)
 

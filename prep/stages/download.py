@@ -1,4 +1,4 @@
-"""Download: every archive into `ROOT/archives`, checked by size and MD5, resuming where it was."""
+"""Download: every archive into `ROOT/archives`, checked by size and MD5; resumes after an interruption."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -18,12 +18,12 @@ from prep.state.receipts import Receipt
 
 
 def download(description: Description, layout: Layout, source: Source, progress: Progress) -> Receipt:
-    """Fetch the archives that are not there yet, the smallest first, and give the receipt.
+    """Fetch the archives that are not there yet, the smallest first, and return the receipt.
 
     Raises:
-        SpaceError: the volume has no room for all of it; nothing has been fetched then.
-        CredentialsError, SourceError, AwsError: as the source has it.
-        IntegrityError: an archive has another size or MD5 than the description's.
+        SpaceError: the volume has no room for all archives; nothing has been fetched.
+        CredentialsError, SourceError, AwsError: the source refuses or fails.
+        IntegrityError: an archive has another size or MD5 than the description says.
     """
     begun = time.monotonic()
     fetched = fetch_files(description.archives, layout.archives, layout.checked, source, progress)
@@ -71,7 +71,7 @@ def receipt(description: Description, layout: Layout, fetched: int, begun: float
 
 
 def unchanged(description: Description, layout: Layout) -> bool:
-    """Whether every archive is as it was when it was checked."""
+    """Whether every archive is unchanged since it was checked."""
     checked = CheckedFiles(layout.checked)
     paths = [(layout.archives / archive.file, archive) for archive in description.archives]
     return all(path.is_file() and checked.knows(path, archive.digest) for path, archive in paths)

@@ -1,5 +1,6 @@
-"""Organize: the images of every split into class folders, `ROOT/<split>/<class>/<file>`."""
+"""Organize: write the images of every split into class folders, `ROOT/<split>/<class>/<file>`."""
 
+import lzma
 import tarfile
 import time
 import zlib
@@ -20,7 +21,7 @@ from prep.state.receipts import Receipt
 
 
 class Organizer:
-    """The consumer that writes images out as files."""
+    """The consumer that writes images as files."""
 
     stage = "organize"
     busy_with = WORK_VOLUME
@@ -37,11 +38,11 @@ class Organizer:
         )
 
     def size_at(self, source: str, offset: int) -> int | None:
-        """Size of the unit there if its files are on disk."""
+        """Size of the unit at this offset if its files are on disk, else None."""
         return self.journal.size_at(source, offset)
 
     def consume(self, loaded: LoadedUnit) -> None:
-        """Write the unit's images; they count only once the journal says so."""
+        """Write the unit's images; they count as written only when the journal names the unit."""
         top = self._layout.images(loaded.split.name)
         with disk_errors(top):
             for image in loaded.images:
@@ -53,19 +54,19 @@ class Organizer:
         self._commits.add(loaded.unit.size, (loaded.unit, {"images": len(loaded.images)}))
 
     def flush(self) -> None:
-        """Commit what is not committed yet."""
+        """Commit all units."""
         self._commits.finish()
 
     def forget(self, source: str) -> None:
-        """Have the images written again, over those that are there."""
+        """Discard the journal entries of an archive, so that its images are written again."""
         self._commits.settle()
         self.journal.forget(source)
 
     def clean(self) -> None:
-        """Nothing is left over."""
+        """Do nothing: no temporary files are left."""
 
     def finish(self, _progress: Progress) -> Receipt:
-        """Check the number of images, unpack the bounding boxes, and give the receipt.
+        """Check the number of images, unpack the bounding boxes, and return the receipt.
 
         Raises:
             IntegrityError: an archive holds another number of images than the description says.
@@ -78,8 +79,8 @@ class Organizer:
         for split in self._description.splits:
             if counts.get(split.name, 0) != split.images:
                 raise IntegrityError(
-                    f"organize: {split.archive.file} holds {counts.get(split.name, 0)} images, "
-                    f"the description says {split.images}: mend [splits.{split.name}] images, or the archive"
+                    f"organize: {split.archive.file} holds {counts.get(split.name, 0)} images, the "
+                    f"description says {split.images}: correct [splits.{split.name}] images or the archive"
                 )
         for boxes in self._description.bounding_boxes:
             folder = self._layout.bounding_boxes / boxes.folder
@@ -95,7 +96,7 @@ class Organizer:
 
 
 def _unpack(archive: Path, folder: Path) -> int:
-    """Unpack a small archive of annotations, and say how many files it held."""
+    """Unpack a small archive of annotations, and return the number of its files."""
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
     try:
@@ -103,11 +104,13 @@ def _unpack(archive: Path, folder: Path) -> int:
             for member in tar:
                 if member.name != ".":  # the folder itself, which `tar -c .` names
                     relative_path(member.name, f"archive {archive}")
-                tar.extract(member, folder, filter="data")  # refuses links and devices that lead elsewhere
+                if not member.isfile() and not member.isdir():
+                    raise IntegrityError(f"archive {archive}: {member.name!r} is no file: don't trust it")
+                tar.extract(member, folder, filter="data")
                 count += member.isfile()
-    except tarfile.ReadError as error:  # its text is a line for each kind of compression that was tried
-        raise IntegrityError(f"archive {archive}: no readable tar: download it again") from error
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except tarfile.ReadError as error:  # its text has a line for each compression that was tried
+        raise IntegrityError(f"archive {archive}: not a readable tar file: download it again") from error
+    except (tarfile.TarError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         raise IntegrityError(f"archive {archive}: {error}: download it again, or don't trust it") from error
     except OSError as error:
         raise IntegrityError(f"archive {archive}: {error.strerror or error}: download it again") from error

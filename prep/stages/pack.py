@@ -1,8 +1,8 @@
-"""Pack: every image of a split into one RecordIO file, in shuffled order, with its index and list.
+"""Pack: write every image of a split into one RecordIO file, in shuffled order, with its index and list.
 
-The consumer prepares a unit's images on all cores and deals them into buckets. When every unit is dealt,
-`finish` merges bucket after bucket into the `.rec` file; a bucket's space is given back as soon as it is
-merged, so that the volume needs room for one copy of the data.
+The consumer prepares the images of a unit on all cores and distributes them over buckets. When all units have
+been distributed, `finish` merges one bucket after the other into the `.rec` file. Each bucket is removed as
+soon as it is merged, so that the volume needs room for only one copy of the data.
 """
 
 import os
@@ -37,9 +37,10 @@ from prep.state.receipts import Receipt
 
 @dataclass(frozen=True)
 class PackSettings:
-    """What decides the bytes that come out: short side in pixels, JPEG quality, seed of the shuffle.
+    """The settings that determine the bytes of the packed files.
 
-    `part_mib` is the size in MiB from which a split goes on in another file; 0 makes one file of it.
+    `resize` is the short side in pixels, `quality` the JPEG quality, and `seed` the seed of the shuffle. When
+    a file has reached `part_mib` MiB, the split continues in another file; 0 writes one file for each split.
     """
 
     resize: int = 480
@@ -49,17 +50,17 @@ class PackSettings:
 
     @property
     def target(self) -> Target:
-        """The part that decides an image."""
+        """The settings that determine how an image is prepared."""
         return Target(self.resize, self.quality)
 
 
 DEFAULT_SETTINGS = PackSettings()
-BATCH = 8  # images a task, so that handing them over costs little beside the images themselves
+BATCH = 8  # images for each task of the pool: enough that the cost of a task itself is small
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of an image: its record, or why it has none."""
+    """The result for one image: its record, or the reason why it has none."""
 
     name: str
     entry: Entry | None
@@ -70,7 +71,7 @@ class _Outcome:
 
 
 class Packer:
-    """The consumer that makes images fit and deals them into buckets."""
+    """The consumer that prepares images and distributes them over buckets."""
 
     stage = "pack"
     busy_with = CORES
@@ -90,7 +91,7 @@ class Packer:
         self._settings = settings
         self._allow_unreadable = allow_unreadable
         self._begun = time.monotonic()
-        cv2.setNumThreads(1)  # the pool has a thread a core already
+        cv2.setNumThreads(1)  # the pool already has a thread for each core
         self._pool = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)), "pack")
         counts = {name: bucket_count(size) for name, size in inputs["bytes"].items()}
         self.journal = UnitJournal(
@@ -108,7 +109,7 @@ class Packer:
         return asdict(self._settings) | {"codec": yuv.codec()}
 
     def _begin_anew(self) -> None:
-        """Make room: the volume holds one copy, and packed files of other settings would be a second."""
+        """Remove packed files of other settings: the volume has room for only one copy."""
         for split in self._description.splits:
             shutil.rmtree(self._layout.packing / split.name, ignore_errors=True)
             for kind in ("rec", "idx", "lst"):
@@ -126,11 +127,11 @@ class Packer:
         )
 
     def size_at(self, source: str, offset: int) -> int | None:
-        """Size of the unit there if its images are in the buckets."""
+        """Size of the unit at this offset if its images are in the buckets, else None."""
         return self.journal.size_at(source, offset)
 
     def consume(self, loaded: LoadedUnit) -> None:
-        """Begin with this unit and finish the one before, so that no core waits between units."""
+        """Start this unit, then finish the previous one, so that no core is idle between two units."""
         futures = [
             self._pool.submit(self._prepare, loaded.images[start : start + BATCH])
             for start in range(0, len(loaded.images), BATCH)
@@ -139,7 +140,7 @@ class Packer:
         self._pending = (loaded, futures)
 
     def flush(self) -> None:
-        """Deal the unit under way, and commit what is not committed yet."""
+        """Write the images of the unit under way into their buckets, and commit all units."""
         self._deal()
         self._commits.finish()
 
@@ -166,7 +167,7 @@ class Packer:
         self.busy_with = CORES
 
     def forget(self, source: str) -> None:
-        """Empty the buckets of the split that this archive, or folder, holds."""
+        """Discard what was made of an archive or a split's folder: empty the buckets of that split."""
         self._commits.settle()
         self._pending = None
         self.journal.forget(source)
@@ -184,12 +185,12 @@ class Packer:
         return _Outcome(image.name, entry, made.resized, made.as_is, made.care)
 
     def finish(self, progress: Progress, growth: Growth | None = None) -> Receipt:
-        """Merge the buckets, write the class table and the manifest, and give the receipt.
+        """Merge the buckets, write the class table and the manifest, and return the receipt.
 
         `growth` is told of what is on disk, for whoever reads behind the merge.
 
         Raises:
-            IntegrityError: images can't be read, or their number is not the description's.
+            IntegrityError: too many images are unreadable, or their number is not what the description says.
         """
         growth = growth or Growth()
         self._pool.shutdown()
@@ -237,7 +238,7 @@ class Packer:
         return replace(draft, splits=splits, files=files)
 
     def clean(self) -> None:
-        """Remove the journal and the empty buckets, once the receipt is written."""
+        """Remove the journal and the empty buckets, after the receipt is written."""
         shutil.rmtree(self._layout.packing, ignore_errors=True)
 
     def _check(self, units: list[dict[str, Any]]) -> None:
@@ -246,15 +247,15 @@ class Packer:
             named = "; ".join(f"{name} {why}" for name, why in list(unreadable.items())[:10])
             raise IntegrityError(
                 f"pack: {len(unreadable)} unreadable images: {named}"
-                f"{'; …' if len(unreadable) > 10 else ''}: get whole archives, or leave them out with "
-                f"--allow-unreadable {len(unreadable)} (the manifest will name them)"
+                f"{'; …' if len(unreadable) > 10 else ''}: get undamaged archives, or leave the images "
+                f"out with --allow-unreadable {len(unreadable)} (the manifest will name them)"
             )
         for split in self._description.splits:
             images = sum(entry["images"] for entry in units if entry["split"] == split.name)
             if images != split.images:
                 raise IntegrityError(
                     f"pack: split {split.name} has {images} images, the description says {split.images}: "
-                    f"mend [splits.{split.name}] images, or the archive"
+                    f"correct [splits.{split.name}] images or the archive"
                 )
 
 

@@ -1,4 +1,4 @@
-"""Restore: what a backup holds, back from S3: the archives, or just the packed files."""
+"""Restore: download the archives, the packed files or both from a backup in S3."""
 
 import time
 from collections.abc import Sequence
@@ -39,12 +39,12 @@ def restore(
     what: Sequence[str],
     progress: Progress,
 ) -> Receipt:
-    """Bring back "archives", "packed" or both, each file checked by its digest; what is there stays.
+    """Download "archives", "packed" or both, and check each file by its digest. Files already there are kept.
 
     Raises:
-        AwsError, SourceError: S3 refuses, or the backup has no such file.
+        AwsError, SourceError: S3 refuses or fails, or a file is not in the backup.
         IntegrityError: a file is not what the description or the manifest says.
-        SpaceError: a volume has no room.
+        SpaceError: a volume has no room for the files.
     """
     begun = time.monotonic()
     counts: dict[str, Any] = {}
@@ -64,5 +64,5 @@ def restore(
             files, layout.packed, checked, S3Source(client, bucket, prefix, progress.note), progress
         )
         checked.unlink(missing_ok=True)
-        write_whole(layout.manifest, text)  # last: where there is a manifest, all it names is there
+        write_whole(layout.manifest, text)  # last: a manifest exists only beside all its files
     return Receipt("restore", {}, {"bucket": bucket}, {}, counts, round(time.monotonic() - begun, 1))

@@ -1,6 +1,7 @@
-"""Snapshot: the volume as it is now, tagged, waited for, and its id published for the training instances.
+"""Snapshot: take a tagged snapshot of the volume, wait for it, and publish its ID for training instances.
 
-A snapshot is the volume at the moment the call returns: the file system is frozen until then, no longer.
+A snapshot holds the state of the volume when the call that starts it returns. So the file system is frozen
+only until then.
 """
 
 import subprocess
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ssm import SSMClient
 
-# Looked at soon, for a small volume, then ever more seldom: a large one takes hours.
+# The state is requested at growing intervals: a small volume takes seconds, a large one hours.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 15.0
 # 1000 GiB read at sc1's base rate of 11.7 MiB/s take 24 hours.
 LONGEST_SECONDS = 48 * 3600.0
-# DescribeSnapshots may lag behind CreateSnapshot; so many unknowns in a row are no lag any more.
+# DescribeSnapshots may lag behind CreateSnapshot. After so many empty answers the snapshot is gone.
 UNKNOWN_LIMIT = 10
 
 
@@ -40,16 +41,16 @@ def snapshot(
     progress: Progress,
     pause: Callable[[float], None] = time.sleep,
 ) -> Receipt:
-    """Take a snapshot of `volume`, mounted at `mount`, wait for it and publish its id.
+    """Take a snapshot of `volume`, which is mounted at `mount`, wait for it, and publish its ID.
 
-    A snapshot of the same manifest that an interrupted run has begun is waited for, not taken again.
+    If an interrupted run has started a snapshot of the same manifest, wait for that one instead.
 
     Raises:
         AwsError: a call was refused, or the snapshot failed or took more than two days.
     """
     begun = time.monotonic()
     manifest_sha256 = inputs["manifest"]
-    _thaw(mount)  # a run that was killed at the wrong moment has left it frozen
+    _thaw(mount)  # a killed run may have left it frozen
     name = snapshot_under_way(ec2, description, volume, manifest_sha256)
     if name is None:
         name = _create(ec2, description, volume, mount, manifest_sha256)
@@ -78,7 +79,7 @@ def snapshot(
 def snapshot_under_way(
     ec2: "EC2Client", description: Description, volume: str, manifest_sha256: str
 ) -> str | None:
-    """Id of a pending or completed snapshot of this volume with this very manifest, or None."""
+    """ID of a pending or completed snapshot of this volume with this manifest, or None."""
     filters = {
         "volume-id": volume,
         f"tag:{contract.TAG_DATASET}": description.name,
@@ -105,7 +106,7 @@ def _create(
         raise DescriptionError(
             f"snapshot: {mount} is not a mount point: give the folder where {volume} is mounted"
         )
-    sync_file_system(mount)  # so that the freeze itself lasts for an instant
+    sync_file_system(mount)  # so that the freeze has little left to write
     try:
         _freeze(mount)
         with aws_errors(f"create a snapshot of {volume}"):
@@ -128,7 +129,7 @@ def _fsfreeze(action: str, mount: Path) -> subprocess.CompletedProcess[str]:
 
 
 def _thaw(mount: Path) -> None:
-    _fsfreeze("--unfreeze", mount)  # fails where it isn't frozen, which is just as well
+    _fsfreeze("--unfreeze", mount)  # fails if it isn't frozen, which does no harm
 
 
 def _freeze(mount: Path) -> None:

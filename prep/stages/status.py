@@ -1,4 +1,4 @@
-"""Status: which stages are done, and how far the others are."""
+"""Status: which stages are done, and how far each of the others has come."""
 
 from dataclasses import asdict
 from typing import Any

@@ -1,9 +1,11 @@
-"""Verify: every record of the packed files against the manifest and the inventory, and by MXNet's own reader.
+"""Verify: check every record of the packed files against the manifest and the inventory, and read a sample
+with MXNet's own reader.
 
-One sequential read of each file, from the disk and not from memory, one bucket behind the merge where that is
-still going on. For every record: its frame, its place in `.idx`, its line in `.lst`, its
-label against the rank of its class, its place in the shuffle (which also shows that no name occurs twice),
-that its image decodes, and for images packed as they are that they are the archive's bytes.
+Each file is read once, in order, from the disk and not from the page cache; while the merge is under way,
+verify follows one bucket behind it. The checks for every record are: its frame; its line in `.idx` and in
+`.lst`; its label, which is the rank of its class; its place in the shuffle, which also shows that no name
+occurs twice; its image, which must decode; and for an image that was packed unchanged, that it has the bytes
+in the archive.
 """
 
 import os
@@ -38,7 +40,7 @@ from prep.state.receipts import Receipt
 
 
 class Examined(NamedTuple):
-    """A packed image: its problem ("" for none), what libjpeg says of damage inside it, and its CRC-32."""
+    """A packed image: its problem ("" for none), the damage that libjpeg reports in it, and its CRC-32."""
 
     problem: str
     damage: str = ""
@@ -53,14 +55,14 @@ class Decoded(NamedTuple):
 
 
 class ReadsAlong(Consumer, Protocol):
-    """A consumer of the `.rec` files as verify reads them."""
+    """A consumer that gets the `.rec` files while verify reads them."""
 
     def begin_part(self, name: str, expected: int) -> int:
-        """The `.rec` file of that name and about that size comes next, in blocks of the size returned."""
+        """Prepare for the `.rec` file of that name and of about that size; returns the size of its blocks."""
 
 
-MXNET_SAMPLE = 200  # records a split that MXNet reads too; it would take a day over all of ImageNet
-IN_FLIGHT = 64  # records a thread being decoded or waiting: bounds memory, keeps every core busy
+MXNET_SAMPLE = 200  # records of each split that MXNet reads; all of ImageNet would take it a day
+IN_FLIGHT = 64  # records for each thread, decoded or waiting: bounds memory, keeps every core busy
 
 
 class _Whole:
@@ -89,22 +91,22 @@ def verify(
     reads_along: ReadsAlong | None = None,
     growth: Growth | None = None,
 ) -> Receipt:
-    """Check all packed files and give the receipt.
+    """Check all packed files and return the receipt.
 
-    Images that are damaged inside, of which libjpeg says so, are named in the manifest and the receipt.
+    The manifest and the receipt name the images in whose picture data libjpeg reports damage.
 
     Args:
         description: the data set.
-        layout: where it lies.
-        progress: is told of every record.
-        threads: images decoded at once; None for one thread a core.
-        reads_along: gets the `.rec` files' blocks as they are read, before it is known whether they hold:
-            backup sends them on, so that the files are read once, and makes objects of them only after this
-            has returned.
-        growth: the merge that is going on, if it is: what it puts on disk is checked as it comes.
+        layout: where its files are.
+        progress: shows what has been checked.
+        threads: number of images decoded at once; None for one thread for each core.
+        reads_along: gets the blocks of the `.rec` files while they are read, before they are known to be
+            correct. Backup sends the blocks, so that the files are read only once, and completes the uploads
+            after this has returned.
+        growth: the merge, if it is under way; verify checks what the merge has put on disk.
 
     Raises:
-        IntegrityError: something is not as it should be; the message names file and record.
+        IntegrityError: a check fails; the message names the file and the record.
     """
     begun = time.monotonic()
     cv2.setNumThreads(1)
@@ -117,8 +119,8 @@ def verify(
     workers = threads or len(os.sched_getaffinity(0))
     reading = _Reading(reads_along, progress)
     consumers = [reads_along] if reads_along else []
-    # Not in the generators below: one that an error leaves unfinished ends when garbage is collected,
-    # and joining threads from within that can wait for ever.
+    # The pool must not belong to one of the generators below. After an error, a generator ends only in
+    # garbage collection, and joining threads from there can block forever.
     with messages_kept(), ThreadPoolExecutor(workers, "verify") as pool:
         for split in description.splits:
             damaged[split.name] = {}
@@ -147,10 +149,10 @@ def _receipt(
 
 
 def refuse_damage(receipt: Receipt, strict: bool) -> None:
-    """Refuse images that are damaged inside, if `strict`.
+    """Fail if `strict` and `verify` has found images with damaged picture data.
 
     Raises:
-        IntegrityError: there are some; the message names up to three.
+        IntegrityError: there are such images; the message names up to three.
     """
     found = [
         f"{split}/{name} ({reason})"
@@ -159,15 +161,16 @@ def refuse_damage(receipt: Receipt, strict: bool) -> None:
     ]
     if strict and found:
         raise IntegrityError(
-            f"verify: {len(found)} images are damaged inside, such as {', '.join(found[:3])}: get whole "
+            f"verify: {len(found)} images are damaged inside, such as {', '.join(found[:3])}: get undamaged "
             "archives, or leave --strict out (the manifest names the images)"
         )
 
 
 def _labels(description: Description, layout: Layout, facts: Manifest) -> dict[str, int]:
-    """The label of every class, from `classes.tsv`, once that has been checked."""
-    if facts.description_sha256 != description.sha256:
-        raise IntegrityError(f"{layout.manifest}: made by another description than this one: run pack again")
+    """Check `classes.tsv`, and return the label of every class."""
+    splits = {split.name for split in description.splits}
+    if facts.description_sha256 != description.sha256 or set(facts.splits) != splits:
+        raise IntegrityError(f"{layout.manifest}: made from another description: run pack again")
     table = classes.read_table(layout)
     if len(table) != description.classes:
         raise IntegrityError(
@@ -187,7 +190,7 @@ def _verify_split(
     decoded_records: Iterator[Decoded],
     damaged: dict[str, str],
 ) -> dict[str, int]:
-    """Check the records of a split, add what is damaged inside to `damaged`, and count."""
+    """Check and count the records of a split, and add the images with damaged picture data to `damaged`."""
     originals = inventory.read(layout, split.name)
     if len(originals) != split.images:
         raise IntegrityError(
@@ -203,7 +206,7 @@ def _verify_split(
         wnid, _, file = name.partition("/")
         label = labels.get(wnid)
         if label is None or record.label != label:
-            raise IntegrityError(f"{where}: label {record.label:g}, its class is {label}: run pack again")
+            raise IntegrityError(f"{where}: label {record.label:g}, should be {label}: run pack again")
         if split.layout == "flat" and class_of(file) != wnid:
             raise IntegrityError(f"{where}: the ground truth says {class_of(file)}: run pack again")
         original = originals.pop(name, None)
@@ -211,7 +214,7 @@ def _verify_split(
             raise IntegrityError(f"{where}: no such image in the archive: run pack again")
         place = (key_of(seed, name), name)
         if place <= previous:
-            raise IntegrityError(f"{where}: out of the shuffle's order: run pack again")
+            raise IntegrityError(f"{where}: not in the order of the shuffle: run pack again")
         previous = place
         image = examined.result()
         if image.problem:
@@ -229,8 +232,8 @@ def _verify_split(
         )
     if as_is != summary["as_is"]:
         raise IntegrityError(
-            f"{layout.packed}: split {split.name}: {as_is} of {records} images are the archive's bytes, "
-            "the manifest says "
+            f"{layout.packed}: split {split.name}: {as_is} of {records} images have the bytes "
+            "in the archive, the manifest says "
             f"{summary['as_is']}: run pack again"
         )
     return {"records": records, "as in the archive": as_is, "classes": sum(seen)}
@@ -264,7 +267,7 @@ class _Reading:
 
 
 def _decoded(records: Iterator[NamedRecord], pool: ThreadPoolExecutor, ahead: int) -> Iterator[Decoded]:
-    """Every record, with its image being decoded; `ahead` of them are under way."""
+    """Every record, in order, together with the task that decodes its image; `ahead` tasks run ahead."""
     waiting: deque[Decoded] = deque()
     for located in records:
         waiting.append(Decoded(located, pool.submit(_examine, located.record.image)))
@@ -274,7 +277,7 @@ def _decoded(records: Iterator[NamedRecord], pool: ThreadPoolExecutor, ahead: in
 
 
 def _examine(image: bytes) -> Examined:
-    """Decode a packed JPEG, and see what there is to say of it."""
+    """Decode a packed JPEG, and report its problem, its damage and its checksum."""
     data = memoryview(image)
     try:
         facts = inspect(data)
@@ -291,9 +294,9 @@ def _mxnet_sample(layout: Layout, part: str, most: int) -> int:
     """Read up to `most` records spread over the file with MXNet, which shares no code with this package.
 
     Raises:
-        IntegrityError: MXNet sees another label, or no picture.
+        IntegrityError: MXNet reads another label or id, or can't decode the image.
     """
-    import mxnet as mx  # slow to import, and wants old versions of everything: only here
+    import mxnet as mx  # slow to import, and needs old versions of Python and NumPy: imported only here
 
     rec = layout.rec(part)
     lines = layout.lst(part).read_text(encoding="utf-8").splitlines()
@@ -303,7 +306,7 @@ def _mxnet_sample(layout: Layout, part: str, most: int) -> int:
         for index, label, name in wanted:
             header, image = mx.recordio.unpack(reader.read_idx(int(index)))
             if (header.id, header.label) != (int(index), float(label)):
-                raise IntegrityError(f"{rec}: MXNet reads record {index} ({name}) otherwise")
+                raise IntegrityError(f"{rec}: MXNet reads another id or label in record {index} ({name})")
             if mx.image.imdecode(image).ndim != 3:
                 raise IntegrityError(f"{rec}: MXNet can't decode record {index} ({name})")
     finally:

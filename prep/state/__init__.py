@@ -1,1 +1,1 @@
-"""What survives a kill: files that are whole or absent, journals, receipts, and where each lies."""
+"""State on disk that survives a kill: atomic files, journals, receipts, and the paths of all files."""

@@ -1,4 +1,4 @@
-"""Which files were found whole, so that a file is read for its digest only once, and again if it changes."""
+"""Records which files have been checked, so that a file is read for its digest again only if it changes."""
 
 import json
 from pathlib import Path

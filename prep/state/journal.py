@@ -1,4 +1,4 @@
-"""Journals: lines of JSON that survive a kill."""
+"""Journals: files of JSON lines that survive a kill."""
 
 import json
 import os
@@ -10,10 +10,10 @@ from prep.state.files import disk_errors, sync_folder
 
 
 class Journal:
-    """Lines of JSON that outlive a kill: appended, flushed to disk, and a torn last line ignored.
+    """A file of JSON lines. Each line is flushed to disk when appended; an incomplete last line is ignored.
 
-    The first line holds the `settings` under which the others were written. Where they differ from the
-    present ones the journal begins anew, and `fresh` says so.
+    The first line holds the `settings` with which the other lines were written. If they differ from the
+    present settings, the journal is emptied, and `fresh` is true.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, object]) -> None:
@@ -53,7 +53,7 @@ class Journal:
 
 
 def parse_line(line: bytes) -> dict[str, Any] | None:
-    """The entry in a whole line of a journal, or None for a torn one."""
+    """The entry in a line of a journal, or None if the line is incomplete."""
     if not line.endswith(b"\n"):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Where everything lies on the two volumes."""
+"""The paths of all files and folders on the two volumes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layout:
-    """`root` is a folder on the work volume, `packed` one on the dataset volume."""
+    """`root` is a folder on the work volume, `packed` is one on the dataset volume."""
 
     root: Path
     packed: Path
@@ -18,7 +18,7 @@ class Layout:
 
     @property
     def bounding_boxes(self) -> Path:
-        """Bounding box annotations, a folder a split."""
+        """Bounding box annotations, with a folder for each split."""
         return self.root / "bounding_boxes"
 
     @property
@@ -28,22 +28,22 @@ class Layout:
 
     @property
     def checked(self) -> Path:
-        """Which archives have been found whole."""
+        """The record of the archives that have been checked."""
         return self.root / ".prep" / "journals" / "checked.json"
 
     @property
     def devkit(self) -> Path:
-        """What the devkit would say, where images were adopted from a copy without one."""
+        """The contents of the devkit, if images were adopted from a copy without a devkit."""
         return self.root / ".prep" / "devkit.json"
 
     @property
     def journals(self) -> Path:
-        """Journals of stages under way, except pack's, which lies beside its buckets."""
+        """Journals of the stages, except that of pack, which is beside its buckets."""
         return self.root / ".prep" / "journals"
 
     @property
     def packing(self) -> Path:
-        """Pack's journal and buckets; gone when pack has finished."""
+        """The journal and the buckets of pack, which are removed when pack has finished."""
         return self.packed / ".packing"
 
     @property
@@ -65,13 +65,13 @@ class Layout:
         return {"rec": self.rec(name), "idx": self.idx(name), "lst": self.lst(name)}
 
     def rec(self, part: str) -> Path:
-        """RecordIO file, of a split or of a part of one."""
+        """The RecordIO file of a split or of a part of a split."""
         return self.packed / f"{part}.rec"
 
     def idx(self, part: str) -> Path:
-        """Index of the records: key and offset, of a split or of a part of one."""
+        """The index of a RecordIO file: key and offset of each record."""
         return self.packed / f"{part}.idx"
 
     def lst(self, part: str) -> Path:
-        """List of the records: index, label, name, of a split or of a part of one."""
+        """The list of a RecordIO file: index, label and name of each record."""
         return self.packed / f"{part}.lst"

@@ -1,4 +1,4 @@
-"""One process at a time on the volumes of a data set."""
+"""The lock that lets only one process at a time work on the volumes of a data set."""
 
 import fcntl
 from collections.abc import Iterator
@@ -11,10 +11,10 @@ from prep.state.layout import Layout
 
 @contextmanager
 def locked(layout: Layout) -> Iterator[None]:
-    """Make the folders of the layout, and keep a second process away from them.
+    """Create the folders of the layout, and lock them against a second process.
 
     Raises:
-        DescriptionError: another process is at work there.
+        DescriptionError: another process holds the lock.
     """
     with disk_errors(layout.root):
         layout.receipts.mkdir(parents=True, exist_ok=True)
@@ -24,6 +24,6 @@ def locked(layout: Layout) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DescriptionError(
-                f"{layout.root}: another prep is at work there: wait for it to end"
+                f"{layout.root}: another prep process is using this folder: wait until it ends"
             ) from None
         yield

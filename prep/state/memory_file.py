@@ -17,11 +17,11 @@ class MemoryFile(io.RawIOBase):
         return bytes(self._data[start:end])
 
     def readable(self) -> bool:
-        """It can be read."""
+        """True."""
         return True
 
     def seekable(self) -> bool:
-        """It can be positioned."""
+        """True."""
         return True
 
     def tell(self) -> int:
@@ -29,7 +29,7 @@ class MemoryFile(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a position."""
+        """Set the position and return it."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length()}[whence]
         self._position = base + offset
         return self._position

@@ -1,4 +1,4 @@
-"""Receipts: what a finished stage read, made and took, so that `run` knows what it need not do again."""
+"""Receipts: the inputs, outputs and duration of a finished stage, by which `run` knows what is done."""
 
 import json
 import time
@@ -17,7 +17,7 @@ class Receipt:
 
     `inputs` and `settings` decide whether the stage must run again; `outputs` maps a path (absolute, or a
     URL) to its size in bytes and, where known, a digest; `counts` and `seconds` are for people; `findings`
-    names what needs attention: {kind: {split: {image: reason}}}.
+    names what the user should know: {kind: {split: {image: reason}}}.
     """
 
     stage: str
@@ -30,12 +30,12 @@ class Receipt:
     findings: Mapping[str, Any] = field(default_factory=dict)
 
     def stands(self, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
-        """Whether it was given for these inputs and settings, and its local outputs are still there."""
+        """Whether the receipt is for these inputs and settings, and its local outputs still exist."""
         same = _plain(self.inputs) == _plain(inputs) and _plain(self.settings) == _plain(settings)
         return same and all(_intact(path, facts) for path, facts in self.outputs.items())
 
     def counted(self) -> str:
-        """The counts for a person: "train 600", or "train 600 records, 517 as in the archive"."""
+        """The counts as text, such as "train 600" or "train 600 records, 517 as in the archive"."""
         parts = []
         for name, count in self.counts.items():
             inner = (
@@ -46,18 +46,21 @@ class Receipt:
 
 
 def write(layout: Layout, receipt: Receipt) -> Receipt:
-    """Put the receipt on disk, whole; returns it with the time of day (UTC)."""
+    """Write the receipt to disk atomically; returns it with the present time (UTC)."""
     finished = replace(receipt, finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     write_json(layout.receipts / f"{receipt.stage}.json", asdict(finished))
     return finished
 
 
 def read(layout: Layout, stage: str) -> Receipt | None:
-    """The receipt of a stage, or None where there is none that can be read."""
+    """The receipt of a stage, or None if there is no readable receipt."""
     try:
-        return Receipt(**json.loads((layout.receipts / f"{stage}.json").read_text()))
-    except (OSError, ValueError, TypeError):
+        receipt = Receipt(**json.loads((layout.receipts / f"{stage}.json").read_text()))
+        tables = (receipt.inputs, receipt.settings, receipt.counts, receipt.findings, receipt.outputs)
+        sound = all(isinstance(table, dict) for table in (*tables, *receipt.outputs.values()))
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
+    return receipt if sound else None
 
 
 def _plain(value: Mapping[str, Any]) -> object:
@@ -66,6 +69,6 @@ def _plain(value: Mapping[str, Any]) -> object:
 
 def _intact(path: str, facts: Mapping[str, Any]) -> bool:
     if "://" in path:
-        return True  # what lies in S3 is checked by the stage that put it there
+        return True  # objects in S3 are checked by the stage that wrote them
     local = Path(path)
     return local.exists() and ("bytes" not in facts or local.stat().st_size == facts["bytes"])

@@ -1,7 +1,8 @@
 """A web server that behaves like image-net.org: user name and access key, byte ranges, error pages in HTML.
 
 It serves a folder's files under any path that ends in their name. What goes wrong on the way (a cut
-connection, a busy server, a changed file, ...) can be planned with `Fault`s.
+connection, a busy server, a changed file, ...) can be planned with `Fault`s. It can be held to a number of
+bytes a second, all connections together and each.
 """
 
 import base64
@@ -12,7 +13,8 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +26,10 @@ from urllib.parse import unquote, urlsplit
 import click
 
 _CHUNK: Final = 1 << 20
+# Of a paced answer: large enough to cost little of a core, small enough to be smooth.
+_PACED_CHUNK: Final = 1 << 18
+_CHUNK_SECONDS: Final = 0.02  # at a low rate the pieces are smaller
+BURST_SECONDS: Final = 0.05  # of bytes that may be sent at once, by a thread that woke up late
 _HTML: Final = "text/html; charset=UTF-8"
 
 
@@ -56,6 +62,25 @@ class Fault:
 Plan = Callable[[Request], Fault | None]
 
 
+class Pace:
+    """Holds senders to a number of bytes a second, together."""
+
+    def __init__(self, rate: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` tells the seconds."""
+        self.rate = rate
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._due = clock()  # when the bytes that nobody has asked for yet may go
+
+    def reserve(self, count: int) -> float:
+        """Take the next `count` bytes; returns the seconds to wait before they are sent."""
+        with self._lock:
+            now = self._clock()
+            begin = max(self._due, now - BURST_SECONDS)
+            self._due = begin + count / self.rate
+        return max(0.0, begin - now)
+
+
 class ArchiveServer:
     """The server, on a free port of this machine only, for the length of a `with` block.
 
@@ -64,11 +89,27 @@ class ArchiveServer:
     """
 
     def __init__(
-        self, archives: Path, username: str, access_key: str, *, port: int = 0, plan: Plan | None = None
+        self,
+        archives: Path,
+        username: str,
+        access_key: str,
+        *,
+        port: int = 0,
+        plan: Plan | None = None,
+        rate: int | None = None,
+        connection_rate: int | None = None,
     ) -> None:
-        """`plan` is asked about each request that is let in, and says what goes wrong with it."""
+        """`plan` is asked about each request that is let in, and says what goes wrong with it.
+
+        `rate` is the number of bytes a second that bodies of archives are held to, all connections together,
+        and `connection_rate` that of each connection; None is as fast as it goes.
+        """
         self.archives = archives
         self.plan = plan
+        self.pace = Pace(rate) if rate else None
+        self.connection_rate = connection_rate
+        slowest = min((one for one in (rate, connection_rate) if one), default=None)
+        self.chunk = _CHUNK if slowest is None else min(_PACED_CHUNK, max(1, int(slowest * _CHUNK_SECONDS)))
         self.requests: list[Request] = []
         self.refused = 0
         self.bytes_sent = 0
@@ -139,6 +180,13 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "Apache"
     sys_version = ""
     timeout = 60  # an idle connection ends, as on the real server; a minute is more than any test waits
+
+    def setup(self) -> None:
+        super().setup()
+        site = self.server.site
+        own = Pace(site.connection_rate) if site.connection_rate else None
+        # Its own first: a connection that has to wait for itself keeps nobody waiting.
+        self._paces = [pace for pace in (own, site.pace) if pace]
 
     def do_GET(self) -> None:
         self._answer()
@@ -231,8 +279,7 @@ class _Handler(BaseHTTPRequestHandler):
         site = self.server.site
         sent, length = 0, span.stop - span.start
         stops = sorted(at for at in (fault.cut_after, fault.stall_after) if at is not None and at < length)
-        with path.open("rb") as file:
-            file.seek(span.start)
+        with path.open("rb", buffering=0) as file:
             while sent < length:
                 if sent == fault.stall_after:
                     # Waits on the event, so that a stalled answer doesn't outlive the server.
@@ -241,21 +288,40 @@ class _Handler(BaseHTTPRequestHandler):
                     self.close_connection = True
                     return
                 until = min([at for at in stops if at > sent] or [length])
-                data = file.read(min(_CHUNK, until - sent))
-                if not data:
+                count = min(site.chunk, until - sent)
+                # A paced answer doesn't outlive the server either.
+                if any(site.closing.wait(wait) for wait in self._waits(count)):
                     self.close_connection = True
                     return
                 # Counted first: a client that has the last byte must find it in the count.
                 with site.lock:
-                    site.bytes_sent += len(data)
-                self.wfile.write(data)
-                sent += len(data)
+                    site.bytes_sent += count
+                left_out = count - self.connection.sendfile(file, span.start + sent, count)
+                if left_out:  # the file is shorter now
+                    with site.lock:
+                        site.bytes_sent -= left_out
+                    self.close_connection = True
+                    return
+                sent += count
+
+    def _waits(self, count: int) -> Iterator[float]:
+        """Seconds to wait, one after the other, before so many bytes may be sent."""
+        return (wait for pace in self._paces if (wait := pace.reserve(count)))
 
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--port", default=0, show_default="a free one", type=click.IntRange(0, 65535))
-def main(folder: Path, port: int) -> None:
+@click.option(
+    "--rate", type=click.IntRange(min=1), metavar="BYTES", help="Bytes a second, all connections together."
+)
+@click.option(
+    "--connection-rate",
+    type=click.IntRange(min=1),
+    metavar="BYTES",
+    help="Bytes a second of each connection.",
+)
+def main(folder: Path, port: int, rate: int | None, connection_rate: int | None) -> None:
     """Serve the archives in FOLDER until interrupted; prints the base URL.
 
     The user name and access key that it asks for come from PREP_USERNAME and PREP_ACCESS_KEY.
@@ -267,7 +333,9 @@ def main(folder: Path, port: int) -> None:
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, lambda *_: done.set())
     try:
-        server = ArchiveServer(folder, username, access_key, port=port)
+        server = ArchiveServer(
+            folder, username, access_key, port=port, rate=rate, connection_rate=connection_rate
+        )
     except OSError as error:
         raise click.ClickException(
             f"serve archives on port {port}: {error.strerror}; choose another"

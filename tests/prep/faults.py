@@ -1,7 +1,7 @@
-"""The faults: what goes wrong, what a user sees, what is left, what to do. Tables for tests and for people.
+"""The faults: what fails, what the user sees, what remains on disk, what to do. For tests and for readers.
 
-`python -m tests.prep.faults > docs/faults.md` writes what people read. In what is said, "…" stands for
-anything.
+`python -m tests.prep.faults > docs/faults.md` writes the document. In the messages, "…" stands for any
+text.
 """
 
 import io
@@ -20,7 +20,7 @@ NOTHING: tuple[str, ...] = ()
 
 
 def matches(words: str, said: str) -> bool:
-    """Whether something was said in these words, in which "…" stands for anything."""
+    """Whether a message has these words, in which "…" stands for any text."""
     return re.fullmatch(".+".join(re.escape(part) for part in words.split("…")), said) is not None
 
 
@@ -28,9 +28,9 @@ def matches(words: str, said: str) -> bool:
 class ServerFault:
     """A fault of the archive server during `download`.
 
-    `plan` is given the archive's size. `says` is the line, or "" where the command succeeds; `left` names
-    what is in the archives' folder after a failure; `resumes` tells whether a rerun fetches only what is
-    missing. `damaged` serves other bytes.
+    `plan` gets the size of the archive. `says` is the error line, or "" if the command succeeds. `left` names
+    the files in the archives' folder after a failure. `resumes` tells whether the next run fetches only the
+    missing ranges. With `damaged` the server sends other bytes.
     """
 
     what: str
@@ -59,22 +59,22 @@ class _Ranges:
 
 
 def _some(fault: Fault) -> Callable[[int], Plan]:
-    """Three ranges, each to be had at the next try."""
+    """Three ranges fail, each once."""
     return lambda _: _Ranges(lambda count: count in (2, 5, 9), fault)
 
 
 def _from_eighth(fault: Fault) -> Callable[[int], Plan]:
-    """Every range from the eighth on: some have come."""
+    """Every range from the eighth on fails: some have arrived before."""
     return lambda _: _Ranges(lambda count: count >= 8, fault)
 
 
 def _all(fault: Fault) -> Callable[[int], Plan]:
-    """Every request, that for the size too."""
+    """Every request fails, also the one for the size."""
     return lambda _: lambda _: fault
 
 
 def once(fault: Fault) -> Plan:
-    """A plan for the first range only."""
+    """A plan in which only the first range fails."""
     return _Ranges(lambda count: count == 1, fault)
 
 
@@ -87,7 +87,7 @@ def _other_range(size: int) -> Fault:
 
 
 def _lastingly(fault: Fault) -> Callable[[int], Plan]:
-    """Every request from the eighth on, those for the size too."""
+    """Every request from the eighth on fails, also those for the size."""
 
     def plan_of(_: int) -> Plan:
         numbers = itertools.count(1)
@@ -103,68 +103,72 @@ def _always_new_etag(_: int) -> Plan:
 
 SERVER: dict[str, ServerFault] = {
     "cut": ServerFault(
-        "Connections cut in the middle of a range, now and then", _some(Fault(cut_after=1000))),
+        "Some connections break in the middle of a range", _some(Fault(cut_after=1000))),
     "cut for good": ServerFault(
-        "All connections cut", _from_eighth(Fault(cut_after=1000)), 4,
-        "…/train.tar: …, 10 times: run again later, it goes on where it was"),
+        "All connections break", _from_eighth(Fault(cut_after=1000)), 4,
+        "…/train.tar: …, 10 times: run again later; it continues where it stopped"),
     "stall": ServerFault(
-        "The server falls silent, now and then", _some(Fault(stall_after=1000, stall_seconds=30))),
+        "The server sometimes stops sending", _some(Fault(stall_after=1000, stall_seconds=30))),
     "stall for good": ServerFault(
-        "The server is silent", _from_eighth(Fault(stall_after=0, stall_seconds=30)), 4,
-        "…/train.tar: Read timed out, 10 times: run again later, it goes on where it was"),
+        "The server stops sending for good", _from_eighth(Fault(stall_after=0, stall_seconds=30)), 4,
+        "…/train.tar: Read timed out, 10 times: run again later; it continues where it stopped"),
     "429": ServerFault(
-        "429 with Retry-After: it is waited for as long as the server asks",
+        "HTTP 429 with Retry-After: `download` waits as long as the server asks",
         _some(Fault(status=429, retry_after=1))),
-    "500": ServerFault("500, 502, 503, now and then", _some(Fault(status=500))),
+    "500": ServerFault("HTTP 500, 502 or 503, some of the time", _some(Fault(status=500))),
     "503 for good": ServerFault(
-        "503 on and on", _from_eighth(Fault(status=503)), 4,
-        "…/train.tar: HTTP 503, 10 times: run again later, it goes on where it was"),
+        "HTTP 503 for every request", _from_eighth(Fault(status=503)), 4,
+        "…/train.tar: HTTP 503, 10 times: run again later; it continues where it stopped"),
     "other range": ServerFault(
-        "Another range than the one asked for, now and then", lambda size: _some(_other_range(size))(size)),
+        "Sometimes another range than the requested one", lambda size: _some(_other_range(size))(size)),
     "other range for good": ServerFault(
-        "Always another range", lambda size: _from_eighth(_other_range(size))(size), 4,
-        "…/train.tar: sent bytes 0-99 when asked for …, 10 times: run again later, it goes on where it was"),
+        "Always another range than the requested one", lambda size: _from_eighth(_other_range(size))(size), 4,
+        "…/train.tar: sent bytes 0-99 when asked for …, 10 times: run again later; it continues "
+        "where it stopped"),
     "no ranges": ServerFault(
-        "The server knows no ranges: one connection takes it all", _all(Fault(no_ranges=True))),
+        "The server serves no ranges: one connection fetches the whole file", _all(Fault(no_ranges=True))),
     "no ranges, cut": ServerFault(
-        "The same, and the connection is cut", _cut_without_ranges, 4,
-        "…/train.tar: … after … bytes, and the server serves no ranges to go on with: run again, it begins "
-        "anew",
+        "The same, and the connection breaks", _cut_without_ranges, 4,
+        "…/train.tar: … after … bytes, and the server serves no byte ranges to resume with: run again; it "
+        "starts from the beginning",
         remedy=AGAIN, resumes=False),
     "whole file once": ServerFault(
-        "The whole file instead of a range, now and then", _some(Fault(no_ranges=True))),
+        "Sometimes the whole file instead of a range", _some(Fault(no_ranges=True))),
     "changed": ServerFault(
-        "The file is replaced on the server (another ETag): it is begun anew, two versions are never mixed",
+        "The file is replaced on the server (its ETag changes): the download starts from the beginning, and "
+        "never mixes two versions",
         _lastingly(Fault(etag='"new"'))),
     "changes for ever": ServerFault(
         "The file is replaced again and again", _always_new_etag, 4,
         "…/train.tar: the server has another version of it now", resumes=False),
     "web page": ServerFault(
-        "A web page with status 200", _all(Fault(html=True)), 4,
-        "…/train.tar: the server sent a web page instead of the archive: open the site in a browser and see "
-        "whether your account still has access", NOTHING, "as it says"),
+        "A web page with HTTP status 200", _all(Fault(html=True)), 4,
+        "…/train.tar: the server sent a web page instead of the archive: open the site in a browser and "
+        "check whether your account still has access", NOTHING, "as the message says"),
     "web page later": ServerFault(
         "The same in the middle of the download", _from_eighth(Fault(html=True)), 4,
-        "…/train.tar: the server sent a web page instead of the archive: …", remedy="as it says"),
+        "…/train.tar: the server sent a web page instead of the archive: …", remedy="as the message says"),
     "truncated": ServerFault(
-        "The file on the server is cut short", _all(Fault(truncated_to=5000)), 5,
-        "train.tar: the server's has 5000 bytes, the description says …: mend the description, or the source",
-        NOTHING, "as it says"),
+        "The file on the server is incomplete", _all(Fault(truncated_to=5000)), 5,
+        "train.tar: has 5000 bytes on the server, the description says …: correct the description or the "
+        "source",
+        NOTHING, "as the message says"),
     "truncated later": ServerFault(
         "It becomes shorter in the middle of the download", _lastingly(Fault(truncated_to=5000)), 5,
-        "train.tar: the server's has 5000 bytes, the description says …: mend the description, or the source",
-        remedy="as it says"),
+        "train.tar: has 5000 bytes on the server, the description says …: correct the description or the "
+        "source",
+        remedy="as the message says"),
     "damaged": ServerFault(
-        "Other bytes of the right number", lambda _: lambda _: None, 5,
-        "train.tar: its MD5 is …, should be …; the file was removed: run again to fetch it anew, or mend the "
-        "description", NOTHING, "as it says", resumes=False, damaged=True),
+        "The right number of bytes, but other bytes", lambda _: lambda _: None, 5,
+        "train.tar: its MD5 is …, should be …; the file was removed: run again to fetch it again, or correct "
+        "the description", NOTHING, "as the message says", resumes=False, damaged=True),
     "expired": ServerFault(
-        "The credentials expire in the middle (401)", _from_eighth(Fault(status=401)), 3,
-        "…/train.tar: refused (HTTP 401): check user name and access key, and your access",
-        remedy="mend the credentials, run again"),
+        "The credentials expire in the middle of the download (HTTP 401)", _from_eighth(Fault(status=401)), 3,
+        "…/train.tar: refused (HTTP 401): check the user name, the access key and your access",
+        remedy="correct the credentials, then run again"),
     "gone": ServerFault(
-        "The file is gone in the middle (404)", _from_eighth(Fault(status=404)), 4,
-        "…/train.tar: not there (HTTP 404): check the description, or --source", remedy="as it says"),
+        "The file disappears in the middle of the download (HTTP 404)", _from_eighth(Fault(status=404)), 4,
+        "…/train.tar: not found (HTTP 404): check the description or --source", remedy="as the message says"),
 }  # fmt: skip
 
 
@@ -172,8 +176,8 @@ SERVER: dict[str, ServerFault] = {
 class S3Fault:
     """A fault of S3 during `backup`.
 
-    `plan` is given what ends the upload on the server. `kept` tells whether a rerun sends only what is
-    missing; with `ended` the upload is ended between the two runs.
+    `plan` gets a function that aborts the upload on the server. `kept` tells whether the next run sends only
+    the missing parts. With `ended` the upload is aborted between the two runs.
     """
 
     what: str
@@ -213,54 +217,54 @@ def _denied(_: Callable[[], None]) -> s3_proxy.Plan:
     return lambda request: s3_proxy.Fault.DENIED if request.operation == "CompleteMultipartUpload" else None
 
 
-_S3_AGAIN = "upload bytes … of s3://…: …: run again, it goes on where it was"
+_S3_AGAIN = "upload bytes … of s3://…: …: run again; it continues where it stopped"
 _SLOW_DOWN = (
-    "upload bytes … of s3://…: UploadPart: SlowDown: Please reduce your request rate: run again, it goes on "
-    "where it was"
+    "upload bytes … of s3://…: UploadPart: SlowDown: Please reduce your request rate: run again; it "
+    "continues where it stopped"
 )
 S3: dict[str, S3Fault] = {
-    "SlowDown": S3Fault("503 SlowDown, now and then", _parts(s3_proxy.Fault.SLOW_DOWN, _now_and_then)),
+    "SlowDown": S3Fault("HTTP 503 SlowDown for some parts", _parts(s3_proxy.Fault.SLOW_DOWN, _now_and_then)),
     "SlowDown for good": S3Fault(
-        "503 SlowDown on and on", _parts(s3_proxy.Fault.SLOW_DOWN, _from_second), 7,
+        "HTTP 503 SlowDown for every part", _parts(s3_proxy.Fault.SLOW_DOWN, _from_second), 7,
         _SLOW_DOWN, remedy=LATER),
     "cut": S3Fault(
-        "Connections cut in the middle of a part, now and then",
+        "Some connections break in the middle of a part",
         _parts(s3_proxy.Fault.CUT, _now_and_then)),
     "cut for good": S3Fault(
-        "All connections cut", _parts(s3_proxy.Fault.CUT, _from_second), 7, _S3_AGAIN),
-    "silence": S3Fault("S3 falls silent, now and then", _parts(s3_proxy.Fault.SILENCE, lambda n: n == 1)),
+        "All connections break", _parts(s3_proxy.Fault.CUT, _from_second), 7, _S3_AGAIN),
+    "silence": S3Fault("S3 sometimes stops answering", _parts(s3_proxy.Fault.SILENCE, lambda n: n == 1)),
     "no reply": S3Fault(
-        "A part arrives, its acknowledgement doesn't", _parts(s3_proxy.Fault.NO_REPLY, _now_and_then)),
+        "A part arrives, but its acknowledgement does not", _parts(s3_proxy.Fault.NO_REPLY, _now_and_then)),
     "no reply at the end": S3Fault(
-        "The upload is completed, the acknowledgement doesn't arrive",
+        "The upload is completed, but the acknowledgement does not arrive",
         lambda _: lambda request: (
             s3_proxy.Fault.NO_REPLY
             if (request.operation, request.number) == ("CompleteMultipartUpload", 0) else None)),
     "damaged": S3Fault(
-        "A part is damaged on its way: S3 refuses it by its checksum",
+        "A part is damaged on its way: S3 detects it by its checksum and refuses it",
         _parts(s3_proxy.Fault.DAMAGED, lambda n: n == 1)),
     "lost": S3Fault(
         "S3 acknowledges a part and loses it", _parts(s3_proxy.Fault.LOST, lambda n: n == 1), 7,
-        "complete the upload of s3://…: S3 has lost parts of it: run again, it is sent anew", kept=False),
+        "complete the upload of s3://…: S3 has lost parts of it: run again; it is sent again", kept=False),
     "ended between": S3Fault(
-        "The upload is ended on the server between two runs, as by a lifecycle rule",
+        "The upload is aborted on the server between two runs, for example by a lifecycle rule",
         _parts(s3_proxy.Fault.SLOW_DOWN, _from_second), 7,
         _SLOW_DOWN, kept=False, ended=True),
     "ended": S3Fault(
-        "The same while it is under way", _ends, 7, _S3_AGAIN,
+        "The upload is aborted while it is under way", _ends, 7, _S3_AGAIN,
         kept=False),
     "denied": S3Fault(
         "The role may not complete an upload", _denied, 7,
         "complete the upload of s3://…: CompleteMultipartUpload: AccessDenied: Access Denied: allow this "
-        "role to call CompleteMultipartUpload", remedy="as it says"),
+        "role to call CompleteMultipartUpload", remedy="as the message says"),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class DiskFault:
-    """A full disk: the stage, which of the two folders lies on it, its free bytes, and what is left.
+    """A full disk: the stage, which of the two folders is on it, its free bytes, and what remains.
 
-    `first` are the stages before it; with `unknown_size` the description doesn't give the archive's size.
+    `first` are the stages done before. With `unknown_size` the description gives no size for the archive.
     """
 
     what: str
@@ -273,35 +277,37 @@ class DiskFault:
     unknown_size: bool = False
 
 
-_FULL = "writing to …: the disk is full; make room or grow the volume, then run again: what is done is kept"
+_FULL = "writing to …: the disk is full: make room or grow the volume, then run again; finished work is kept"
 _MB = 1 << 20
 DISK: dict[str, DiskFault] = {
     "before download": DiskFault(
-        "Too small for the archives", "download", "root", 3 * _MB,
-        "…/archives: … GB free, … GB needed for what is to be fetched: grow the volume, or give another "
-        "folder", "nothing was fetched"),
+        "The disk is too small for the archives", "download", "root", 3 * _MB,
+        "…/archives: … GB free, … GB needed for the files to fetch: grow the volume, or give another folder",
+        "nothing was fetched"),
     "download": DiskFault(
-        "Full when an archive whose size was not known is begun", "download", "root", 3 * _MB, _FULL,
-        "an empty journal, and what could be reserved", unknown_size=True),
+        "The disk fills up at the start of an archive whose size the description does not give",
+        "download", "root", 3 * _MB, _FULL,
+        "an empty journal, and the space that could be reserved", unknown_size=True),
     "organize": DiskFault(
-        "Full while images are written", "organize", "root", 3 * _MB, _FULL,
-        "images, of which the journal names those that are whole"),
+        "The disk fills up while images are written", "organize", "root", 3 * _MB, _FULL,
+        "images; the journal names those that are complete"),
     "inventory": DiskFault(
-        "Work volume without a free block when packing begins", "pack", "root", 0, _FULL, "nothing"),
+        "The work volume has no free block when packing begins", "pack", "root", 0, _FULL, "nothing"),
     "deal": DiskFault(
-        "Dataset volume full while images are dealt into buckets", "pack", "packed", 3 * _MB, _FULL,
+        "The dataset volume fills up while images are distributed over the buckets",
+        "pack", "packed", 3 * _MB, _FULL,
         "buckets and their journal"),
     "merge": DiskFault(
-        "Dataset volume full while buckets are merged", "pack", "packed", 7 * _MB, _FULL,
+        "The dataset volume fills up while the buckets are merged", "pack", "packed", 7 * _MB, _FULL,
         "buckets, the beginning of the RecordIO file, and their journal"),
     "receipt": DiskFault(
-        "Work volume without a free block when the receipt is written", "pack", "root", 0, _FULL,
-        "the packed files, whole", ("organize",)),
+        "The work volume has no free block when the receipt is written", "pack", "root", 0, _FULL,
+        "the complete packed files", ("organize",)),
     "verify": DiskFault(
-        "Work volume without a free block when the receipt is written", "verify", "root", 0, _FULL,
-        "everything; the check is made again", ("pack",)),
+        "The work volume has no free block when the receipt is written", "verify", "root", 0, _FULL,
+        "everything; the next run checks again", ("pack",)),
     "backup": DiskFault(
-        "Work volume without a free block when the backup's journal is begun", "backup", "root", 0, _FULL,
+        "The work volume has no free block when the backup creates its journal", "backup", "root", 0, _FULL,
         "nothing was sent", ("pack",)),
 }  # fmt: skip
 
@@ -313,7 +319,7 @@ def _table(out: io.StringIO, title: str, heads: str, rows: Iterable[tuple[str, .
 
 
 def _seen(says: str) -> str:
-    return f"`error: {says}`" if says else "nothing: it is tried again"
+    return f"`error: {says}`" if says else "nothing: the request is repeated"
 
 
 def _files(names: tuple[str, ...]) -> str:
@@ -321,29 +327,32 @@ def _files(names: tuple[str, ...]) -> str:
 
 
 def document() -> str:
-    """The tables for people, as Markdown."""
+    """The document with the tables, as Markdown."""
     out = io.StringIO()
     out.write(
-        "# Faults: what is seen, what is left, what to do\n\n"
-        "Written by `python -m tests.prep.faults`; `tests/prep/test_faults_*.py` make every one of them "
-        "happen to the real command line: a real archive server, a real S3 server behind a proxy, real full "
-        "disks. After the remedy the same command is run again, and its files are those of an undisturbed "
-        "run, byte for byte. “…” stands for names and numbers.\n"
+        "# Faults: what the user sees, what remains, what to do\n\n"
+        "`python -m tests.prep.faults` writes this document. The tests in `tests/prep/test_faults_*.py` "
+        "cause each of these faults while the real command line runs: with a real archive server, with a "
+        "real S3 server behind a proxy, and with disks that are really full. Each test then applies the "
+        "remedy and runs the same command again; the files must be byte for byte those of a run without a "
+        "fault. “…” stands for names and numbers.\n"
     )
     _table(
-        out, "The archive server, during `download`", "fault, the user sees, exit code, left, then",
-        ((f.what, _seen(f.says), str(f.code), _files(f.left) if f.code else "the archive, checked",
-          (f.remedy + (": only what is missing is fetched" if f.resumes and f.left else ""))
+        out, "The archive server, during `download`",
+        "fault, the user sees, exit code, files that remain, what to do",
+        ((f.what, _seen(f.says), str(f.code), _files(f.left) if f.code else "the checked archive",
+          (f.remedy + ("; only the missing ranges are fetched" if f.resumes and f.left else ""))
           if f.code else "") for f in SERVER.values()),
     )  # fmt: skip
     _table(
-        out, "S3, during `backup`", "fault, the user sees, exit code, then",
+        out, "S3, during `backup`", "fault, the user sees, exit code, what to do",
         ((f.what, _seen(f.says), str(f.code), (f.remedy + (
-            ": only what is missing is sent" if f.kept else ": that file is sent anew")) if f.code else "")
+            "; only the missing parts are sent" if f.kept else "; the whole file is sent again"
+        )) if f.code else "")
          for f in S3.values()),
     )  # fmt: skip
     _table(
-        out, "A full disk", "stage, fault, the user sees, exit code, left",
+        out, "A full disk", "stage, fault, the user sees, exit code, what remains",
         ((f"`{f.stage}`", f.what, _seen(f.says), "6", f.left) for f in DISK.values()),
     )  # fmt: skip
     return out.getvalue()

@@ -1,6 +1,6 @@
-"""The odd images: every kind, how it is made, and what becomes of it. One table for the tests and for people.
+"""The odd images: every kind, how it is made, and what pack does with it. A table for tests and readers.
 
-`python -m tests.prep.odd_images > docs/odd-images.md` writes what people read.
+`python -m tests.prep.odd_images > docs/odd-images.md` writes the document.
 """
 
 import io
@@ -23,7 +23,7 @@ KEPT, CUT, CONVERTED, REDUCES, UNREADABLE = "byte for byte", "cut", "converted",
 
 @dataclass(frozen=True)
 class Outcome:
-    """What becomes of an image, and the manifest's reason; "…" stands for what differs from file to file."""
+    """What pack does with an image, and the reason in the manifest; "…" stands for what differs by file."""
 
     how: str
     why: tuple[str, ...] = ()
@@ -36,9 +36,9 @@ class Outcome:
 class Kind:
     """A kind of image: what it is, its maker by width and height, and its outcomes.
 
-    `small` is the outcome where the short side is at most the target; `large` where it is longer, or None
-    where there is no such image. `sizes` are those of the file, small and large. `seen` makes what a viewer
-    should show where Pillow's own rendering is no guide.
+    `small` is the outcome if the short side is at most the target; `large` is the outcome if it is longer, or
+    None if there is no such image. `sizes` are the small and the large size of the file. `seen` makes the
+    picture that a viewer should show, if Pillow's own rendering can't be used for that.
     """
 
     what: str
@@ -51,7 +51,7 @@ class Kind:
 
 @cache
 def made(kind: Kind, large: bool) -> bytes:
-    """The file: made once, for some hold the time of day."""
+    """The file. It is made only once, because some formats contain the time of day."""
     return kind.make(*kind.sizes[large])
 
 
@@ -71,7 +71,7 @@ def _unreadable(why: str, what: str, make: Make, **more: Any) -> Kind:
 
 
 def _usual(what: str, make: Make, **more: Any) -> Kind:
-    """A kind that is no trouble."""
+    """A kind that needs no special treatment."""
     return Kind(what, make, _KEPT, _REDUCED, **more)
 
 
@@ -84,22 +84,23 @@ def _thin(width: int, height: int) -> Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "ordinary": _usual("A baseline JPEG, 4:2:0, as most are", files.plain()),
-    "progressive": _usual("Sent in several scans", files.plain(progressive=True)),
-    "grey": _usual("One component; stays grey", files.stored_as("JPEG", "L", quality=92)),
-    "4-4-4": _usual("Colour at full resolution", files.plain(subsampling=0)),
-    "4-2-2": _usual("Colour at half the width", files.plain(subsampling=1)),
-    "4-4-0": _usual("Colour at half the height", files.subsampled(TJSAMP_440)),
-    "4-1-1": _usual("Colour at a quarter of the width", files.subsampled(TJSAMP_411)),
-    "odd-size": _usual("Neither side a multiple of anything", files.plain(), sizes=((39, 29), (401, 323))),
+    "ordinary": _usual("A baseline JPEG with 4:2:0 chroma, like most", files.plain()),
+    "progressive": _usual("A progressive JPEG, with several scans", files.plain(progressive=True)),
+    "grey": _usual("Grey: one component; it stays grey", files.stored_as("JPEG", "L", quality=92)),
+    "4-4-4": _usual("Chroma at full resolution", files.plain(subsampling=0)),
+    "4-2-2": _usual("Chroma at half the width", files.plain(subsampling=1)),
+    "4-4-0": _usual("Chroma at half the height", files.subsampled(TJSAMP_440)),
+    "4-1-1": _usual("Chroma at a quarter of the width", files.subsampled(TJSAMP_411)),
+    "odd-size": _usual("Both sides have an odd length", files.plain(), sizes=((39, 29), (401, 323))),
     "restart-markers": _usual("A restart marker after every block", files.plain(restart_marker_blocks=1)),
     "rgb": _usual("RGB instead of YCbCr, Adobe transform 0", files.plain(keep_rgb=True)),
     "icc-profile": _usual(
-        "With a colour profile: kept in what is packed as it is, left out of what is made smaller, whose "
-        "samples still are the profile's", files.icc),
-    "exif-corrupt": _usual("An Exif block of garbage: taken for upright", files.of_sample("corrupt-exif")),
+        "With a colour profile. It is kept if the image is packed byte for byte. If the image is made "
+        "smaller, the profile is lost, but the samples are still in its colour space", files.icc),
+    "exif-corrupt": _usual(
+        "The Exif block is garbage: the image is treated as upright", files.of_sample("corrupt-exif")),
     "exif-1": _usual("Exif orientation 1, upright", files.turned_by(1)),
-    "exif-9": _usual("Exif orientation 9, which doesn't exist: upright", files.turned_by(9)),
+    "exif-9": _usual("Exif orientation 9, which is not defined: treated as upright", files.turned_by(9)),
     "thumbnail": _usual("Another JPEG inside its Exif block", files.thumbnail),
     "recordio-magic": _usual("RecordIO's magic number in its bytes, at every alignment", files.magic),
     "füchse-狐": _usual("A file name that is not ASCII", files.plain()),
@@ -107,28 +108,29 @@ KINDS: dict[str, Kind] = {
     "1x5000": _thin(1, 5000),
     "5000x1": _thin(5000, 1),
     "flipped": Kind(
-        "Bytes changed in the picture's data: nothing short of decoding shows it", files.flipped,
+        "Some bytes of the picture data are changed: only decoding shows the damage", files.flipped,
         _KEPT, Outcome(REDUCES, (_DAMAGED,))),
     "cut-and-closed": Kind(
-        "Cut short in the picture's data, with an end put on",
+        "Cut short in the picture data, then closed with an end marker",
         lambda *size: files.cut(0.5)(*size) + b"\xff\xd9",
         _KEPT, Outcome(REDUCES, (_DAMAGED,))),
     "noise-before-end": Kind(
-        "A few bytes too many before its end; the picture is whole", files.noisy,
+        "A few extra bytes before the end marker; the picture is complete", files.noisy,
         _KEPT, Outcome(REDUCES, (_DAMAGED,))),
     "trailing-garbage": _cut_off(
         "1,000 bytes after its end", lambda *size: jpeg(*size) + b"\xa5\xff\xd8\0" * 250,
         "had 1000 bytes after its end"),
     "two-images": _cut_off(
-        "A second JPEG after its end (MPO, as stereo cameras make it): the first is taken",
+        "A second JPEG after the end (MPO, as stereo cameras write it): the first one is used",
         files.frames("MPO", quality=92), "had … bytes after its end"),
-    "cmyk": _converted("was CMYK", what="Printer's ink, with Adobe's marker", make=files.of_sample("cmyk")),
+    "cmyk": _converted("was CMYK", what="CMYK colours, with Adobe's marker", make=files.of_sample("cmyk")),
     "cmyk-without-marker": _converted(
-        "was CMYK", what="The same without the marker: taken for Adobe's too, as by Pillow",
+        "was CMYK", what="CMYK without the marker: treated as Adobe's too, as Pillow does",
         make=files.no_adobe),
-    "ycck": _converted("was CMYK", what="Printer's ink, Adobe transform 2", make=files.of_sample("ycck")),
+    "ycck": _converted(
+        "was CMYK", what="YCCK colours: CMYK with Adobe transform 2", make=files.of_sample("ycck")),
     "arithmetic": _converted(
-        "was arithmetic-coded or lossless", what="Arithmetic instead of Huffman coding: few readers have it",
+        "was arithmetic-coded or lossless", what="Arithmetic coding, which few readers support",
         make=files.arithmetic),
     **{
         f"exif-{number}": _converted(
@@ -141,67 +143,76 @@ KINDS: dict[str, Kind] = {
         make=files.exif_as_long),
     "png": _converted("was PNG", what="A PNG named .JPEG", make=files.stored_as("PNG")),
     "png-alpha": _converted(
-        "was PNG", what="With transparency: left out", make=files.stored_as("PNG", "RGBA")),
+        "was PNG", what="A PNG with transparency, which is dropped", make=files.stored_as("PNG", "RGBA")),
     "png-palette": _converted(
-        "was PNG", what="With a palette", make=lambda *size: save(picture(*size).quantize(256), "PNG")),
-    "png-1-bit": _converted("was PNG", what="Black and white", make=files.black_and_white),
+        "was PNG", what="A PNG with a palette", make=lambda *size: save(picture(*size).quantize(256), "PNG")),
+    "png-1-bit": _converted("was PNG", what="A PNG in black and white", make=files.black_and_white),
     "png-16-bit-grey": _converted(
-        "was PNG", what="16 bits a sample: the upper 8 are kept", make=files.png_of(files.grey16),
+        "was PNG", what="A grey PNG with 16 bits for each sample; the upper 8 are kept",
+        make=files.png_of(files.grey16),
         seen=lambda *size: picture(*size).convert("L").convert("RGB")),
     "png-16-bit-colour": _converted(
-        "was PNG", what="16 bits a sample: the upper 8 are kept", make=files.png_of(files.bgr)),
+        "was PNG", what="A PNG with 16 bits for each sample; the upper 8 are kept",
+        make=files.png_of(files.bgr)),
     "png-exif-6": _converted(
-        "was PNG", "was turned by Exif orientation 6", what="Turned by its Exif block",
+        "was PNG", "was turned by Exif orientation 6", what="A PNG with Exif orientation 6",
         make=files.turned_in("PNG", 6)),
-    "png-animated": _converted("was PNG", what="The first picture is taken", make=files.frames("PNG")),
+    "png-animated": _converted(
+        "was PNG", what="An animated PNG: its first picture is used", make=files.frames("PNG")),
     "bmp": _converted("was BMP", what="A BMP named .JPEG", make=files.stored_as("BMP")),
     "webp": _converted("was WebP", what="A WebP named .JPEG", make=files.stored_as("WebP", quality=95)),
     "webp-lossless": _converted(
-        "was WebP", what="Without loss, with transparency",
+        "was WebP", what="A lossless WebP with transparency, which is dropped",
         make=files.stored_as("WebP", "RGBA", lossless=True)),
     "webp-exif-8": _converted(
-        "was WebP", "was turned by Exif orientation 8", what="Turned by its Exif block",
+        "was WebP", "was turned by Exif orientation 8", what="A WebP with Exif orientation 8",
         make=files.turned_in("WebP", 8)),
     "webp-animated": _converted(
-        "was WebP", what="The first picture is taken", make=files.frames("WebP", quality=95)),
+        "was WebP", what="An animated WebP: its first picture is used",
+        make=files.frames("WebP", quality=95)),
     "tiff": _converted("was TIFF", what="A TIFF named .JPEG", make=files.stored_as("TIFF")),
-    "tiff-turned": _converted("was TIFF", what="Turned by its own tag", make=files.turned_in("TIFF", 6)),
-    "empty": _unreadable("is empty", "No byte at all", lambda *_: b""),
-    "cut-in-scan": _unreadable("cut short: its end is missing", "Half of the picture's data", files.cut(0.5)),
+    "tiff-turned": _converted(
+        "was TIFF", what="A TIFF with its own orientation tag", make=files.turned_in("TIFF", 6)),
+    "empty": _unreadable("is empty", "A file of 0 bytes", lambda *_: b""),
+    "cut-in-scan": _unreadable(
+        "cut short: its end is missing", "The second half of the picture data is missing", files.cut(0.5)),
     "cut-before-end": _unreadable(
-        "cut short: its end is missing", "All but the last byte", lambda *size: jpeg(*size)[:-1]),
+        "cut short: its end is missing", "The last byte is missing", lambda *size: jpeg(*size)[:-1]),
     "cut-in-header": _unreadable(
-        "cut short in a segment", "Its first 100 bytes", lambda *size: jpeg(*size)[:100]),
+        "cut short in a segment", "Only its first 100 bytes", lambda *size: jpeg(*size)[:100]),
     "no-size": _unreadable(
-        "declares no size", "Height 0: it would follow later", lambda *_: files.declaring(30, 0)),
+        "declares no size", "Height 0, to be given by a later marker", lambda *_: files.declaring(30, 0)),
     "12-bit": _unreadable(
-        "has 12 bits a sample; 8 can be packed", "As medical cameras make it", files.twelve_bits),
+        "has 12 bits a sample; 8 can be packed", "12 bits for each sample, as in medical images",
+        files.twelve_bits),
     "bomb": _unreadable(
         "declares 20000x20000 pixels; 200000000 are allowed",
         "A header that declares 20,000 by 20,000 pixels", lambda *_: files.declaring(20000, 20000)),
     "png-bomb": _unreadable(
-        "is PNG: declares more pixels than the 200000000 allowed", "The same as a PNG",
+        "is PNG: declares more pixels than the 200000000 allowed", "A PNG header that declares as much",
         lambda *_: files.png_declaring(20000, 20000)),
     "png-cut": _unreadable(
-        "is PNG: OpenCV can't decode it", "Half of a PNG",
+        "is PNG: OpenCV can't decode it", "The second half of a PNG is missing",
         lambda *size: save(picture(*size), "PNG")[: -len(save(picture(*size), "PNG")) // 2]),
     "gif": _unreadable("is GIF: OpenCV can't decode it", "A GIF named .JPEG", files.stored_as("GIF")),
     "gif-animated": _unreadable(
-        "is GIF: OpenCV can't decode it", "Several pictures", files.frames("GIF", "P")),
+        "is GIF: OpenCV can't decode it", "An animated GIF", files.frames("GIF", "P")),
     "avif": _unreadable("is no JPEG: OpenCV can't decode it", "An AVIF named .JPEG", files.stored_as("AVIF")),
     "web-page": _unreadable(
         "is no JPEG: OpenCV can't decode it", "An HTML page named .JPEG",
         lambda *_: b"<!DOCTYPE html><html><body>Not found</body></html>\n"),
-    "zeros": _unreadable("is no JPEG: OpenCV can't decode it", "A hole in a disk", lambda *_: bytes(4096)),
+    "zeros": _unreadable(
+        "is no JPEG: OpenCV can't decode it", "Only zero bytes, as after a disk error",
+        lambda *_: bytes(4096)),
     "leading-garbage": _unreadable(
-        "is no JPEG: OpenCV can't decode it", "Bytes before its beginning",
+        "is no JPEG: OpenCV can't decode it", "Extra bytes before the JPEG",
         lambda *size: b"\r\n" + jpeg(*size)),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Refused:
-    """An archive that is refused as a whole: the names in it, and the message."""
+    """An archive that pack refuses: the names in it, and the message."""
 
     what: str
     names: tuple[str, ...]
@@ -211,38 +222,41 @@ class Refused:
 REFUSED: dict[str, Refused] = {
     "duplicate": Refused(
         "Two images of a split with the same name", ("a.JPEG", "b.JPEG", "a.JPEG"),
-        "pack: two images of split train are named c/a.JPEG: mend the archive"),
+        "pack: two images of split train are named c/a.JPEG: correct the archive"),
     "not UTF-8": Refused(
         "A name that is not UTF-8", ("a.JPEG", "\udcffb.JPEG"),
-        "archive …/train.tar: 'c/\\udcffb.JPEG' is no name for a file in a data set: don't trust it"),
+        "archive …/train.tar: 'c/\\udcffb.JPEG' is not a valid file name in a data set: don't trust it"),
     "line end": Refused(
         "A line end in a name, which would break the list", ("a.JPEG", "b\n.JPEG"),
-        "archive …/train.tar: 'c/b\\n.JPEG' is no name for a file in a data set: don't trust it"),
+        "archive …/train.tar: 'c/b\\n.JPEG' is not a valid file name in a data set: don't trust it"),
     "no image": Refused(
-        "A name that is no image's", ("a.JPEG", "Thumbs.db"),
-        "archive …/train.tar: 'c/Thumbs.db' is not an image by its name"),
+        "A file name without an image suffix", ("a.JPEG", "Thumbs.db"),
+        "archive …/train.tar: 'c/Thumbs.db' does not have the name of an image"),
 }  # fmt: skip
 
 
 def document() -> str:
-    """The table for people, as Markdown."""
+    """The document with the tables, as Markdown."""
     out = io.StringIO()
     out.write(
         "# Odd images: what `pack` does with each\n\n"
-        "Written by `python -m tests.prep.odd_images`; `tests/prep/images/test_odd_images.py` holds `pack`, "
-        "MXNet and Pillow to it.\n\n"
-        "- **byte for byte**: packed as it is in the archive.\n"
-        "- **made smaller**: decoded, reduced to the target, encoded; with a reason, the manifest names it.\n"
-        "- **cut**: what follows the picture is left off, the picture's own bytes are packed.\n"
-        "- **converted**: decoded, turned upright, encoded as an ordinary JPEG at `--quality`, and made "
-        "smaller if it is too large; the manifest names it.\n"
-        "- **unreadable**: `pack` fails and names it, or, with `--allow-unreadable N`, leaves it out and the "
-        "manifest names it.\n\n"
-        "The reason is what stands in `MANIFEST.json`, under `care` or `unreadable`. What is decoded and "
-        "encoded loses its metadata: Exif, colour profile, comments. What is packed byte for byte is not "
-        "decoded by `pack`; `verify` decodes it, and takes what OpenCV takes: damage that readers tolerate "
-        "is no error, and libjpeg then says so on standard error.\n\n"
-        "| kind | what it is | short side at most `--resize` | longer |\n|---|---|---|---|\n"
+        "`python -m tests.prep.odd_images` writes this document. `tests/prep/images/test_odd_images.py` "
+        "checks with MXNet and Pillow that `pack` does what it says.\n\n"
+        "- **byte for byte**: the file is packed as it is in the archive.\n"
+        "- **made smaller**: the image is decoded, reduced to the target, and encoded. If a reason is given, "
+        "the manifest names the image.\n"
+        "- **cut**: the bytes after the picture are dropped, and the bytes of the picture are packed "
+        "unchanged.\n"
+        "- **converted**: the image is decoded, turned upright, encoded as an ordinary JPEG at `--quality`, "
+        "and made smaller if it is too large. The manifest names the image.\n"
+        "- **unreadable**: `pack` fails and names the image. With `--allow-unreadable N`, it leaves out up "
+        "to N such images, and the manifest names them.\n\n"
+        "The reason in the table is the one in `MANIFEST.json`, under `care` or `unreadable`. An image that "
+        "is decoded and encoded loses its metadata: Exif, colour profile, comments. `pack` does not decode "
+        "an image that it packs byte for byte; `verify` does. Damage that OpenCV tolerates is not an error: "
+        "`verify` names the image in the manifest under `damaged`, and fails only with `--strict`.\n\n"
+        "| kind | what it is | if the short side is at most `--resize` | if it is longer |\n"
+        "|---|---|---|---|\n"
     )
     for name, kind in KINDS.items():
         large = "the same" if kind.large in (None, kind.small) else kind.large

@@ -21,6 +21,13 @@ def special(name: str, kind: bytes, target: str = "") -> Member:
     return info, b""
 
 
+def extended(name: str, headers: Mapping[str, str]) -> Member:
+    """A regular file with extended headers, for an archive of PAX_FORMAT."""
+    info = tarfile.TarInfo(name)
+    info.pax_headers = dict(headers)
+    return info, b""
+
+
 def tar(members: Iterable[Member], form: int = tarfile.GNU_FORMAT) -> bytes:
     """A tar archive of these members, in this order."""
     out = io.BytesIO()

@@ -62,6 +62,7 @@ def one_line(done: "subprocess.CompletedProcess[str]", code: int, message: str) 
     assert ACCESS_KEY not in done.stderr
 
 
+INTERRUPTED = "interrupted: run the same command again; it continues where it stopped"
 MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "unknown command": (["pakc"], 2, "No such command 'pakc'"),
     "unknown option": (["pack", "--reszie", "3"], 2, "No such option.*--reszie"),
@@ -71,7 +72,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "unknown data set": (
         ["pack", "--dataset", "imagenet"],
         2,
-        "'imagenet': no such description; shipped are",
+        "'imagenet': no such description: give one of",
     ),
     "no description": (["pack", "--dataset", "/none.toml"], 2, "/none.toml: No such file"),
     "no bucket": (["backup"], 2, "backup: no bucket: give --bucket or set PREP_BUCKET"),
@@ -115,6 +116,32 @@ def test_nothing_from_an_archive_steers_the_terminal(tmp_path: Path) -> None:
     done = run("pack", "--dataset", str(toml), *folders(tmp_path))
     one_line(done, 5, r"train\.tar: .*red")
     assert "\x1b" not in done.stderr
+
+
+def test_nothing_from_a_description_steers_the_terminal(tmp_path: Path) -> None:
+    toml = write_folders(tmp_path / "set", TINY)
+    toml.write_text(toml.read_text().replace("[splits.train]", '[splits."\\u001b[2J\\nerror: train"]'))
+    done = run("pack", "--dataset", str(toml), *folders(tmp_path))
+    one_line(done, 2, r"lower-case letters, digits and underscores")
+    assert "\x1b" not in done.stderr
+
+
+def test_nothing_from_a_receipt_steers_the_terminal(tmp_path: Path, tiny: Path) -> None:
+    arguments = ["--dataset", str(tiny), *folders(tmp_path)]
+    assert run("pack", *arguments).returncode == 0
+    path = tmp_path / "root" / ".prep" / "pack.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": "\x1b[2Jnow\nverify done"}))
+    shown, again = run("status", *arguments), run("pack", *arguments)
+    assert len(shown.stdout.splitlines()) == len(STAGES)
+    assert len(again.stderr.splitlines()) == 1
+    assert "\x1b" not in shown.stdout + again.stderr
+
+
+def test_a_long_complaint_of_aws_is_one_line(aws: str, tmp_path: Path, tiny: Path) -> None:
+    """boto3 says what is wrong with a bucket's name in two lines."""
+    assert aws
+    done = run("restore", "--dataset", str(tiny), *folders(tmp_path), "--bucket", "no bucket")
+    one_line(done, 7, "Invalid bucket name")
 
 
 def test_words_of_the_decoder_stay_off_the_terminal(tmp_path: Path) -> None:
@@ -223,7 +250,7 @@ def test_download_mistakes_and_their_remedies(tmp_path: Path, served: Path) -> N
             fetch(served, tmp_path, server, **{contract.ENV_USERNAME: "me"}), 3, "PREP_ACCESS_KEY is not set"
         )
         (archives / "train.tar").rename(archives / "away")
-        one_line(fetch(served, tmp_path, server, **SITE), 4, r"train.tar: not there \(HTTP 404\)")
+        one_line(fetch(served, tmp_path, server, **SITE), 4, r"train.tar: not found \(HTTP 404\)")
         (archives / "away").rename(archives / "train.tar")
         served.write_text(re.sub('md5 = "[0-9a-f]{8}', 'md5 = "00000000', good))
         one_line(fetch(served, tmp_path, server, **SITE), 5, "its MD5 is .* 00000000.*; the file was removed")
@@ -258,6 +285,24 @@ def test_credentials_from_a_secret(aws: str, tmp_path: Path, served: Path) -> No
             assert not path.is_file() or ACCESS_KEY.encode() not in path.read_bytes()
 
 
+def test_credentials_show_in_no_process_list(aws: str, tmp_path: Path, served: Path) -> None:
+    """Neither among the arguments nor in the environment of a process that got them from a secret."""
+    assert aws
+    content = json.dumps({"username": USERNAME, "access_key": ACCESS_KEY})
+    boto3.client("secretsmanager").create_secret(Name="set/credentials", SecretString=content)
+    arguments = ["--dataset", str(served), *folders(tmp_path), "--secret", "set/credentials"]
+    plan = lambda _: Fault(stall_after=0, stall_seconds=30)  # noqa: E731
+    with ArchiveServer(served.parent / "archives", USERNAME, ACCESS_KEY, plan=plan) as server:
+        process = start("download", *arguments, "--source", server.url)
+        assert wait_for(lambda: bool(server.requests), process)  # let in, so it has them
+        shown = b"".join(Path(f"/proc/{process.pid}/{file}").read_bytes() for file in ("cmdline", "environ"))
+        process.kill()
+        process.communicate()
+    assert b"set/credentials" in shown
+    assert ACCESS_KEY.encode() not in shown
+    assert USERNAME.encode() not in shown
+
+
 def test_second_process_is_refused(tmp_path: Path, served: Path) -> None:
     """While the first goes on."""
     with ArchiveServer(
@@ -269,7 +314,7 @@ def test_second_process_is_refused(tmp_path: Path, served: Path) -> None:
         arguments = ["--dataset", str(served), *folders(tmp_path), "--source", server.url]
         first = start("download", *arguments, env=SITE)
         assert wait_for(lambda: bool(server.requests), first)
-        one_line(run("pack", *arguments[:-2]), 2, "root: another prep is at work there: wait for it to end")
+        one_line(run("pack", *arguments[:-2]), 2, "root: another prep process is using this folder: wait")
         assert run("status", *arguments[:-2]).returncode == 0
         assert first.poll() is None
         first.kill()
@@ -291,7 +336,7 @@ def test_interrupted_pack_goes_on(tmp_path: Path, sample: Path, number: signal.S
     process.send_signal(number)
     _, errors = process.communicate(timeout=LONGEST)
     assert process.returncode == 130
-    assert errors.splitlines()[-1] == "interrupted: run the same command again, it goes on where it was"
+    assert errors.splitlines()[-1] == INTERRUPTED
     kept = lines(journal)
     assert kept >= 4
     done = run(*command, program=PREP_SMALL)
@@ -312,7 +357,7 @@ def test_interrupted_download_goes_on(tmp_path: Path, served: Path, number: sign
         process.send_signal(number)
         _, errors = process.communicate(timeout=AT_ONCE)
         assert process.returncode == 130
-        assert errors.splitlines()[-1] == "interrupted: run the same command again, it goes on where it was"
+        assert errors.splitlines()[-1] == INTERRUPTED
         server.plan = None
         assert run(*command, env=SITE).returncode == 0
 

@@ -58,3 +58,34 @@ def test_notes_are_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def testduration(seconds: float, text: str) -> None:
     assert progress.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("as it is: é, 鍵, [red]", "as it is: é, 鍵, [red]"),
+        (
+            "Validation failed:\r\n  Invalid name\n",
+            "Validation failed: Invalid name",
+        ),
+        ("\x1b[2J\x1b]0;title\x07", "?[2J?]0;title?"),
+        ("a\tb\rc\x9bd\u2028e\u202ef", "a?b?c?d?e?f"),
+    ],
+)
+def test_one_line(text: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing that a server or a file says makes a second line, or controls the terminal."""
+    assert progress.one_line(text) == line
+    with Progress() as shown:
+        shown.note(text)
+    assert capsys.readouterr().err == line + "\n"
+
+
+def test_brackets_in_a_name(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a bar they would be markup; what is no right markup would end the program."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Progress() as shown:
+        shown.add("[/a] [link=x].tar", 100, 1)
+        shown.note("[/b]")
+    err = capsys.readouterr().err
+    assert "[/a] [link=x].tar" in err
+    assert "[/b]" in err

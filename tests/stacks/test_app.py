@@ -19,12 +19,12 @@ app.main()
     [
         (
             {"work_volume_gb": "500"},
-            "setting work_volume_gb=500: there is no such setting; the nearest is work_volume_gib",
+            "setting work_volume_gb=500: there is no such setting; the most similar one is work_volume_gib",
         ),
         (
             {"training_instance_type": "p3.2xlarge"},
-            "setting training_instance_type=p3.2xlarge: the GPU image's driver does not know so old a GPU; "
-            "use G4dn, G5, G6, G6e, P4, P5 or P6",
+            "setting training_instance_type=p3.2xlarge: the driver in the GPU image does not support "
+            "its old GPU; use G4dn, G5, G6, G6e, P4, P5 or P6",
         ),
         (
             {"dataset": "imagenet"},

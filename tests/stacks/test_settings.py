@@ -1,13 +1,16 @@
 """Settings: what is taken, what is refused, and in which words."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
-from stacks.settings import SettingsError, load_settings
+from prep.datasets import description
+from prep.errors import DescriptionError
+from stacks.settings import DATASETS, SettingsError, load_settings
 
 BASE_URL = "must be a base URL such as https://example.org/archives/, or s3://bucket/prefix"
-S3_PREFIX = "must be s3://bucket/prefix, the prefix of letters, digits and /_.- only"
+S3_PREFIX = "must be s3://bucket/prefix; the prefix may contain only letters, digits and /_.-"
 
 
 def test_defaults() -> None:
@@ -43,10 +46,10 @@ def test_a_restored_volume_is_as_large_as_what_the_snapshot_is_of() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "remedy"),
     [
-        ("regoin", "eu-west-1", "there is no such setting; the nearest is region"),
+        ("regoin", "eu-west-1", "there is no such setting; the most similar one is region"),
         ("region", "Frankfurt", "must be a Region such as us-east-1"),
         ("account", "1234", "must be an account number of 12 digits"),
-        ("secret_name", "my secret", "must be letters, digits and /_+=.@- only"),
+        ("secret_name", "my secret", "may contain only letters, digits and /_+=.@-"),
         ("work_volume_gib", "1 TB", "must be a whole number"),
         ("work_volume_gib", "-5", "must be a whole number"),
         ("work_volume_gib", 100, "a sc1 volume has 125 to 16384 GiB"),
@@ -54,24 +57,30 @@ def test_a_restored_volume_is_as_large_as_what_the_snapshot_is_of() -> None:
         ("work_volume_type", "gp4", "use one of gp2, gp3, io1, io2, st1, sc1"),
         ("dataset_volume_iops", 2999, "a gp3 volume has 3000 to 80000 IOPS"),
         ("dataset_volume_throughput", 2001, "a gp3 volume has 125 to 2000 MiB/s"),
-        ("dataset_volume_throughput", 800, "3000 IOPS allow 750 MiB/s; give it 3200 IOPS"),
+        ("dataset_volume_throughput", 800, "3000 IOPS allow at most 750 MiB/s; set 3200 IOPS"),
         ("initialization_rate", 50, "must be 0 (none) or 100 to 300 MiB/s"),
         ("initialization_rate", 301, "must be 0 (none) or 100 to 300 MiB/s"),
-        ("resize", 70000, "a JPEG has 65535 pixels a side at most; 0 keeps every size"),
+        ("resize", 70000, "a JPEG has at most 65535 pixels on each side; use 0 to reduce no image"),
         ("quality", 0, "must be 1 to 100"),
         ("quality", 101, "must be 1 to 100"),
         ("snapshot_of", "both", "must be packed or work"),
         ("prep_instance_type", "big", "must be an instance type such as t2.large or g5.xlarge"),
         ("prep_instance_type", "m7g.large", "is an Arm machine; MXNet and the GPU image need x86_64"),
         ("training_instance_type", "g5g.xlarge", "is an Arm machine; MXNet and the GPU image need x86_64"),
-        ("training_instance_type", "g4ad.xlarge", "has AMD GPUs; the image drives NVIDIA's"),
+        ("training_instance_type", "g4ad.xlarge", "has AMD GPUs; the GPU image supports only NVIDIA GPUs"),
         ("mount_point", "data", "must be an absolute path such as /data"),
         ("mount_point", "/mnt/../etc", "must be an absolute path such as /data"),
         ("mount_point", "/mnt/my data", "must be an absolute path such as /data"),
-        ("mount_point", "/usr/share", "would hide a folder of the system; use one such as /data"),
-        ("mount_point", "/home", "would hide a folder of the system; use one such as /data"),
+        ("mount_point", "/usr/share", "would hide a folder of the system; use a folder such as /data"),
+        ("mount_point", "/home", "would hide a folder of the system; use a folder such as /data"),
         ("source", "ftp://example.org/", BASE_URL),
         ("source", "https://example.org/a'b", BASE_URL),
+        ("source", "https://example.org/a\\b", BASE_URL),
+        ("source", "https://example.org/$(id)", BASE_URL),
+        ("source", "https://example.org/a b", BASE_URL),
+        ("source", "https://example.org/?X-Amz-Signature=x", BASE_URL),
+        ("source", "https://[example.org/", BASE_URL),
+        ("source", "https://", BASE_URL),
         ("source", "s3://Bucket/a", S3_PREFIX),
         ("source", "s3://bucket/a*", S3_PREFIX),
         ("source", "s3://bucket/${aws:username}", S3_PREFIX),
@@ -88,7 +97,7 @@ def test_a_wrong_value(name: str, value: object, remedy: str) -> None:
 
 @pytest.mark.parametrize("family", ["p2.xlarge", "p3.2xlarge", "p3dn.24xlarge", "g3.4xlarge", "g3s.xlarge"])
 def test_gpus_that_the_image_does_not_drive(family: str) -> None:
-    with pytest.raises(SettingsError, match="does not know so old a GPU"):
+    with pytest.raises(SettingsError, match="does not support its old GPU"):
         load_settings({"training_instance_type": family})
 
 
@@ -107,11 +116,11 @@ def test_machines_that_the_image_runs_on(family: str) -> None:
 @pytest.mark.parametrize(
     ("given", "name", "remedy"),
     [
-        ({"type": "sc1", "iops": 3000}, "iops", "a sc1 volume takes no IOPS"),
-        ({"type": "gp2", "throughput": 250}, "throughput", "a gp2 volume takes no throughput"),
-        ({"type": "io2"}, "iops", "an io2 volume needs its IOPS given"),
-        ({"type": "io1", "iops": 64000}, "iops", "200 GiB of io1 allow 10000 IOPS"),
-        ({"type": "gp3", "gib": 10, "iops": 6000}, "iops", "10 GiB of gp3 allow 5000 IOPS"),
+        ({"type": "sc1", "iops": 3000}, "iops", "a sc1 volume has no setting for IOPS"),
+        ({"type": "gp2", "throughput": 250}, "throughput", "a gp2 volume has no setting for throughput"),
+        ({"type": "io2"}, "iops", "an io2 volume needs a number of IOPS"),
+        ({"type": "io1", "iops": 64000}, "iops", "200 GiB of io1 allow at most 10000 IOPS"),
+        ({"type": "gp3", "gib": 10, "iops": 6000}, "iops", "10 GiB of gp3 allow at most 5000 IOPS"),
         ({"type": "gp3", "gib": 65537}, "gib", "a gp3 volume has 1 to 65536 GiB"),
     ],
 )
@@ -136,9 +145,19 @@ def test_limits_themselves_are_taken() -> None:
     )
 
 
-def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
+@pytest.mark.parametrize(
+    "source",
+    [
+        "https://anna:hunter2@example.org/",
+        "https://anna:hunter2$x@example.org/",
+        "https://anna:x/hunter2@example.org/",
+        "ftp://anna:hunter2@example.org/",
+        "s3://anna:hunter2@bucket/",
+    ],
+)
+def test_a_password_in_a_url_is_refused_and_not_repeated(source: str) -> None:
     with pytest.raises(SettingsError) as raised:
-        load_settings({"source": "https://anna:hunter2@example.org/"})
+        load_settings({"source": source})
     assert "hunter2" not in str(raised.value)
     assert "belong in the secret" in str(raised.value)
 
@@ -152,10 +171,16 @@ def test_plain_http_is_for_this_machine_only() -> None:
     ("text", "said"),
     [
         ("name = ", "not a TOML file"),
-        ("title = 'x'", "has no name or no proper list of archives"),
-        ("name = 'x'\narchives = 3", "has no name or no proper list of archives"),
+        ("title = 'x'", "has no name or no valid list of archives"),
+        ("name = 'x'\narchives = 3", "has no name or no valid list of archives"),
         ("name = 'My Set'\narchives = []", "lower-case letters, digits and hyphens"),
         ("name = 'aws-set'\narchives = []", "lower-case letters, digits and hyphens"),
+        ('name = "a\\n"\narchives = []', "lower-case letters, digits and hyphens"),
+        ('name = "\\u001b[2J\\n"\narchives = []', "its name, ?[2J?, must be"),
+        (f"name = '{'a' * 31}'\narchives = []", "at most 30"),
+        ("name = 'x'\narchives = [{bytes = inf}]", "has no name or no valid list of archives"),
+        (f"name = 'x'\narchives = [{{bytes = {'9' * 5000}}}]", "has no name or no valid list of archives"),
+        (f"name = 'x'\narchives = {'[' * 9000}", "not a TOML file"),
     ],
 )
 def test_a_description_that_is_none(tmp_path: Path, text: str, said: str) -> None:
@@ -165,3 +190,16 @@ def test_a_description_that_is_none(tmp_path: Path, text: str, said: str) -> Non
         load_settings({"dataset": str(path)})
     assert said in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_stacks_and_prep_take_the_same_names(tmp_path: Path) -> None:
+    """A name that only one of them takes would end the work on the instance, or never get there."""
+    path = tmp_path / "set.toml"
+    shipped = (DATASETS / "ilsvrc2012.toml").read_text()
+    for name in ("a", "a-1", "a" * 30, "a" * 31, "A", "1a", "aws", "ssm-x", "a_b", "a/b", ""):
+        path.write_text(shipped.replace('name = "ilsvrc2012"', f'name = "{name}"'))
+        taken = []
+        for read in (lambda: load_settings({"dataset": str(path)}), lambda: description.load(str(path))):
+            with contextlib.suppress(SettingsError, DescriptionError):
+                taken.append(read())
+        assert len(taken) in (0, 2), name

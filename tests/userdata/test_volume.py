@@ -90,6 +90,21 @@ class TestFormatIfBlank:
         assert f"cannot read {tmp_path}/missing" in result.stderr
         assert not (tmp_path / "missing").exists()
 
+    def test_a_label_does_not_control_the_terminal(self, tmp_path: Path) -> None:
+        disk = make_disk(tmp_path / "disk")
+        subprocess.run(["mkfs.ext4", "-q", "-L", "\x1b[2Jre\rd", disk], check=True)  # noqa: S603, S607
+        result = bash(f"{FORMAT} {disk} dataset-work")
+        assert result.returncode == 1
+        assert not set("\x1b\r") & set(result.stderr)
+        assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_log_line_is_one_line() -> None:
+    """Whatever a call of AWS answered, which may be part of it."""
+    result = bash(r"log $'a\e[2J\rb\nc' 'é d'")
+    assert result.stderr.endswith(" volume: a?[2J?b?c é d\n")
+    assert len(result.stderr.splitlines()) == 1
+
 
 class TestWaitFor:
     def test_it_polls_until_the_command_succeeds(self, tmp_path: Path) -> None:
@@ -106,6 +121,19 @@ class TestImds:
     def test_it_asks_with_a_token(self, metadata: Metadata) -> None:
         result = bash("imds instance-id", AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata.url)
         assert (result.returncode, result.stdout) == (0, "i-0123")
+
+    def test_the_token_is_in_no_argument(self, metadata: Metadata, tmp_path: Path) -> None:
+        """Arguments show in the process list."""
+        curl = shutil.which("curl")
+        (tmp_path / "curl").write_text(f'#!/bin/sh\necho "$@" >>{tmp_path}/arguments\nexec {curl} "$@"\n')
+        (tmp_path / "curl").chmod(0o755)
+        result = bash(
+            f"PATH={tmp_path}:$PATH; imds instance-id", AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata.url
+        )
+        assert result.stdout == "i-0123"
+        arguments = (tmp_path / "arguments").read_text()
+        assert "/latest/meta-data/instance-id" in arguments
+        assert "the-token" not in arguments
 
     def test_a_missing_item_is_named(self, metadata: Metadata) -> None:
         result = bash("x=$(imds spot/action); echo reached", AWS_EC2_METADATA_SERVICE_ENDPOINT=metadata.url)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.report import BenchError
-from bench.rigs.process import peak_memory, run
+from bench.rigs.process import peak_memory, processor_seconds, run
 
 
 def test_output_and_log_are_apart(tmp_path: Path) -> None:
@@ -54,3 +54,13 @@ def test_it_is_watched_while_it_runs(tmp_path: Path) -> None:
     run([sys.executable, "-c", code], tmp_path / "log", watch=lambda pid: seen.append(peak_memory(pid)))
     assert max(seen) > 50 << 20
     assert peak_memory(os.getpid()) > 0
+
+
+def test_processor_time_is_not_the_time_by_the_clock(tmp_path: Path) -> None:
+    seen: list[float] = []
+    code = "import time\nwhile time.process_time() < 0.5: pass\ntime.sleep(0.5)"
+    ran = run(
+        [sys.executable, "-c", code], tmp_path / "log", watch=lambda pid: seen.append(processor_seconds(pid))
+    )
+    assert 0.4 < max(seen) < ran.seconds - 0.4
+    assert processor_seconds(2**22 + 1) == 0  # no process has a number above the kernel's largest

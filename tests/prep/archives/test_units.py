@@ -164,12 +164,34 @@ def test_hostile_members(tmp_path: Path, layout: Layout, member: tars.Member) ->
 
 
 @pytest.mark.parametrize(
+    "headers",
+    [
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"},
+        {"GNU.sparse.map": "0,x"},
+        {"GNU.sparse.size": "all"},
+        {"path": "n1/../../a.JPEG"},
+        {"size": "9" * 30},
+    ],
+)
+@pytest.mark.parametrize("layout", ["nested", "flat", "folders"])
+def test_hostile_extended_headers(tmp_path: Path, layout: Layout, headers: dict[str, str]) -> None:
+    """Python's tarfile takes some of them for numbers, and others for names."""
+    path = tmp_path / "a.tar"
+    data = tars.tar([tars.extended("n1/a.JPEG", headers), tars.file("n1/b.JPEG", b"x")], tarfile.PAX_FORMAT)
+    path.write_bytes(tars.tar_of({"n1.tar": data}) if layout == "nested" else data)
+    with pytest.raises(IntegrityError, match=r"^archive .*a.tar"):
+        read(path, layout)
+
+
+@pytest.mark.parametrize(
     ("layout", "name", "message"),
     [
         ("nested", "n1.zip", "not <class>.tar"),
         ("nested", "readme.txt", "not <class>.tar"),
-        ("nested", "../n1.tar", "no name for a file"),
-        ("folders", "a.JPEG", "lies in no class folder"),
+        ("nested", "../n1.tar", "not a valid file name"),
+        ("nested", "..tar", "not <class>.tar"),
+        ("nested", "...tar", "not <class>.tar"),
+        ("folders", "a.JPEG", "is not in a class folder"),
     ],
 )
 def test_members_in_the_wrong_place(tmp_path: Path, layout: Layout, name: str, message: str) -> None:
@@ -221,7 +243,7 @@ def test_cut_inner_archive(tmp_path: Path) -> None:
     inner = tars.tar_of(IMAGES["n00000003"])
     path = tmp_path / "a.tar"
     path.write_bytes(tars.tar_of({"n00000003.tar": inner[:5000]}))
-    with pytest.raises(IntegrityError, match=r"a.tar/n00000003.tar: cut short in 'n00000003_"):
+    with pytest.raises(IntegrityError, match=r"a.tar/n00000003.tar: incomplete in 'n00000003_"):
         read(path, "nested")
 
 
@@ -244,13 +266,13 @@ def test_negative_size_ends(tmp_path: Path) -> None:
 def test_not_a_tar(tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     path.write_bytes(b"<html>please log in</html>" * 100)
-    with pytest.raises(IntegrityError, match="no readable tar at byte 0"):
+    with pytest.raises(IntegrityError, match="not a readable tar file at byte 0"):
         read(path, "flat")
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as compressed:
         compressed.addfile(*_gz_member())
     path.write_bytes(buffer.getvalue())
-    with pytest.raises(IntegrityError, match="no readable tar at byte 0"):
+    with pytest.raises(IntegrityError, match="not a readable tar file at byte 0"):
         read(path, "flat")
 
 
@@ -281,3 +303,13 @@ def test_folders(tmp_path: Path, smallest: int) -> None:
     done = {unit.unit.offset: unit.unit.size for unit in every[1::2]}
     rest = list(read_folder_units(top, split("folders"), done.get, smallest))
     assert [unit.unit for unit in rest] == [unit.unit for unit in every[::2]]
+
+
+@pytest.mark.parametrize("name", ["n1/a\n.JPEG", "n1/\x1b[2J.JPEG", "n\t1/a.JPEG", "n1/caf\udce9.JPEG"])
+def test_hostile_folders(tmp_path: Path, name: str) -> None:
+    """Names of files that somebody put there become names of records and lines of lists."""
+    top = write_folders(tmp_path / "train", {"n1/good.JPEG": b"y", name: b"x"})
+    with pytest.raises(IntegrityError, match=f"^{top}") as caught:
+        list(read_folder_units(top, split("folders"), lambda _: None))
+    str(caught.value).encode()  # can be shown
+    assert "\n" not in str(caught.value)

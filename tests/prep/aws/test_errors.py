@@ -25,7 +25,7 @@ def refused(code: str) -> ClientError:
             AwsError,
             "^do it: CreateSnapshot: InvalidVolume.NotFound: because$",
         ),
-        (EndpointConnectionError(endpoint_url="x"), AwsError, "run again, it goes on where it was"),
+        (EndpointConnectionError(endpoint_url="x"), AwsError, "run again; it continues where it stopped"),
         (IntegrityError("as it was"), IntegrityError, "^as it was$"),
     ],
 )

@@ -76,6 +76,17 @@ def test_wrong_devkits(tmp_path: Path) -> None:
         classes.read_devkit(path)
 
 
+@pytest.mark.parametrize(
+    ("wnid", "words"), [("../../escaped", "x"), ("/abs", "x"), ("n1", "a\tb"), ("n1", "a\nb")]
+)
+def test_hostile_devkit(tmp_path: Path, wnid: str, words: str) -> None:
+    """Its classes become folders, and lines of `classes.tsv`."""
+    path = kit(tmp_path / "kit.tar", [1], [devkit.Synset(wnid, words, "gloss", 1)])
+    with pytest.raises(IntegrityError, match=f"^devkit {path}: ") as caught:
+        classes.read_devkit(path)
+    assert "\n" not in str(caught.value)
+
+
 def test_labels_are_ranks() -> None:
     assert classes.labels_of(["n9", "n10", "b", "B"]) == {"B": 0, "b": 1, "n10": 2, "n9": 3}
 
@@ -101,18 +112,54 @@ def test_table_without_devkit(tmp_path: Path, folders_sample: Path) -> None:
     seen = ["zebra", "traffic_light", "apple", "bus"]
     assert classes.write_table(loaded, layout, seen) == {"apple": 0, "bus": 1, "traffic_light": 2, "zebra": 3}
     assert dict(classes.read_table(layout))["traffic_light"] == "traffic light"
-    with pytest.raises(IntegrityError, match=r"the description says 4, the archives has 3: mend \[classes\]"):
+    with pytest.raises(IntegrityError, match=r"says 4, but there are 3 in the archives: correct \[classes\]"):
         classes.write_table(loaded, layout, seen[:3])
 
 
 @pytest.mark.parametrize(
-    "text", ["0\ta\n", "1\ta\tx\n", "0\tb\tx\n1\ta\tx\n", "0\ta\tx\n0\tb\tx\n", "0 a x\n", "0\ta\tx\n\n"]
+    "text",
+    [
+        "0\ta\t\udcff\n1",
+        "0\ta\n",
+        "1\ta\tx\n",
+        "0\tb\tx\n1\ta\tx\n",
+        "0\ta\tx\n0\tb\tx\n",
+        "0 a x\n",
+        "0\ta\tx\n\n",
+    ],
 )
 def test_damaged_table(tmp_path: Path, text: str) -> None:
     layout = Layout(tmp_path, tmp_path)
-    layout.classes.write_text(text)
+    layout.classes.write_text(text, errors="surrogateescape")
     with pytest.raises(IntegrityError, match=str(layout.classes)):
         classes.read_table(layout)
     layout.classes.unlink()
     with pytest.raises(IntegrityError, match="No such file"):
         classes.read_table(layout)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "{",
+            "[]",
+            "{}",
+            '{"words": [], "ground_truth": []}',
+            '{"words": {"a": 3}, "ground_truth": []}',
+        ),
+        '{"words": {"../a": "x"}, "ground_truth": []}',
+        '{"words": {"a": "x\\ty"}, "ground_truth": []}',
+        '{"words": {"a": "x"}, "ground_truth": ["../../escaped"]}',
+        '{"words": {"a": "x"}, "ground_truth": [7]}',
+    ],
+)
+def test_hostile_lists_kept_by_adopt(tmp_path: Path, sample: Path, text: str) -> None:
+    """Their classes become folders, and lines of `classes.tsv`."""
+    layout = Layout(tmp_path / "root", tmp_path / "packed")
+    layout.devkit.parent.mkdir(parents=True)
+    layout.devkit.write_text(text)
+    with pytest.raises(IntegrityError, match=f"^{layout.devkit}: ") as caught:
+        classes.write_table(description.load(str(sample)), layout, [])
+    assert "\n" not in str(caught.value)

@@ -103,8 +103,12 @@ WRONG = {
     "no name": ('name = "small-set"\n', "", "top level: name is missing"),
     "name with a slash": ('"small-set"', '"../set"', "name: '../set' must be"),
     "long name": ('"small-set"', f'"{"n" * 31}"', "name: 'n"),
+    "name that SSM refuses": ('"small-set"', '"aws-set"', "name: 'aws-set' .* not begin with aws"),
+    "name with a line end": ('"small-set"', '"set\\n"', r"name: 'set\\n' must be"),
+    "title of two lines": ('"Small set"', '"Small\\nset"', "title: must be one line of up to 200"),
+    "long title": ('"Small set"', f'"{"t" * 201}"', "title: must be one line of up to 200"),
     "title no text": ('"Small set"', "3", "top level: title must be text"),
-    "unknown key": ("[classes]\n", "[classes]\ncuont = 3\n", r"\[classes\]: unknown key 'cuont'; known are"),
+    "unknown key": ("[classes]\n", "[classes]\ncuont = 3\n", r"unknown key 'cuont'; the known keys are"),
     "unknown section": ("[classes]\n", "[class]\nx = 1\n[classes]\n", "top level: unknown key 'class'"),
     "one archive as a table": (ARCHIVES, 'name="a"\ntitle="t"\n[archives]\n', "archives: must be written"),
     "no checksum": ('md5 = "11111111111111111111111111111111"\n', "", "archive val.tar: md5 is missing"),
@@ -119,26 +123,32 @@ WRONG = {
     "hidden file": ('file = "train.tar"', 'file = ".train.tar"', "file must be a plain file name"),
     "ftp": ("https://example.org/data/val", "ftp://example.org/data/val", "archive val.tar: url .* https://"),
     "no host": ("https://example.org/data/val", "https:///val", "archive val.tar: url .* https://"),
+    "no address": ("https://example.org/data/val", "https://[example.org/val", "must be a web address"),
+    "URL of two lines": ("https://example.org/data/val", "https://example.org/\\nv", "must be a web address"),
     "password in the URL": ("https://example.org/data/val", "https://me:pw@example.org/val", "credentials"),
-    "two of a name": ('file = "val.tar"', 'file = "train.tar"', "archives: two have the same file name"),
-    "no classes": ("count = 3", "count = 0", r"\[classes\]: count must be a whole number from 1"),
+    "password in an ftp URL": ("https://example.org/data/val", "ftp://me:pw@example.org/val", "credentials"),
+    "name of a leftover": ('file = "train.tar"', 'file = "val.tar.partial"', "must not end in .partial"),
+    "two of a name": ('file = "val.tar"', 'file = "train.tar"', "archives: two archives have the same"),
+    "no classes": ("count = 3", "count = 0", r"\[classes\]: count must be a whole number, at least 1"),
     "devkit elsewhere": ('devkit = "kit.tar.gz"', 'devkit = "kit.zip"', "devkit 'kit.zip' is not among"),
     "devkit forgotten": ('devkit = "kit.tar.gz"', "", r"\[splits.validation\]: labels = .devkit. needs"),
     "archive elsewhere": ('archive = "train.tar"', 'archive = "t.tar"', r"\[splits.train\]: archive 't.tar'"),
     "compressed split": ('archive = "train.tar"', 'archive = "kit.tar.gz"', "must be a plain .tar"),
     "layout": ('layout = "nested"', 'layout = "nest"', "layout 'nest' must be one of nested, flat, folders"),
     "labels": ('labels = "path"', 'labels = "name"', "labels 'name' must be one of path, devkit"),
-    "flat by path": ('layout = "nested"', 'layout = "flat"', "layout .flat. goes with"),
-    "nested by devkit": ('labels = "path"', 'labels = "devkit"', "layout .flat. goes with"),
+    "flat by path": ('layout = "nested"', 'layout = "flat"', "layout .flat. needs labels"),
+    "nested by devkit": ('labels = "path"', 'labels = "devkit"', "layout .flat. needs labels"),
     "no images": ("images = 30", "images = -1", r"\[splits.train\]: images must be a whole number"),
-    "split's name": ("[splits.train]", '[splits."../x"]', r"\[splits.../x\]: a split's name is"),
+    "split's name": ("[splits.train]", '[splits."../x"]', r"\[splits.../x\]: the name of a split must"),
     "split as folder": ("[splits.train]", "[splits.archives]", r"\[splits.archives\]: .* another name"),
     "two splits of one archive": ('archive = "val.tar"', 'archive = "train.tar"', "splits: two .* train.tar"),
     "split no table": (SPLITS, "[splits]\na=1\n", "must be a table"),
-    "no split": (SPLITS, "[splits]\n", "splits: there is none"),
+    "no split": (SPLITS, "[splits]\n", "splits: there must be at least one"),
     "boxes' folder": ('folder = "train"', 'folder = "a/b"', "folder 'a/b' must be letters"),
     "boxes' archive": ('archive = "kit.tar.gz"', 'archive = "k"', r"bounding_boxes\]\]: archive 'k' is not"),
     "not TOML": ("[classes]", "[classes", "not TOML"),
+    "endless number": ("count = 3", f"count = {'9' * 5000}", "not TOML"),
+    "deep nesting": ("count = 3", f"count = {'[' * 9000}", "not TOML"),
 }  # fmt: skip
 
 
@@ -151,10 +161,11 @@ def test_mistakes(tmp_path: Path, before: str, after: str, message: str) -> None
         description.load(str(path))
     assert str(caught.value).startswith(f"data set description {path}: ")
     assert "\n" not in str(caught.value)
+    assert "me:pw" not in str(caught.value)
 
 
 def test_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DescriptionError, match="'imagenet': no such description; shipped are ilsvrc2012"):
+    with pytest.raises(DescriptionError, match="'imagenet': no such description: give one of ilsvrc2012"):
         description.load("imagenet")
     missing = tmp_path / "missing.toml"
     with pytest.raises(DescriptionError, match=re.escape(f"{missing}: No such file")):

@@ -147,6 +147,21 @@ def test_space_is_given_back_as_it_goes(tmp_path: Path) -> None:
     assert len(list((tmp_path / ".packing" / "train").iterdir())) == COUNT - 5
 
 
+@pytest.mark.parametrize("part", ["../../escaped", "/abs", "a\nb"])
+def test_name_in_a_journal(tmp_path: Path, part: str) -> None:
+    """Of a part that is whole, and perhaps not yet renamed."""
+    target = tmp_path / "packed" / f"{part}.rec"
+    if part == "../../escaped":
+        target.with_name("escaped.rec.partial").resolve().write_bytes(b"x")
+    folder = tmp_path / "packed"
+    folder.mkdir()
+    journal = UnitJournal(folder / "journal", {})
+    journal.append({"part_of": "train", "part": part, "files": {}})
+    with pytest.raises(IntegrityError, match="journal: "):
+        merge(layout_of(folder), "train", filled(folder), LABELS, journal, Progress(shown=False))
+    assert not target.exists()
+
+
 def test_duplicate_names(tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match=r"two images of split train are named a/1.JPEG"):
         merged(tmp_path, filled(tmp_path, [*NAMES, "a/1.JPEG"]), UnitJournal(tmp_path / "journal", {}))

@@ -24,6 +24,10 @@ def test_from_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(contract.ENV_USERNAME, "")
     with pytest.raises(CredentialsError, match="PREP_USERNAME is not set"):
         from_environment()
+    monkeypatch.setenv(contract.ENV_USERNAME, "hush\udcff")
+    with pytest.raises(CredentialsError, match="is not UTF-8: set it again") as caught:
+        from_environment()
+    assert "hush" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_shows_nothing() -> None:
@@ -42,7 +46,15 @@ def test_from_secret() -> None:
 @pytest.mark.usefixtures("aws")
 @pytest.mark.parametrize(
     "text",
-    ["hush-hush", '{"username": "hush-hush"', '{"username": "hush-hush"}', '["hush-hush"]', '"hush-hush"'],
+    [
+        "hush-hush",
+        '{"username": "hush-hush"',
+        '{"username": "hush-hush"}',
+        '["hush-hush"]',
+        '"hush-hush"',
+        '{"username": "hush-hush\\ud800", "access_key": ""}',
+        "[" * 20_000 + "hush",
+    ],
 )
 def test_wrong_secret_is_not_quoted(text: str) -> None:
     """Neither in the message nor in what a traceback would show."""
@@ -56,9 +68,9 @@ def test_wrong_secret_is_not_quoted(text: str) -> None:
 
 @pytest.mark.usefixtures("aws")
 def test_no_such_secret() -> None:
-    with pytest.raises(
-        CredentialsError, match=r"secret none: ResourceNotFoundException.*create-secret --name none"
-    ):
+    """The remedy puts the value into no process list and no history of a shell."""
+    remedy = "create-secret --name none --secret-string file:///dev/stdin"
+    with pytest.raises(CredentialsError, match=f"secret none: ResourceNotFoundException.*{remedy}"):
         from_secret(clients.secretsmanager(), "none")
 
 

@@ -118,6 +118,61 @@ def test_credentials_stay_behind_on_a_redirect(host: str) -> None:
     assert Elsewhere.authorizations == [None]
 
 
+@pytest.mark.parametrize(
+    "target", ["file:///etc/passwd", "ftp://localhost/a.tar", "http://[x/a.tar", "https://\x1b[2J:x/a.tar"]
+)
+def test_redirected_to_no_web_server(target: str) -> None:
+    Redirect.target = target
+    with serving(Redirect) as port, pytest.raises(SourceError, match=f"^http://127.0.0.1:{port}/a.tar: "):
+        HttpSource(WHO, f"http://127.0.0.1:{port}").version(archive("https://example.invalid/a.tar"))
+
+
+def test_signature_in_a_url_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has a signed URL is let in."""
+    monkeypatch.setattr(http, "TRIES", 1)
+    with pytest.raises(SourceError, match=r"^http://127.0.0.1:9/a.tar: ") as refused:
+        HttpSource(None, None).version(archive("http://127.0.0.1:9/a.tar?X-Amz-Signature=hush"))
+    with pytest.raises(CredentialsError, match=r"^http://example.invalid/a.tar: ") as unsent:
+        HttpSource(WHO, None).version(archive("http://example.invalid/a.tar?X-Amz-Signature=hush"))
+    assert "hush" not in str(refused.value) + str(unsent.value)
+
+
+class Odd(Elsewhere):
+    """Answers with headers that are none."""
+
+    headers_sent: ClassVar[dict[str, str]] = {}
+
+    def do_GET(self) -> None:
+        self.send_response(206 if "Content-Range" in self.headers_sent else 200)
+        for name, value in self.headers_sent.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"Content-Range": f"bytes 0-0/{'9' * 19}"},
+        {"Content-Range": "bytes 0-0/-1"},
+        {"Content-Length": "\xb2"},
+        {"Content-Length": "9" * 19},
+        {},
+    ],
+)
+def test_sizes_that_are_none(sent: dict[str, str]) -> None:
+    """Or that no file can have."""
+    Odd.headers_sent = sent
+    with serving(Odd) as port, pytest.raises(SourceError, match="serves neither ranges nor a length"):
+        HttpSource(None, f"http://127.0.0.1:{port}").version(archive("https://example.invalid/a.tar"))
+
+
+def test_any_etag(tmp_path: Path) -> None:
+    """It becomes part of a line of JSON."""
+    with site(tmp_path, 100, lambda _: Fault(etag='W/"\x1b[2J\\ é"')) as here:
+        here.fetch()
+        assert here.path.read_bytes() == here.content
+
+
 def test_credentials_in_any_alphabet() -> None:
     who = Credentials("größe", "鍵")
     Elsewhere.authorizations.clear()
@@ -195,7 +250,10 @@ def test_retry_after_is_heeded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("value", "least", "most"),
-    [("0", 0, 0), ("120", 120, 120), ("-5", None, None), ("", None, None), ("soon", None, None)],
+    [
+        *(("0", 0, 0), ("120", 120, 120), ("-5", None, None), ("", None, None), ("soon", None, None)),
+        *(("\xb2", None, None), (f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT", None, None)),
+    ],
 )
 def test_retry_after(value: str, least: float | None, most: float | None) -> None:
     seconds = http._retry_after(value)

@@ -10,9 +10,10 @@ import pytest
 
 from prep.aws import clients
 from prep.datasets.description import Archive, Description
-from prep.errors import IntegrityError, PrepError, SourceError
+from prep.errors import DescriptionError, IntegrityError, PrepError, SourceError
 from prep.progress import Progress
 from prep.sources import arrival
+from prep.sources.choose import choose_source
 from prep.sources.folder import FolderSource
 from prep.sources.s3 import S3Source
 from prep.sources.source import Source, SourceChangedError
@@ -112,3 +113,27 @@ def test_no_such_bucket(aws: str) -> None:
     origin = S3Source(clients.s3(), "no-such-bucket", "")
     with pytest.raises(PrepError, match=r"s3://no-such-bucket/a.tar"):
         origin.version(ARCHIVE)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://anna:hunter2@example.org/archives",
+        "https://anna:hunt/hunter2@example.org/archives",
+        "ftp://anna:hunter2@example.org/",
+        "s3://anna:hunter2@bucket/prefix",
+    ],
+)
+def test_password_in_an_address(address: str) -> None:
+    """It is refused before anything could show it, and is not shown by the refusal."""
+    with pytest.raises(DescriptionError, match="source: must hold no @") as caught:
+        choose_source(address, None, Progress(shown=False))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["ftp://example.org/", "s3://", "s3:///prefix", "https://", "https://[x/", "https://a/?sig=1"]
+)
+def test_no_address(address: str) -> None:
+    with pytest.raises(DescriptionError, match=r"must be https://…, s3://bucket/prefix or a folder"):
+        choose_source(address, None, Progress(shown=False))

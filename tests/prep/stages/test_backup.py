@@ -153,7 +153,7 @@ def test_check_finds_a_changed_or_lost_object(work: Job) -> None:
     with work.locked(), pytest.raises(IntegrityError, match=f"backup s3://{BUCKET}/{key}: 5 bytes"):
         work.check_backup()
     s3.delete_object(Bucket=BUCKET, Key=key)
-    with work.locked(), pytest.raises(IntegrityError, match=f"{key}: not there: run backup again"):
+    with work.locked(), pytest.raises(IntegrityError, match=f"{key}: does not exist: run backup again"):
         work.check_backup()
 
 

@@ -47,3 +47,17 @@ def test_a_class_that_is_there_is_not_sent_again(work: Job) -> None:
 def test_not_before_organize(work: Job) -> None:
     with work.locked(), pytest.raises(IntegrityError, match="run organize first"):
         work.backup_images()
+
+
+@pytest.mark.parametrize(
+    "name", ["train/a/x\n.jpg", "train/a/\x1b[2J.jpg", "train/c\td/x.jpg", "train/a/\udcff.jpg"]
+)
+def test_names_that_are_no_keys(work: Job, name: str) -> None:
+    """Of files that somebody put there."""
+    path = work.layout.root / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x")
+    with work.locked(), pytest.raises(IntegrityError, match="don't trust it") as caught:
+        work.backup_images()
+    assert "\n" not in str(caught.value)
+    assert boto3.client("s3").list_objects_v2(Bucket=BUCKET)["KeyCount"] == 0

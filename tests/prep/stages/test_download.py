@@ -132,7 +132,7 @@ def test_changed_bytes_on_the_way(tmp_path: Path) -> None:
 
 def test_wrong_size(tmp_path: Path) -> None:
     with site(tmp_path, SIZE) as here:
-        with pytest.raises(IntegrityError, match=f"the server's has {SIZE} bytes, the description says 99"):
+        with pytest.raises(IntegrityError, match=f"has {SIZE} bytes on the server, the description says 99"):
             here.fetch(bytes=99)
         assert here.asked() == []
 
@@ -166,7 +166,7 @@ def test_file_that_somebody_put_there(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_missing_on_the_server(tmp_path: Path) -> None:
     with site(tmp_path, SIZE) as here:
         (here.server.archives / "a.tar").rename(here.server.archives / "b.tar")
-        with pytest.raises(SourceError, match=r"/a.tar: not there \(HTTP 404\)"):
+        with pytest.raises(SourceError, match=r"/a.tar: not found \(HTTP 404\)"):
             here.fetch()
         assert len(here.server.requests) == 1
         (here.server.archives / "b.tar").rename(here.server.archives / "a.tar")
@@ -207,7 +207,7 @@ def test_passing_faults(tmp_path: Path, fault: Fault) -> None:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (Fault(status=503), "HTTP 503, 4 times: run again later, it goes on where it was"),
+        (Fault(status=503), "HTTP 503, 4 times: run again later; it continues where it stopped"),
         (Fault(cut_after=10), "4 times: run again later"),
         (Fault(html=True), "sent a web page instead of the archive"),
         (Fault(status=418), "answered HTTP 418"),
@@ -243,7 +243,7 @@ def test_server_without_ranges(tmp_path: Path) -> None:
         here.server.plan = lambda asked: Fault(
             no_ranges=True, cut_after=None if asked.range == "bytes=0-0" else 4000
         )
-        with pytest.raises(SourceError, match="no ranges to go on with: run again, it begins anew"):
+        with pytest.raises(SourceError, match="no byte ranges to resume with: run again; it starts"):
             here.fetch()
         assert not here.path.exists()
         here.server.plan = lambda _: Fault(no_ranges=True)
@@ -306,7 +306,7 @@ def test_shorter_on_the_server_now(tmp_path: Path) -> None:
     with site(tmp_path, SIZE) as here:
         stopped(here, [ALL[-1]])
         (here.server.archives / "a.tar").write_bytes(here.content[:500])
-        with pytest.raises(IntegrityError, match="the server's has 500 bytes"):
+        with pytest.raises(IntegrityError, match="has 500 bytes on the server"):
             here.fetch()
 
 
@@ -349,7 +349,7 @@ def test_smallest_first(tmp_path: Path) -> None:
             here.archive, file="z.tar", bytes=SIZE * 1000, url="https://example.invalid/data/z.tar"
         )
         description = replace(description, archives=(large, *description.archives))
-        with pytest.raises(SourceError, match=r"z.tar: not there"):
+        with pytest.raises(SourceError, match=r"z.tar: not found"):
             download.download(
                 description, here.layout, HttpSource(WHO, here.server.url), Progress(shown=False)
             )

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import lzma
 import tarfile
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_wrong_count_names_split_and_archive(tmp_path: Path) -> None:
         work.locked(),
         pytest.raises(
             IntegrityError,
-            match=r"train.tar holds 3 images, the description says 4: mend \[splits.train\] images",
+            match=r"train.tar holds 3 images, the description says 4: correct \[splits.train\] images",
         ),
     ):
         work.organize()
@@ -82,6 +83,10 @@ DAMAGED_BOXES = {
     "climbing": tars.tar_of({"../../escaped.xml": b"<x/>"}),
     "steering the terminal": tars.tar_of({"\x1b[2Ja.xml": b"<x/>"}),
     "absolute": tars.tar([tars.special("a.xml", tarfile.SYMTYPE, "/etc/passwd")]),
+    "link inside": tars.tar([tars.special("a.xml", tarfile.SYMTYPE, "b.xml")]),
+    "pipe": tars.tar([tars.special("a.xml", tarfile.FIFOTYPE)]),
+    "spoilt header": tars.tar([tars.extended("a.xml", {"GNU.sparse.size": "x"})], tarfile.PAX_FORMAT),
+    "cut xz": lzma.compress(tars.tar_of({"a.xml": bytes(range(256)) * 500}))[:300] + b"x" * 99,
     "link outside": tars.tar([tars.special("a.xml", tarfile.LNKTYPE, "../../../etc/passwd")]),
     "no tar": b"<html>",
     "cut": gzip.compress(tars.tar_of({"a.xml": b"<x/>" * 5000}))[:60],

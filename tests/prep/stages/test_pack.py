@@ -306,7 +306,7 @@ def test_duplicate_names(tmp_path: Path) -> None:
 
 
 def test_wrong_counts(tmp_path: Path) -> None:
-    with pytest.raises(IntegrityError, match=r"split train has 4 images, the description says 5: mend"):
+    with pytest.raises(IntegrityError, match=r"split train has 4 images, the description says 5: correct"):
         pack(write_folders(tmp_path / "images", TINY, images=5), tmp_path / "1")
-    with pytest.raises(IntegrityError, match=r"the description says 3, the archives has 2: mend \[classes\]"):
+    with pytest.raises(IntegrityError, match=r"says 3, but there are 2 in the archives: correct \[classes\]"):
         pack(write_folders(tmp_path / "classes", TINY, classes=3), tmp_path / "2")

@@ -1,5 +1,6 @@
 """Restore: a backup comes back, byte for byte, and only where it is missing."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -81,3 +82,36 @@ def test_nothing_backed_up(aws: str, tmp_path: Path) -> None:
     work = job(write_folders(tmp_path / "set", TINY), tmp_path, bucket=BUCKET)
     with pytest.raises(PrepError, match=f"s3://{BUCKET}/tiny/packed/MANIFEST.json"):
         restore(work, "packed")
+
+
+def claim(**facts: object) -> None:
+    """Have the manifest in the bucket claim this of `train.lst`."""
+    s3 = boto3.client("s3")
+    place = {"Bucket": BUCKET, "Key": "tiny/packed/MANIFEST.json"}
+    table = json.loads(s3.get_object(**place)["Body"].read())
+    table["files"]["train.lst"] |= facts
+    s3.put_object(**place, Body=json.dumps(table))
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"bytes": 1 << 61}, "GB needed for"),
+        ({"bytes": 10**400}, "MANIFEST.json: damaged"),
+        ({"bytes": "5"}, "MANIFEST.json: damaged"),
+        ({"bytes": -1}, "MANIFEST.json: damaged"),
+        ({"bytes": 3}, "train.lst: .* bytes.* 3"),
+        ({"sha256": "0" * 64}, "train.lst: its SHA256 is"),
+        ({"sha256": "0\r\nx-amz-acl: public-read"}, "MANIFEST.json: damaged"),
+    ],
+)
+def test_sizes_and_digests_that_are_not_the_objects(
+    work: Job, facts: dict[str, object], message: str
+) -> None:
+    shutil.rmtree(work.layout.packed)
+    claim(**facts)
+    with pytest.raises(PrepError, match=message) as caught:
+        restore(work, "packed")
+    assert "\n" not in str(caught.value)
+    assert not work.layout.manifest.exists()
+    assert not (work.layout.packed / "train.lst").exists()

@@ -8,9 +8,13 @@ import boto3
 import pytest
 
 from prep.errors import IntegrityError
+from prep.progress import Progress
 from prep.records import manifest
 from prep.stages.adopt import adopt
+from prep.state import receipts
+from prep.state.layout import Layout
 from prep.state.names import plain_name, plain_text, relative_path
+from prep.state.receipts import Receipt
 from tests.prep.small_sets import BUCKET, TINY, job, pack, write_folders
 
 HOSTILE = [
@@ -33,7 +37,7 @@ NO_PACKED_FILE = ["MANIFEST.json", ".packing", "receipt.json", "train.rec.partia
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_refused(name: Any) -> None:
-    with pytest.raises(IntegrityError, match=r"from there: .* is no name for a file in a data set"):
+    with pytest.raises(IntegrityError, match=r"from there: .* is not a valid file name in a data set"):
         plain_name(name, "from there")
 
 
@@ -44,7 +48,7 @@ def test_taken(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["/a/b", "a/../b", "..", "", "a/\nb"])
 def test_relative_path_refused(name: str) -> None:
-    with pytest.raises(IntegrityError, match="is no name"):
+    with pytest.raises(IntegrityError, match="is not a valid file name"):
         relative_path(name, "archive")
 
 
@@ -85,9 +89,9 @@ def test_manifest_on_disk(tmp_path: Path, part: str) -> None:
     facts = json.loads(work.layout.manifest.read_text())
     facts["splits"]["train"]["parts"] = [part]
     work.layout.manifest.write_text(json.dumps(facts))
-    with work.locked(), pytest.raises(IntegrityError, match=r"MANIFEST.json: .* is no name"):
+    with work.locked(), pytest.raises(IntegrityError, match=r"MANIFEST.json: .* is not a valid file name"):
         work.verify()
-    with pytest.raises(IntegrityError, match="is no name"):
+    with pytest.raises(IntegrityError, match="is not a valid file name"):
         manifest.read(work.layout)
 
 
@@ -102,23 +106,92 @@ def test_receipt_of_a_backup(aws: str, tmp_path: Path) -> None:
         facts = json.loads(path.read_text())
         facts["outputs"] = {f"s3://{BUCKET}/other/secret.txt": {"bytes": 1, "checksum": "x"}}
         path.write_text(json.dumps(facts))
-        with pytest.raises(IntegrityError, match=r"secret.txt' is no object of tiny: run backup again"):
+        with pytest.raises(IntegrityError, match=r"secret.txt' is not an object of tiny: run backup again"):
             work.check_backup()
+
+
+@pytest.mark.parametrize(
+    "facts", [{}, {"bytes": "1", "checksum": "x"}, {"bytes": 1}, {"bytes": 1, "checksum": 2}]
+)
+def test_receipt_of_a_backup_that_lacks(aws: str, tmp_path: Path, facts: dict[str, Any]) -> None:
+    assert aws
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    work = job(write_folders(tmp_path / "set", TINY), tmp_path, bucket=BUCKET)
+    outputs = {f"s3://{BUCKET}/tiny/archives/train.tar": facts}
+    with work.locked():
+        receipts.write(work.layout, Receipt("backup", {}, {}, outputs))
+        with pytest.raises(IntegrityError, match=r"receipt of the backup: .*: run backup again"):
+            work.check_backup()
+
+
+def test_receipt_of_an_odd_name(aws: str, tmp_path: Path) -> None:
+    """What lies among the receipts is sent under its name."""
+    assert aws
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    work = pack(write_folders(tmp_path / "set", TINY), tmp_path, bucket=BUCKET)
+    (work.layout.receipts / "a\nb.json").write_text("{}")
+    with work.locked(), pytest.raises(IntegrityError, match="is not a valid file name"):
+        work.backup()
+    keys = [item["Key"] for item in boto3.client("s3").list_objects_v2(Bucket=BUCKET)["Contents"]]
+    assert not [key for key in keys if "\n" in key]
+
+
+def kaggle_copy(folder: Path, prediction: str = "n1 1 2 3 4") -> Path:
+    """The images of the smallest copy: one in each split."""
+    data = folder / "ILSVRC" / "Data" / "CLS-LOC"
+    (data / "train" / "n1").mkdir(parents=True)
+    (data / "val").mkdir()
+    (data / "train" / "n1" / "a.JPEG").write_bytes(b"x")
+    (data / "val" / "ILSVRC2012_val_00000001.JPEG").write_bytes(b"x")
+    (folder / "LOC_synset_mapping.txt").write_text("n1 thing\n")
+    (folder / "LOC_val_solution.csv").write_text(
+        f"ImageId,PredictionString\nILSVRC2012_val_00000001,{prediction}\n"
+    )
+    return data
+
+
+def adopt_refuses(tmp_path: Path, message: str) -> None:
+    """In one line, and nothing is linked."""
+    work = job(write_folders(tmp_path / "set", TINY), tmp_path)
+    with pytest.raises(IntegrityError, match=message) as caught:
+        adopt(tmp_path / "copy", work.layout, work.progress)
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "root").glob("*/*/*.JPEG"))
 
 
 @pytest.mark.parametrize("wnid", ["../../escaped", "/abs", "a/b"])
 def test_lists_of_a_copy(tmp_path: Path, wnid: str) -> None:
     """Kaggle's lists name classes, which become folders."""
-    data = tmp_path / "copy" / "ILSVRC" / "Data" / "CLS-LOC"
-    (data / "train" / "n1").mkdir(parents=True)
-    (data / "val").mkdir()
-    (data / "train" / "n1" / "a.JPEG").write_bytes(b"x")
-    (data / "val" / "ILSVRC2012_val_00000001.JPEG").write_bytes(b"x")
-    (tmp_path / "copy" / "LOC_synset_mapping.txt").write_text("n1 thing\n")
-    (tmp_path / "copy" / "LOC_val_solution.csv").write_text(
-        f"ImageId,PredictionString\nILSVRC2012_val_00000001,{wnid} 1 2 3 4\n"
+    kaggle_copy(tmp_path / "copy", f"{wnid} 1 2 3 4")
+    adopt_refuses(tmp_path, "LOC_val_solution.csv: .* is not a valid file name")
+
+
+@pytest.mark.parametrize("row", ["", f"n1 {'1' * 200_000}", "\x00"])
+def test_spoilt_lists_of_a_copy(tmp_path: Path, row: str) -> None:
+    data = kaggle_copy(tmp_path / "copy", row)
+    adopt_refuses(tmp_path, "LOC_val_solution.csv|is not a valid file name")
+    (data.parents[2] / "LOC_val_solution.csv").write_text(
+        "ImageId,PredictionString\nILSVRC2012_val_00000001\n"
     )
-    work = job(write_folders(tmp_path / "set", TINY), tmp_path)
-    with pytest.raises(IntegrityError, match="is no name for a file"):
-        adopt(tmp_path / "copy", work.layout, work.progress)
-    assert not (tmp_path / "root" / "validation").exists()
+    with pytest.raises(IntegrityError, match=r"LOC_val_solution\.csv is damaged"):
+        adopt(tmp_path / "copy", Layout(tmp_path / "root", tmp_path / "packed"), Progress(shown=False))
+
+
+@pytest.mark.parametrize("name", ["train/n1/b\n.JPEG", "train/n\t2/b.JPEG", "val/\x1b[2J_1.JPEG"])
+def test_names_in_a_copy(tmp_path: Path, name: str) -> None:
+    """A zip file named them."""
+    path = kaggle_copy(tmp_path / "copy") / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x")
+    adopt_refuses(tmp_path, "is not a valid file name")
+
+
+@pytest.mark.parametrize("name", ["train/n1/b.JPEG", "train/n2", "val/b_1.JPEG"])
+def test_links_in_a_copy(tmp_path: Path, name: str) -> None:
+    """A zip file can hold links; what they lead to must not be packed, nor sent to a bucket."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "secret.JPEG").write_bytes(b"x")
+    link = kaggle_copy(tmp_path / "copy") / name
+    link.symlink_to(elsewhere / "secret.JPEG" if "." in name else elsewhere)
+    adopt_refuses(tmp_path, f"{link}: is a link")

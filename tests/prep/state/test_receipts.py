@@ -61,6 +61,17 @@ def test_damaged_receipt_is_none(tmp_path: Path, text: str) -> None:
     assert receipts.read(Layout(tmp_path, tmp_path), "pack") is None
 
 
+@pytest.mark.parametrize(
+    "changed", [{"outputs": []}, {"outputs": {"x": 3}}, {"outputs": 3}, {"counts": []}, {"findings": "x"}]
+)
+def test_receipt_of_other_types_is_none(tmp_path: Path, receipt: Receipt, changed: dict[str, Any]) -> None:
+    layout = Layout(tmp_path, tmp_path)
+    receipts.write(layout, receipt)
+    path = tmp_path / ".prep" / "pack.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    assert receipts.read(layout, "pack") is None
+
+
 def test_receipt_of_other_types_is_none_or_does_not_stand(tmp_path: Path, receipt: Receipt) -> None:
     layout = Layout(tmp_path, tmp_path)
     receipts.write(layout, receipt)

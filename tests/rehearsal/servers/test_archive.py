@@ -4,6 +4,7 @@ import base64
 import http.client
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from rehearsal.servers.archive import ArchiveServer, Fault, Request
+from rehearsal.servers.archive import BURST_SECONDS, ArchiveServer, Fault, Pace, Request
 
 DATA = bytes(range(256)) * 40
 USERNAME, ACCESS_KEY = "someone", "a key/with:signs"
@@ -185,6 +186,65 @@ def test_other_faults(folder: Path) -> None:
         assert ask(server).body == DATA[:100]
 
 
+def test_pace_is_the_rate_and_lateness_is_made_up_for_a_little() -> None:
+    now = 0.0
+    pace = Pace(1000, clock=lambda: now)
+    for _ in range(100):  # a sender that waits as it is told: 10 bytes every hundredth of a second
+        now += pace.reserve(10)
+    assert now == pytest.approx(0.99)
+    assert pace.reserve(10) == pytest.approx(0.01)  # a second one at the same time has the slot after
+    assert pace.reserve(10) == pytest.approx(0.02)
+    now = 50.0  # nobody asked for long: that is not made up for
+    at_once = 0
+    while pace.reserve(1) == 0:
+        at_once += 1
+    assert at_once == pytest.approx(1000 * BURST_SECONDS, abs=2)
+
+
+def seconds_for(server: ArchiveServer, answers: int) -> float:
+    """Seconds that so many answers at the same time take."""
+    started = time.monotonic()
+    bodies: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda: bodies.append(ask(server, "/long.tar").body)) for _ in range(answers)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.monotonic() - started
+    assert [len(body) for body in bodies] == [len(20 * DATA)] * answers
+    return seconds
+
+
+@pytest.mark.parametrize(
+    ("rate", "connection_rate", "least"),
+    [
+        (1_000_000, None, 0.4),  # two answers of 204,800 bytes together: 0.41 s
+        (None, 1_000_000, 0.2),
+        (10_000_000, 500_000, 0.4),
+    ],
+)
+def test_held_to_a_rate(folder: Path, rate: int | None, connection_rate: int | None, least: float) -> None:
+    """Only that it is not faster: how much slower is the machine's business."""
+    (folder / "long.tar").write_bytes(20 * DATA)
+    with ArchiveServer(folder, USERNAME, ACCESS_KEY, rate=rate, connection_rate=connection_rate) as server:
+        # Taken off: what may go at once, and the first piece, which waits for nobody.
+        assert seconds_for(server, 2) >= least - BURST_SECONDS - 0.02
+        assert server.bytes_sent == 2 * len(20 * DATA)
+
+
+def test_a_slow_answer_does_not_outlive_the_server(folder: Path) -> None:
+    """Ten bytes a second would take a quarter of an hour."""
+    with ArchiveServer(folder, USERNAME, ACCESS_KEY, rate=10) as server:
+        connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=5)
+        connection.request("GET", "/a%20b.tar", headers=credentials())
+        answer = connection.getresponse()
+    with pytest.raises(http.client.IncompleteRead):
+        answer.read()
+    connection.close()
+
+
 def test_command(folder: Path) -> None:
     """Serves until it is told to end, with credentials from the environment and nowhere in its output."""
     command = [sys.executable, "-m", "rehearsal.servers.archive", str(folder)]
@@ -195,14 +255,17 @@ def test_command(folder: Path) -> None:
     assert "PREP_USERNAME" in refused.stderr
     assert "Traceback" not in refused.stderr
     environment = {"PREP_USERNAME": USERNAME, "PREP_ACCESS_KEY": ACCESS_KEY}
+    paced = [*command, "--rate", "100000", "--connection-rate", "20000"]
     with subprocess.Popen(  # noqa: S603 - our own program
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        paced, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         netloc = urlsplit(process.stdout.readline().strip()).netloc
         connection = http.client.HTTPConnection(netloc, timeout=5)
+        started = time.monotonic()
         connection.request("GET", "/a%20b.tar", headers=credentials())
         assert connection.getresponse().read() == DATA
+        assert time.monotonic() - started >= 0.3  # 0.51 s, but for what may go at once
         connection.close()
         process.terminate()
         output, errors = process.communicate(timeout=10)
