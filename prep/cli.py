@@ -12,141 +12,19 @@ from typing import Any
 
 import click
 
-from prep import contract
+from prep import summary
 from prep.datasets import description
 from prep.errors import PrepError
 from prep.job import Job
+from prep.options import BUCKET, COMMON, DOWNLOADING, PACKING, SNAPSHOT, STRICT, THREADS
 from prep.progress import Progress, one_line
+from prep.run import run
 from prep.stages.pack import PackSettings
 from prep.stages.status import STAGES, status
 from prep.state.layout import Layout
 from prep.state.receipts import Receipt
 
 INTERRUPTED = 130
-
-Command = Callable[..., None]
-
-
-def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-COMMON = _options(
-    click.option(
-        "--dataset",
-        envvar=contract.ENV_DATASET,
-        default="ilsvrc2012",
-        show_default=True,
-        help="Name of a data set description that comes with prep, or the path of your own (.toml).",
-    ),
-    click.option(
-        "--root",
-        envvar=contract.ENV_ROOT,
-        type=click.Path(path_type=Path, file_okay=False),
-        default=contract.WORK_MOUNT,
-        show_default=True,
-        help="Folder on the work volume, for the archives and the class folders.",
-    ),
-    click.option(
-        "--packed",
-        envvar=contract.ENV_PACKED,
-        type=click.Path(path_type=Path, file_okay=False),
-        default=contract.PACKED_MOUNT,
-        show_default=True,
-        help="Folder on the dataset volume, for the RecordIO files.",
-    ),
-    click.option("--no-progress", is_flag=True, help="Show no progress bars and no progress lines."),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-)
-DOWNLOADING = _options(
-    click.option(
-        "--source",
-        envvar=contract.ENV_SOURCE,
-        help="Where to download the archives from, instead of the URLs in the description: a base URL, "
-        "s3://BUCKET/PREFIX (for example of an earlier backup), or a folder. The archives must have the file "
-        "names of the description there.",
-    ),
-    click.option(
-        "--secret",
-        envvar=contract.ENV_SECRET,
-        help="Name of the Secrets Manager secret that holds the site's user name and access key. The "
-        f"environment variables {contract.ENV_USERNAME} and {contract.ENV_ACCESS_KEY} take precedence.",
-    ),
-)
-PACKING = _options(
-    click.option(
-        "--resize",
-        envvar=contract.ENV_RESIZE,
-        type=click.IntRange(min=0),
-        default=480,
-        show_default=True,
-        help="Length in pixels of the short side to which larger images are reduced. 0 reduces no image.",
-    ),
-    click.option(
-        "--quality",
-        envvar=contract.ENV_QUALITY,
-        type=click.IntRange(1, 100),
-        default=95,
-        show_default=True,
-        help="JPEG quality of the images that pack has to encode.",
-    ),
-    click.option(
-        "--seed",
-        type=click.IntRange(min=0, max=2**64 - 1),
-        default=0,
-        show_default=True,
-        help="Seed of the shuffle.",
-    ),
-    click.option(
-        "--part-mib",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        help="Start another file (<split>-00000.rec, <split>-00001.rec, …) when one has reached this size "
-        "in MiB. 0 writes one file for each split.",
-    ),
-    click.option(
-        "--threads",
-        type=click.IntRange(min=1),
-        help="Number of images to prepare at the same time.  [default: one thread for each core]",
-    ),
-    click.option(
-        "--allow-unreadable",
-        type=click.IntRange(min=0),
-        default=0,
-        show_default=True,
-        help="Largest number of unreadable images that pack may leave out; the manifest names them. "
-        "pack fails if there are more.",
-    ),
-)
-THREADS = click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="Number of images to decode at the same time.  [default: one thread for each core]",
-)
-STRICT = click.option(
-    "--strict",
-    is_flag=True,
-    help="Fail if the picture data of an image is damaged. Without this option, verify names such images in "
-    "the manifest and succeeds.",
-)
-BUCKET = click.option("--bucket", envvar=contract.ENV_BUCKET, help="S3 bucket that holds the backup.")
-SNAPSHOT = _options(
-    click.option("--volume", envvar=contract.ENV_VOLUME, help="ID of the EBS volume to snapshot."),
-    click.option(
-        "--snapshot-of",
-        envvar=contract.ENV_SNAPSHOT_OF,
-        type=click.Choice(["packed", "work"]),
-        default="packed",
-        show_default=True,
-        help="Where this volume is mounted: at the folder of --packed (packed) or of --root (work).",
-    ),
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -320,7 +198,7 @@ def run_command(**options: Any) -> None:
     The stages are download, organize, pack, verify, backup and snapshot, in this order. Without
     --bucket no backup is made. Without --volume no snapshot is taken.
     """
-    _do(options, Job.run)
+    _do(options, run, summary.of_run)
 
 
 @cli.command("status")
@@ -355,7 +233,11 @@ def _job(options: dict[str, Any], progress: Progress) -> Job:
     )
 
 
-def _do(options: dict[str, Any], stage: Callable[[Job], Receipt | list[Receipt]]) -> None:
+def _do(
+    options: dict[str, Any],
+    stage: Callable[[Job], Receipt | list[Receipt]],
+    last_words: Callable[[Job, list[Receipt]], str] | None = None,
+) -> None:
     as_json = options.pop("as_json")
     with Progress(shown=not options["no_progress"]) as progress:
         job = _job(options, progress)
@@ -364,6 +246,8 @@ def _do(options: dict[str, Any], stage: Callable[[Job], Receipt | list[Receipt]]
     if as_json:
         plain = [asdict(receipt) for receipt in result] if isinstance(result, list) else asdict(result)
         click.echo(json.dumps(plain, indent=2))
+    elif last_words and isinstance(result, list):
+        click.echo(last_words(job, result))
 
 
 def _complain(text: str) -> None:

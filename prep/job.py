@@ -1,14 +1,12 @@
-"""A job: which stages a data set still needs, in which order, and which of them share a pass.
+"""The commands: each stage on its own, and what they share. `run` puts them together.
 
-A stage that has finished leaves a receipt. It runs again only if its inputs, its settings or its outputs are
-no longer those of the receipt. The module of each stage says what the stage depends on and what it leaves.
+Every finished stage leaves a receipt. A stage runs again only if its inputs, settings or outputs differ from
+its receipt. The module of each stage defines what the stage depends on and what it leaves.
 """
 
 import shutil
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +16,13 @@ from prep.archives.inventory import Inventory
 from prep.archives.passes import run_pass
 from prep.archives.readers import Consumer, Downloads, pass_inputs, split_readers
 from prep.aws import clients
-from prep.datasets.description import Archive, Description
+from prep.datasets.description import Description
 from prep.errors import DescriptionError, IntegrityError
 from prep.images.messages import messages_kept
-from prep.interrupt import stopping
 from prep.progress import Progress
 from prep.records import manifest
-from prep.records.growth import Growth
 from prep.sources.choose import choose_source
-from prep.sources.fetch import VERSIONS, check_small
-from prep.sources.source import SourceChangedError
+from prep.sources.fetch import check_small
 from prep.stages import adopt, backup, backup_images, download, restore, snapshot, verify
 from prep.stages.backup import Backup
 from prep.stages.organize import Organizer
@@ -40,6 +35,8 @@ from prep.state.lock import locked
 from prep.state.receipts import Receipt
 
 NOTHING: Downloads = {}
+Pass = Mapping[str, Receipt | Organizer | Packer]
+"""What became of organize and pack in a pass: a receipt if the stage was done before, or its consumer."""
 
 
 @dataclass(frozen=True)
@@ -69,47 +66,6 @@ class Job:
     with_organize: bool = True
     strict: bool = False
 
-    def run(self) -> list[Receipt]:
-        """Do every stage that is not done, in order, and return all receipts.
-
-        Organize, pack and the backup of the archives share one pass over them, while they arrive; verify and
-        the backup of the packed files share one read of these.
-        """
-        stages = ["organize", "pack"] if self.with_organize else ["pack"]
-        done = self._as_they_arrive(stages)
-        if done[-1].stage != "verify":
-            done.append(self.verify(back_up=bool(self.bucket)))
-        if self.bucket:
-            done.append(self.backup())
-        if self.volume:
-            done.append(self.snapshot())
-        return done
-
-    def _as_they_arrive(self, stages: Sequence[str]) -> list[Receipt]:
-        """The download, and the pass over the archives while they arrive. Returns all their receipts."""
-        inputs = download.inputs(self.description)
-        for left in reversed(range(VERSIONS)):
-            standing = self._standing("download", inputs, {})
-            begun, missing = time.monotonic(), download.missing(self.description, self.layout)
-            try:
-                with self._arriving(missing) as downloads:
-                    done = self._pass(stages, downloads, in_run=True)
-            except SourceChangedError:  # what was made of the version before is forgotten by the next pass
-                if not left:
-                    raise
-                continue
-            kept = standing or self._keep(
-                download.receipt(self.description, self.layout, len(missing), begun)
-            )
-            return [kept, *done]
-        raise AssertionError("unreachable")
-
-    def _arriving(self, missing: Sequence[Archive]) -> AbstractContextManager[Downloads]:
-        if not missing:
-            return nullcontext({})
-        source = choose_source(self.source, self.secret, self.progress)
-        return download.arriving(self.description, self.layout, source, self.progress)
-
     def locked(self) -> AbstractContextManager[None]:
         """Lock the two folders, so that no second process works in them."""
         return locked(self.layout)
@@ -117,80 +73,52 @@ class Job:
     def download(self) -> Receipt:
         """Fetch the archives, and check those that changed since they were fetched."""
         if download.unchanged(self.description, self.layout):
-            standing = self._standing("download", download.inputs(self.description), {})
+            standing = self.standing("download", download.inputs(self.description), {})
             if standing:
                 return standing
         source = choose_source(self.source, self.secret, self.progress)
-        return self._keep(download.download(self.description, self.layout, source, self.progress))
+        return self.keep(download.download(self.description, self.layout, source, self.progress))
 
     def organize(self) -> Receipt:
         """Write the images into class folders."""
-        return self._pass(["organize"])[0]
+        return self.finish(self.read(["organize"])["organize"])
 
     def pack(self) -> Receipt:
         """Make the RecordIO files."""
-        return self._pass(["pack"])[0]
+        return self.finish(self.read(["pack"])["pack"])
 
     def verify(self, back_up: bool = False) -> Receipt:
         """Check the packed files and, with `back_up`, send them to S3 while they are in memory."""
-        standing = self._standing("verify", manifest.inputs(self.layout), {}, self.layout.manifest)
+        standing = self.standing("verify", manifest.inputs(self.layout), {}, self.layout.manifest)
         if standing:
             verify.refuse_damage(standing, self.strict)
             return standing
         consumer = None
         if back_up:
-            consumer = self._backup_consumer(self._pass_inputs())
-            consumer.expect_packed(manifest.read(self.layout), self.progress)
-        return self._verified(
+            consumer = self.backup_consumer(self._pass_inputs())
+            consumer.expect_packed(manifest.read(self.layout))
+        return self.keep_verified(
             verify.verify(self.description, self.layout, self.progress, self.threads, consumer)
         )
 
-    def _verified(self, receipt: Receipt) -> Receipt:
-        kept = self._keep(receipt)
+    def keep_verified(self, receipt: Receipt) -> Receipt:
+        """Write the receipt of verify, then refuse damaged images with `strict`."""
+        kept = self.keep(receipt)
         verify.refuse_damage(kept, self.strict)
         return kept
-
-    def _finish_pack(self, packer: Packer) -> tuple[Receipt, Receipt]:
-        """Merge, with verify one bucket behind, and the packed files' backup on the same read."""
-        growth = Growth()
-
-        def follow() -> Receipt:
-            try:
-                consumer = self._backup_consumer(packer.inputs) if self.bucket else None
-                if consumer:
-                    consumer.expect_merge(growth, self.progress)
-                return verify.verify(
-                    self.description, self.layout, self.progress, self.threads, consumer, growth
-                )
-            except BaseException as error:
-                growth.fail(error)
-                raise
-
-        with ThreadPoolExecutor(1, "verify") as pool:
-            following = pool.submit(follow)
-            try:
-                packed = self._keep(packer.finish(self.progress, growth))
-                packer.clean()
-                growth.end()
-                return packed, self._verified(following.result())
-            except BaseException as error:
-                growth.fail(error)
-                if isinstance(error, KeyboardInterrupt):
-                    stopping.set()  # no call to S3 is repeated any more
-                raise
 
     def backup(self) -> Receipt:
         """Send archives, packed files and receipts to S3."""
         self._needed_bucket("backup")
-        consumer = self._backup_consumer(self._pass_inputs())
+        consumer = self.backup_consumer(self._pass_inputs())
         inputs = self._pass_inputs() | manifest.inputs(self.layout)
-        receipt = self._standing("backup", inputs, {"bucket": self.bucket})
+        receipt = self.standing("backup", inputs, {"bucket": self.bucket})
         if receipt is None:
             self._read([consumer], self._pass_inputs())
-            consumer.expect_packed(manifest.read(self.layout), self.progress)
-            consumer.send_packed(self.progress)
-            receipt = self._keep(consumer.finish(inputs, self.progress))
-        consumer.send_receipts(self.progress)  # even if the backup is done: a kill may have prevented this
+            consumer.expect_packed(manifest.read(self.layout))
+            consumer.send_packed()
+            receipt = self.keep(consumer.finish(inputs))
+        consumer.send_receipts()  # even if the backup is done: a kill may have prevented this
         return receipt
 
     def snapshot(self) -> Receipt:
@@ -198,14 +126,14 @@ class Job:
         if not self.volume:
             raise DescriptionError(f"snapshot: no volume: give --volume or set {contract.ENV_VOLUME}")
         inputs = manifest.inputs(self.layout)
-        standing = self._standing("snapshot", inputs, {"volume": self.volume})
+        standing = self.standing("snapshot", inputs, {"volume": self.volume})
         if standing:
             return standing
-        if not self._standing("verify", inputs, {}, self.layout.manifest):
+        if not self.standing("verify", inputs, {}, self.layout.manifest):
             raise IntegrityError("snapshot: the packed files have not been verified: run verify first")
         ec2, ssm = clients.ec2(self.progress.note), clients.ssm(self.progress.note)
         mount = self.layout.root if self.snapshot_of == "work" else self.layout.packed
-        return self._keep(
+        return self.keep(
             snapshot.snapshot(ec2, ssm, self.description, self.volume, mount, inputs, self.progress)
         )
 
@@ -224,7 +152,7 @@ class Job:
         bucket = self._needed_bucket("backup")
         inputs = {"description": self.description.sha256}
         s3 = clients.s3(self.progress.note)
-        return self._standing(backup_images.STAGE, inputs, {"bucket": bucket}) or self._keep(
+        return self.standing(backup_images.STAGE, inputs, {"bucket": bucket}) or self.keep(
             backup_images.send(s3, bucket, self.description, self.layout, inputs, self.progress)
         )
 
@@ -236,32 +164,34 @@ class Job:
             raise IntegrityError("verify: there is no receipt of a backup: run backup first")
         return backup.check(clients.s3(self.progress.note), bucket, self.description.name, receipt)
 
-    def _pass(
-        self, stages: Sequence[str], downloads: Downloads = NOTHING, in_run: bool = False
-    ) -> list[Receipt]:
-        """Run those of organize and pack that are not done, in one pass.
+    def read(self, stages: Sequence[str], downloads: Downloads = NOTHING, in_run: bool = False) -> Pass:
+        """Run those of organize and pack that are not done, in one pass, up to their last steps.
 
-        In a run the backup of the archives goes with it, and after it verify follows the merge.
+        Returns, by stage, its receipt if it was done, or the consumer to give to `finish`. In a run the
+        backup of the archives takes part in the pass.
         """
         inputs = self._pass_inputs(downloads)
         settings = {"organize": {}, "pack": asdict(self.settings)}
         makes = {"organize": None, "pack": self.layout.manifest}
-        done = {stage: self._standing(stage, inputs, settings[stage], makes[stage]) for stage in stages}
+        done = {stage: self.standing(stage, inputs, settings[stage], makes[stage]) for stage in stages}
         todo = {stage: self._consumer(stage, inputs) for stage in stages if not done[stage]}
         if "pack" in stages and "pack" not in todo:  # a kill may have come before this was removed
             shutil.rmtree(self.layout.packing, ignore_errors=True)
         consumers: list[Consumer] = [*todo.values()]
         if in_run and self.bucket and (todo or downloads):
-            consumers.append(self._backup_consumer(inputs))
-        if todo or downloads or "pack" in stages:  # for pack also what the inventory lacks is read
+            consumers.append(self.backup_consumer(inputs))
+        # For pack, the inventory also reads the units that it has not read yet.
+        if todo or downloads or "pack" in stages:
             self._read(consumers, inputs, downloads)
-        for stage, consumer in todo.items():
-            if in_run and isinstance(consumer, Packer):
-                done[stage], done["verify"] = self._finish_pack(consumer)
-            else:
-                done[stage] = self._keep(consumer.finish(self.progress))
-                consumer.clean()
-        return [receipt for receipt in done.values() if receipt]
+        return {stage: done[stage] or todo[stage] for stage in stages}
+
+    def finish(self, found: Receipt | Organizer | Packer) -> Receipt:
+        """The last steps of organize or pack after its pass, and its receipt."""
+        if isinstance(found, Receipt):
+            return found
+        receipt = self.keep(found.finish(self.progress))
+        found.clean()
+        return receipt
 
     def _consumer(self, stage: str, inputs: dict[str, Any]) -> Organizer | Packer:
         if stage == "organize":
@@ -270,9 +200,11 @@ class Job:
             self.description, self.layout, inputs, self.settings, self.threads, self.allow_unreadable
         )
 
-    def _backup_consumer(self, inputs: dict[str, Any]) -> Backup:
+    def backup_consumer(self, inputs: dict[str, Any]) -> Backup:
+        """What sends archives and packed files to the bucket."""
         bucket = self._needed_bucket("backup")
-        return Backup(clients.s3(self.progress.note), bucket, self.description, self.layout, inputs)
+        client = clients.s3(self.progress.note)
+        return Backup(client, bucket, self.description, self.layout, inputs, self.progress)
 
     def _read(
         self, consumers: Sequence[Consumer], inputs: dict[str, Any], downloads: Downloads = NOTHING
@@ -295,7 +227,7 @@ class Job:
             raise DescriptionError(f"{stage}: no bucket: give --bucket or set {contract.ENV_BUCKET}")
         return self.bucket
 
-    def _standing(
+    def standing(
         self, stage: str, inputs: dict[str, Any], settings: dict[str, Any], makes: Path | None = None
     ) -> Receipt | None:
         """The receipt of a stage that need not run again, or None.
@@ -310,8 +242,10 @@ class Job:
         self.progress.note(f"{stage}: done on {receipt.finished}")
         return receipt
 
-    def _keep(self, receipt: Receipt) -> Receipt:
+    def keep(self, receipt: Receipt, tell: bool = True) -> Receipt:
+        """Write a receipt; the stage is done then."""
         with disk_errors(self.layout.root):
             kept = receipts.write(self.layout, receipt)
-        self.progress.note(f"{receipt.stage}: done in {receipt.seconds} s: {receipt.counted()}")
+        if tell:
+            self.progress.note(f"{receipt.stage}: done in {receipt.seconds} s: {receipt.counted()}")
         return kept

@@ -21,6 +21,9 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 LINE_SECONDS = 30.0  # a day of work gives about 3,000 log lines
+# What work can wait for, and the directions in which bytes move over the network.
+LINK, WORK_VOLUME, DATASET_VOLUME, CORES, UPLOAD = "link", "work volume", "dataset volume", "cores", "S3"
+DOWN, UP = "down", "up"
 # Control characters, line ends, and what turns the direction of text.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
@@ -28,10 +31,6 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 def one_line(text: str) -> str:
     """The text as one line that can't control a terminal: servers, archives and lists wrote parts of it."""
     return CONTROL.sub("?", re.sub(r"\s*\n\s*", " ", text.strip()))
-
-
-# What work can wait for.
-LINK, WORK_VOLUME, DATASET_VOLUME, CORES, UPLOAD = "link", "work volume", "dataset volume", "cores", "S3"
 
 
 class Progress:
@@ -57,6 +56,7 @@ class Progress:
         self._tasks: dict[str, TaskID] = {}
         self._said: dict[str, float] = {}
         self._waits: dict[str, float] = {}
+        self._moved: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -92,15 +92,26 @@ class Progress:
             self._console.print(text, markup=False)
 
     def waited(self, what: str, seconds: float) -> None:
-        """The work stood still for so long because of a link, a volume, the cores or S3."""
+        """Note that the work waited so long for a link, a volume, the cores or S3."""
         with self._lock:
             self._waits[what] = self._waits.get(what, 0.0) + seconds
 
+    def moved(self, direction: str, count: int) -> None:
+        """Note that `count` bytes moved over the network."""
+        with self._lock:
+            self._moved[direction] = self._moved.get(direction, 0) + count
+
     def take_waits(self) -> dict[str, float]:
-        """Seconds by what was waited for, since this was asked last."""
+        """Seconds waited, by what for, since the last call."""
         with self._lock:
             waits, self._waits = self._waits, {}
         return waits
+
+    def take_moved(self) -> dict[str, int]:
+        """Bytes moved, by direction, since the last call."""
+        with self._lock:
+            moved, self._moved = self._moved, {}
+        return moved
 
     def _line(self, name: str) -> None:
         task = next(task for task in self._bars.tasks if task.id == self._tasks[name])

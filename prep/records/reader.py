@@ -4,6 +4,7 @@ A part consists of the three files of one name: `<part>.rec`, `<part>.idx` and `
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class ReadBack:
 
     bytes: int = 0
     from_memory: int = 0
+    seconds: float = 0.0  # waited for them
 
 
 def read_part(
@@ -60,7 +62,7 @@ def read_part(
     """
     rec = part.paths["rec"]
     files = {kind: _Hashed(_chunks(part, kind)) for kind in ("idx", "lst")}
-    blocks = _ahead(_blocks(part, split, block_bytes, read_back))
+    blocks = _ahead(_blocks(part, split, block_bytes, read_back), read_back)
     files["rec"] = _Hashed(_given(blocks, give))
     for number, record in enumerate(read_records(files["rec"], str(rec)), first):
         name = _check_lines(number, record, rec, files["idx"].line(), files["lst"].line())
@@ -88,12 +90,17 @@ def _given(blocks: Iterator[LoadedUnit], give: Callable[[LoadedUnit], bool]) -> 
         yield block.data
 
 
-def _ahead(blocks: Iterator[LoadedUnit]) -> Iterator[LoadedUnit]:
+def _ahead(blocks: Iterator[LoadedUnit], read_back: ReadBack) -> Iterator[LoadedUnit]:
     """The blocks, the next one being read while one is worked on: so the disk doesn't wait."""
     pool = ThreadPoolExecutor(1, "read ahead")
     try:
         following = pool.submit(next, blocks, None)
-        while block := following.result():
+        while True:
+            begun = time.monotonic()
+            block = following.result()
+            read_back.seconds += time.monotonic() - begun
+            if block is None:
+                return
             following = pool.submit(next, blocks, None)
             yield block
     finally:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from prep.errors import IntegrityError
 from prep.interrupt import stopping
-from prep.progress import LINK, Progress
+from prep.progress import DOWN, LINK, Progress
 from prep.sources.source import Source, Version, Wanted
 from prep.state.checked import CheckedFiles, FileVersion, version_of
 from prep.state.files import CHUNK, disk_errors, sync_folder
@@ -140,6 +140,7 @@ class Arrival:
             digest.update(piece)
             offset += len(piece)
             self._progress.advance(self._wanted.file, len(piece))
+            self._progress.moved(DOWN, len(piece))
         return digest.hexdigest()
 
     def _fetch_ranges(self, handle: int, journal: Journal, pool: ThreadPoolExecutor) -> str:
@@ -207,6 +208,7 @@ class Arrival:
             self.give_up(error)
             return
         self._progress.advance(self._wanted.file, len(data))
+        self._progress.moved(DOWN, len(data))
         with self._changed:
             self._held[number] = data
             self._unwritten.append(number)

@@ -20,7 +20,7 @@ from prep.aws.errors import aws_errors
 from prep.aws.multipart import Target, Uploads, same_object, stored_checksum
 from prep.datasets.description import Description, Split
 from prep.errors import IntegrityError
-from prep.progress import UPLOAD, Progress
+from prep.progress import UP, UPLOAD, Progress
 from prep.records import manifest
 from prep.records.growth import Growth
 from prep.records.manifest import Manifest
@@ -46,11 +46,13 @@ class Backup:
         description: Description,
         layout: Layout,
         inputs: dict[str, Any],
+        progress: Progress,
     ) -> None:
         self._client = client
         self._bucket = bucket
         self._description = description
         self._layout = layout
+        self._progress = progress
         self._begun = time.monotonic()
         self.journal = UnitJournal(layout.journals / "backup.jsonl", inputs | {"bucket": bucket})
         self._uploads = Uploads(client, bucket, self.journal)
@@ -65,7 +67,7 @@ class Backup:
         self._targets[name] = target
         self._uploads.resume(name, target)
 
-    def expect_packed(self, packed: Manifest, progress: Progress) -> None:
+    def expect_packed(self, packed: Manifest) -> None:
         """Prepare the uploads of the `.rec` files of this manifest."""
         splits = {split.name: split for split in self._description.splits}
         if unknown := set(packed.splits) - set(splits):
@@ -75,7 +77,7 @@ class Backup:
         self._recs = [(self._layout.rec(part), splits[split]) for split, part in packed.parts()]
         sizes = self.journal.sizes.items()
         done = sum(size for (name, _), size in sizes if name in {rec.name for rec, _ in self._recs})
-        progress.add(self.stage, sum(rec.stat().st_size for rec, _ in self._recs), done)
+        self._progress.add(self.stage, sum(rec.stat().st_size for rec, _ in self._recs), done)
         made = receipts.read(self._layout, "pack")
         from_folders = made is not None and made.inputs.get("from") == "folders"
         for rec, _ in self._recs:
@@ -83,10 +85,10 @@ class Backup:
             facts = {"sha256": sha256} if from_folders else {"recipe": manifest.recipe(packed)}
             self._expect_rec(rec.name, facts)
 
-    def expect_merge(self, growth: Growth, progress: Progress) -> None:
+    def expect_merge(self, growth: Growth) -> None:
         """Be ready for the blocks of `.rec` files that are being merged: their SHA-256 is not known yet."""
         draft, expected = growth.draft()
-        progress.add(self.stage, expected)
+        self._progress.add(self.stage, expected)
         self._recipe = manifest.recipe(draft)
 
     def begin_part(self, name: str, expected: int) -> int:
@@ -101,9 +103,9 @@ class Backup:
     def _expect_rec(self, name: str, identity: dict[str, str]) -> None:
         self._expect(name, Target(contract.packed_prefix(self._description.name) + name, identity))
 
-    def send_packed(self, progress: Progress) -> None:
+    def send_packed(self) -> None:
         """Send the blocks of the `.rec` files that S3 does not have yet; call `expect_packed` first."""
-        with at_work([self], progress) as give:
+        with at_work([self], self._progress) as give:
             for rec, split in self._recs:
                 size = self.begin_part(rec.name, rec.stat().st_size)
                 for loaded in read_blocks(rec, split, partial(self.size_at, rec.name), size):
@@ -117,6 +119,7 @@ class Backup:
     def consume(self, loaded: LoadedUnit) -> None:
         """Send a unit."""
         self._uploads.send(loaded.unit, loaded.data, self._targets[loaded.unit.archive])
+        self._progress.moved(UP, loaded.unit.size)
 
     def flush(self) -> None:
         """Do nothing: every unit is committed as soon as it has been sent."""
@@ -125,7 +128,7 @@ class Backup:
         """Discard what was sent of an archive, so that it is sent again."""
         self._uploads.forget(source, self._targets[source].key)
 
-    def finish(self, inputs: dict[str, Any], progress: Progress) -> Receipt:
+    def finish(self, inputs: dict[str, Any]) -> Receipt:
         """Complete the uploads, send the small archives and packed files, and return the receipt.
 
         Raises:
@@ -138,7 +141,7 @@ class Backup:
             facts = self._uploads.complete(name, target) | dict(target.digests)
             outputs[self._url(target.key)] = facts | packed.digest_of(name)
         for path, target in self._small_files(packed):
-            outputs[self._url(target.key)] = self._send(path, target, progress)
+            outputs[self._url(target.key)] = self._send(path, target)
         seconds = round(time.monotonic() - self._begun, 1)
         return Receipt(
             self.stage, inputs, {"bucket": self._bucket}, outputs, {"objects": len(outputs)}, seconds
@@ -163,14 +166,14 @@ class Backup:
         ]
         return archives + files
 
-    def _send(self, path: Path, target: Target, progress: Progress) -> dict[str, Any]:
+    def _send(self, path: Path, target: Target) -> dict[str, Any]:
         """Upload a small file unless S3 has it with its digest; returns its size, checksum and digests."""
         data = path.read_bytes()
         checksum = base64.b64encode(hashlib.sha256(data).digest()).decode()
         with aws_errors(f"upload {path} to {self._url(target.key)}"):
             if self._stored(target.key) != (len(data), checksum):
                 task = f"backup {path.name}"
-                progress.add(task, len(data))
+                self._progress.add(task, len(data))
                 self._client.put_object(
                     Bucket=self._bucket,
                     Key=target.key,
@@ -179,18 +182,19 @@ class Backup:
                     ChecksumAlgorithm="SHA256",
                     ChecksumSHA256=checksum,
                 )
-                progress.advance(task, len(data))
+                self._progress.advance(task, len(data))
+                self._progress.moved(UP, len(data))
         return {"bytes": len(data), "checksum": checksum} | dict(target.digests)
 
     def _stored(self, key: str) -> tuple[int, str] | None:
         return stored_checksum(self._client, self._bucket, key)
 
-    def send_receipts(self, progress: Progress) -> None:
+    def send_receipts(self) -> None:
         """Upload all receipts. This comes last, so that the backup's own receipt is among them."""
         prefix = contract.receipts_prefix(self._description.name)
         for path in sorted(self._layout.receipts.glob("*.json")):
             name = plain_name(path.name, str(self._layout.receipts))
-            self._send(path, Target(prefix + name, {}), progress)
+            self._send(path, Target(prefix + name, {}))
 
 
 def check(client: "S3Client", bucket: str, dataset: str, receipt: Receipt) -> Receipt:

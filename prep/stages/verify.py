@@ -14,7 +14,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import cv2
@@ -29,7 +29,7 @@ from prep.errors import IntegrityError
 from prep.images.jpeg import JpegError, inspect
 from prep.images.messages import messages_kept, with_messages
 from prep.images.prepare import UnreadableImageError, decode
-from prep.progress import Progress
+from prep.progress import CORES, DATASET_VOLUME, Progress
 from prep.records import manifest
 from prep.records.buckets import key_of
 from prep.records.growth import Growth, WholePart
@@ -48,10 +48,13 @@ class Examined(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """A record whose image is being decoded."""
+    """A record and its image, decoded."""
 
     located: NamedRecord
-    examined: "Future[Examined]"
+    image: Examined
+
+
+STAGE = "verify"
 
 
 class ReadsAlong(Consumer, Protocol):
@@ -126,7 +129,7 @@ def verify(
             damaged[split.name] = {}
             with at_work(consumers, progress) as give:
                 located = reading.records(split, packed.parts(split.name), give)
-                records = _decoded(located, pool, workers * IN_FLIGHT)
+                records = _decoded(located, pool, workers * IN_FLIGHT, reading)
                 found = _verify_split(
                     split, layout, facts, labels, class_of(split), records, damaged[split.name]
                 )
@@ -134,7 +137,9 @@ def verify(
             read = sum(_mxnet_sample(layout, name, MXNET_SAMPLE // len(names) + 1) for name in names)
             counts[split.name] = found | {"read by MXNet": read, "damaged": len(damaged[split.name])}
     packed.wait_for_end()
-    counts["bytes"] = asdict(reading.read_back)
+    progress.waited(CORES, reading.decoding_seconds)
+    progress.waited(DATASET_VOLUME, reading.read_back.seconds)
+    counts["bytes"] = {"read": reading.read_back.bytes, "from memory": reading.read_back.from_memory}
     return _receipt(layout, counts, damaged, round(time.monotonic() - begun, 1))
 
 
@@ -145,7 +150,7 @@ def _receipt(
     manifest.note_damaged(layout, manifest.read(layout), damaged)
     outputs = {str(layout.manifest): manifest.facts_of(layout.manifest)}
     findings = {"damaged": {split: found for split, found in damaged.items() if found}}
-    return Receipt("verify", manifest.inputs(layout), {}, outputs, counts, seconds, findings=findings)
+    return Receipt(STAGE, manifest.inputs(layout), {}, outputs, counts, seconds, findings=findings)
 
 
 def refuse_damage(receipt: Receipt, strict: bool) -> None:
@@ -202,7 +207,7 @@ def _verify_split(
     seen = [False] * len(labels)
     previous = (-1, "")
     seed = int(facts.settings["seed"])
-    for (where, name, record), examined in decoded_records:
+    for (where, name, record), image in decoded_records:
         wnid, _, file = name.partition("/")
         label = labels.get(wnid)
         if label is None or record.label != label:
@@ -216,7 +221,6 @@ def _verify_split(
         if place <= previous:
             raise IntegrityError(f"{where}: not in the order of the shuffle: run pack again")
         previous = place
-        image = examined.result()
         if image.problem:
             raise IntegrityError(f"{where}: {image.problem}: run pack again")
         if image.damage:
@@ -246,6 +250,7 @@ class _Reading:
     reads_along: ReadsAlong | None
     progress: Progress
     read_back: ReadBack = field(default_factory=ReadBack)
+    decoding_seconds: float = 0.0  # waited for
 
     def records(
         self, split: Split, parts: Iterable[WholePart], give: Callable[[LoadedUnit], bool]
@@ -266,14 +271,25 @@ class _Reading:
             first = count
 
 
-def _decoded(records: Iterator[NamedRecord], pool: ThreadPoolExecutor, ahead: int) -> Iterator[Decoded]:
-    """Every record, in order, together with the task that decodes its image; `ahead` tasks run ahead."""
-    waiting: deque[Decoded] = deque()
+def _decoded(
+    records: Iterator[NamedRecord], pool: ThreadPoolExecutor, ahead: int, reading: _Reading
+) -> Iterator[Decoded]:
+    """Every record, in order, with its decoded image; `ahead` images are being decoded at once."""
+    waiting: deque[tuple[NamedRecord, Future[Examined]]] = deque()
+
+    def first() -> Decoded:
+        located, examined = waiting.popleft()
+        begun = time.monotonic()
+        image = examined.result()
+        reading.decoding_seconds += time.monotonic() - begun
+        return Decoded(located, image)
+
     for located in records:
-        waiting.append(Decoded(located, pool.submit(_examine, located.record.image)))
+        waiting.append((located, pool.submit(_examine, located.record.image)))
         if len(waiting) >= ahead:
-            yield waiting.popleft()
-    yield from waiting
+            yield first()
+    while waiting:
+        yield first()
 
 
 def _examine(image: bytes) -> Examined:

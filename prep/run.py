@@ -1,0 +1,111 @@
+"""A whole run: the road from the source to the snapshot, with as little waiting as possible.
+
+1. The archives arrive. Each unit of them is organized, packed and backed up as soon as its bytes are there.
+2. The packed files are merged; verify follows one bucket behind, and the backup sends what verify reads.
+3. The backup is completed, and the snapshot is taken.
+
+Each stage that finishes leaves a receipt, so that a run which was interrupted goes on where it was.
+"""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+
+from prep.archives.readers import Downloads
+from prep.interrupt import stopping
+from prep.job import Job, Pass
+from prep.records.growth import Growth
+from prep.sources.choose import choose_source
+from prep.sources.fetch import VERSIONS
+from prep.sources.source import SourceChangedError
+from prep.stages import download, verify
+from prep.stages.pack import Packer
+from prep.state.receipts import Receipt
+from prep.usage import Usage
+
+RUN = "run"
+
+
+def run(job: Job) -> list[Receipt]:
+    """Do every stage that is not done, in order, and return all receipts; that of the run is the last."""
+    begun = time.monotonic()
+    usage = Usage(job.layout, job.progress)
+    with usage.part("archives"):
+        fetched, passed = _as_they_arrive(job)
+    with usage.part("merge and verify"):
+        done = [fetched, *_finish(job, passed)]
+        if done[-1].stage != verify.STAGE:
+            done.append(job.verify(back_up=bool(job.bucket)))
+    if job.bucket:
+        with usage.part("backup"):
+            done.append(job.backup())
+    if job.volume:
+        with usage.part("snapshot"):
+            done.append(job.snapshot())
+    receipt = Receipt(RUN, done[-1].inputs, {}, {}, usage.counts(), round(time.monotonic() - begun, 1))
+    done.append(job.keep(receipt, tell=False))
+    usage.close()
+    return done
+
+
+def _as_they_arrive(job: Job) -> tuple[Receipt, Pass]:
+    """The download, and the pass over the archives while they arrive.
+
+    If an archive changes on the server, a new pass begins; it discards what was made of the other version.
+    """
+    for left in reversed(range(VERSIONS)):
+        standing = job.standing("download", download.inputs(job.description), {})
+        begun, missing = time.monotonic(), len(download.missing(job.description, job.layout))
+        try:
+            with _arriving(job) if missing else nullcontext({}) as downloads:
+                passed = job.read(["organize", "pack"] if job.with_organize else ["pack"], downloads, True)
+        except SourceChangedError:
+            if not left:
+                raise
+            continue
+        return standing or job.keep(download.receipt(job.description, job.layout, missing, begun)), passed
+    raise AssertionError("unreachable")
+
+
+def _arriving(job: Job) -> AbstractContextManager[Downloads]:
+    source = choose_source(job.source, job.secret, job.progress)
+    return download.arriving(job.description, job.layout, source, job.progress)
+
+
+def _finish(job: Job, passed: Pass) -> list[Receipt]:
+    """The receipts of organize and pack, after their last steps; and of verify, if there was a merge."""
+    done: list[Receipt] = []
+    for consumer in passed.values():
+        if isinstance(consumer, Packer):
+            done += _merge_and_verify(job, consumer)
+        else:
+            done.append(job.finish(consumer))
+    return done
+
+
+def _merge_and_verify(job: Job, packer: Packer) -> tuple[Receipt, Receipt]:
+    """Merge, with verify one bucket behind, and the packed files' backup on the same read."""
+    growth = Growth()
+
+    def follow() -> Receipt:
+        try:
+            consumer = job.backup_consumer(packer.inputs) if job.bucket else None
+            if consumer:
+                consumer.expect_merge(growth)
+            return verify.verify(job.description, job.layout, job.progress, job.threads, consumer, growth)
+        except BaseException as error:
+            growth.fail(error)
+            raise
+
+    with ThreadPoolExecutor(1, "verify") as pool:
+        following = pool.submit(follow)
+        try:
+            packed = job.keep(packer.finish(job.progress, growth))
+            packer.clean()
+            growth.end()
+            return packed, job.keep_verified(following.result())
+        except BaseException as error:
+            growth.fail(error)
+            if isinstance(error, KeyboardInterrupt):
+                stopping.set()  # no call to S3 is repeated any more
+            raise
