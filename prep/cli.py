@@ -67,9 +67,8 @@ DOWNLOADING = _options(
     click.option(
         "--source",
         envvar=contract.ENV_SOURCE,
-        help="Where to download the archives from, instead of the URLs in the description: a base URL, "
-        "s3://BUCKET/PREFIX (for example of an earlier backup), or a folder. The archives must have the file "
-        "names of the description there.",
+        help="Where to download the archives from, by their file names, instead of the URLs in the "
+        "description: a base URL, s3://BUCKET/PREFIX (for example an earlier backup), or a folder.",
     ),
     click.option(
         "--secret",
@@ -120,8 +119,7 @@ PACKING = _options(
         type=click.IntRange(min=0),
         default=0,
         show_default=True,
-        help="Largest number of unreadable images that pack may leave out; the manifest names them. "
-        "pack fails if there are more.",
+        help="Largest number of unreadable images that pack may leave out; the manifest names them.",
     ),
 )
 THREADS = click.option(
@@ -132,8 +130,7 @@ THREADS = click.option(
 STRICT = click.option(
     "--strict",
     is_flag=True,
-    help="Fail if the picture data of an image is damaged. Without this option, verify names such images in "
-    "the manifest and succeeds.",
+    help="Fail if the picture data of an image is damaged. By default, verify only names such images.",
 )
 BUCKET = click.option("--bucket", envvar=contract.ENV_BUCKET, help="S3 bucket that holds the backup.")
 SNAPSHOT = _options(
@@ -154,9 +151,8 @@ def cli() -> None:
     """Prepare an image data set: download its archives, pack the images into RecordIO files, and take a
     snapshot of the volume that holds them, from which GPU machines get their copy.
 
-    Each stage writes a receipt when it has finished, and is not done again unless its inputs or options
-    change. An interrupted stage continues where it stopped when the same command is run again. `run` does all
-    stages.
+    A finished stage is not done again unless its inputs or options change. An interrupted stage continues
+    where it stopped when the same command is run again. `run` does all stages.
 
     Environment variables can replace options: PREP_DATASET, PREP_ROOT, PREP_PACKED, PREP_SOURCE,
     PREP_SECRET, PREP_RESIZE, PREP_QUALITY, PREP_BUCKET, PREP_VOLUME and PREP_SNAPSHOT_OF.
@@ -252,8 +248,7 @@ def verify_command(against: str | None, **options: Any) -> None:
 @click.option(
     "--loose-images",
     is_flag=True,
-    help="Upload each image in the class folders as an object of its own instead. For ImageNet this takes "
-    "1.3 million requests, which cost about $7.",
+    help="Upload each image as an object of its own instead: 1.3 million requests for ImageNet, about $7.",
 )
 def backup_command(loose_images: bool, **options: Any) -> None:
     """Upload archives, packed files and receipts to S3.
@@ -293,9 +288,8 @@ def restore_command(what: str, **options: Any) -> None:
 def snapshot_command(**options: Any) -> None:
     """Take an EBS snapshot and publish its ID.
 
-    Needs packed files that verify has checked. Freezes the file system while the snapshot is started, and
-    waits until the snapshot is complete. Then writes its ID into the SSM parameter /<data set>/snapshot-id,
-    where the training instances look for it.
+    Needs packed files that verify has checked. Freezes the file system while the snapshot is started, waits
+    until it is complete, and writes its ID into the SSM parameter /<data set>/snapshot-id.
     """
     _do(options, Job.snapshot)
 
@@ -326,10 +320,7 @@ def run_command(**options: Any) -> None:
 @cli.command("status")
 @COMMON
 def status_command(**options: Any) -> None:
-    """Show which stages are done.
-
-    For a stage under way, also shows how many bytes of the archives it has processed.
-    """
+    """Show which stages are done, and how far the others are."""
     as_json = options.pop("as_json")
     found = status(_job(options, Progress(shown=False)).layout)
     if as_json:
@@ -367,10 +358,7 @@ def _do(options: dict[str, Any], stage: Callable[[Job], Receipt | list[Receipt]]
 
 
 def _complain(text: str) -> None:
-    """Write one line to standard error, without control characters.
-
-    Parts of the text come from servers and archives: they must not be able to control the terminal.
-    """
+    """Write one line to standard error, without control characters from servers or archives."""
     click.echo(f"error: {one_line(text)}", err=True)
 
 

@@ -80,8 +80,7 @@ def merge(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Merge the buckets that are not merged yet into one part or, with `part_bytes`, into several.
 
-    A part has at least `part_bytes` bytes, and at most one bucket more. Returns {part: {file name: {"bytes",
-    "sha256"}}}; a part is the name of its files without the suffix.
+    A part has at least `part_bytes` bytes. Returns {part: {file name: {"bytes", "sha256"}}}, by part name.
 
     Raises:
         IntegrityError: two images have the same name.
