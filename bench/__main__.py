@@ -27,12 +27,16 @@ Command = Callable[..., None]
 
 
 def _data(command: Command) -> Command:
-    """The options that put the user's data in the place of a benchmark's own."""
+    """The options that replace a benchmark's own data with the user's data."""
     folder = click.Path(exists=True, file_okay=False, path_type=Path)
     for option in (
-        click.option("--images", type=folder, help="Measure on the images in this folder of class folders."),
         click.option(
-            "--archives", type=folder, help="Measure on the archives here that --dataset describes."
+            "--images",
+            type=folder,
+            help="Use the images in this folder of class folders instead of generated ones.",
+        ),
+        click.option(
+            "--archives", type=folder, help="Use the archives in this folder, which --dataset describes."
         ),
         click.option(
             "--dataset",
@@ -46,7 +50,7 @@ def _data(command: Command) -> Command:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def cli() -> None:
-    """Measure prep beside the tools that a user would take instead.
+    """Measure prep, and compare it with the tools that a user would use instead.
 
     Each benchmark ends with one line of JSON on standard output; tables and progress go to standard error.
     """
@@ -54,9 +58,15 @@ def cli() -> None:
 
 @cli.command("pack")
 @_data
-@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Times each is run.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="How often each command is run.",
+)
 def pack_command(images: Path | None, archives: Path | None, dataset: Path | None, rounds: int) -> None:
-    """Images a second, page cache warm, beside im2rec.py and beside a bare loop."""
+    """Images per second with a warm page cache, compared with im2rec.py and with a bare loop."""
     _measure(lambda: pack.measure(Given(images, archives, dataset), rounds))
 
 

@@ -32,9 +32,8 @@ def cli() -> None:
     """Prepare an image data set: download its archives, pack the images into RecordIO files, and take a
     snapshot of the volume that holds them, from which GPU machines get their copy.
 
-    Each stage writes a receipt when it has finished, and is not done again unless its inputs or options
-    change. An interrupted stage continues where it stopped when the same command is run again. `run` does all
-    stages.
+    A finished stage is not done again unless its inputs or options change. An interrupted stage continues
+    where it stopped when the same command is run again. `run` does all stages.
 
     Environment variables can replace options: PREP_DATASET, PREP_ROOT, PREP_PACKED, PREP_SOURCE,
     PREP_SECRET, PREP_RESIZE, PREP_QUALITY, PREP_BUCKET, PREP_VOLUME and PREP_SNAPSHOT_OF.
@@ -130,8 +129,7 @@ def verify_command(against: str | None, **options: Any) -> None:
 @click.option(
     "--loose-images",
     is_flag=True,
-    help="Upload each image in the class folders as an object of its own instead. For ImageNet this takes "
-    "1.3 million requests, which cost about $7.",
+    help="Upload each image as an object of its own instead: 1.3 million requests for ImageNet, about $7.",
 )
 def backup_command(loose_images: bool, **options: Any) -> None:
     """Upload archives, packed files and receipts to S3.
@@ -171,9 +169,8 @@ def restore_command(what: str, **options: Any) -> None:
 def snapshot_command(**options: Any) -> None:
     """Take an EBS snapshot and publish its ID.
 
-    Needs packed files that verify has checked. Freezes the file system while the snapshot is started, and
-    waits until the snapshot is complete. Then writes its ID into the SSM parameter /<data set>/snapshot-id,
-    where the training instances look for it.
+    Needs packed files that verify has checked. Freezes the file system while the snapshot is started, waits
+    until it is complete, and writes its ID into the SSM parameter /<data set>/snapshot-id.
     """
     _do(options, Job.snapshot)
 
@@ -204,10 +201,7 @@ def run_command(**options: Any) -> None:
 @cli.command("status")
 @COMMON
 def status_command(**options: Any) -> None:
-    """Show which stages are done.
-
-    For a stage under way, also shows how many bytes of the archives it has processed.
-    """
+    """Show which stages are done, and how far the others are."""
     as_json = options.pop("as_json")
     found = status(_job(options, Progress(shown=False)).layout)
     if as_json:
@@ -251,10 +245,7 @@ def _do(
 
 
 def _complain(text: str) -> None:
-    """Write one line to standard error, without control characters.
-
-    Parts of the text come from servers and archives: they must not be able to control the terminal.
-    """
+    """Write one line to standard error, without control characters from servers or archives."""
     click.echo(f"error: {one_line(text)}", err=True)
 
 

@@ -50,9 +50,8 @@ DOWNLOADING = _options(
     click.option(
         "--source",
         envvar=contract.ENV_SOURCE,
-        help="Where to download the archives from, instead of the URLs in the description: a base URL, "
-        "s3://BUCKET/PREFIX (for example of an earlier backup), or a folder. The archives must have the file "
-        "names of the description there.",
+        help="Where to download the archives from, by their file names, instead of the URLs in the "
+        "description: a base URL, s3://BUCKET/PREFIX (for example an earlier backup), or a folder.",
     ),
     click.option(
         "--secret",
@@ -103,8 +102,7 @@ PACKING = _options(
         type=click.IntRange(min=0),
         default=0,
         show_default=True,
-        help="Largest number of unreadable images that pack may leave out; the manifest names them. "
-        "pack fails if there are more.",
+        help="Largest number of unreadable images that pack may leave out; the manifest names them.",
     ),
 )
 THREADS = click.option(
@@ -115,8 +113,7 @@ THREADS = click.option(
 STRICT = click.option(
     "--strict",
     is_flag=True,
-    help="Fail if the picture data of an image is damaged. Without this option, verify names such images in "
-    "the manifest and succeeds.",
+    help="Fail if the picture data of an image is damaged. By default, verify only names such images.",
 )
 BUCKET = click.option("--bucket", envvar=contract.ENV_BUCKET, help="S3 bucket that holds the backup.")
 SNAPSHOT = _options(

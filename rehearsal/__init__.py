@@ -1,1 +1,1 @@
-"""The cloud on one machine: the parts that let the whole road run with no AWS account."""
+"""The rehearsal: an emulated cloud on one machine, in which all steps run without an AWS account."""

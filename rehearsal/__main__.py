@@ -1,4 +1,4 @@
-"""`python -m rehearsal`: the whole road on this machine, with no AWS account."""
+"""`python -m rehearsal`: all steps on this machine, without an AWS account."""
 
 import fcntl
 import os
@@ -38,7 +38,7 @@ COMMANDS = {
 @click.option(
     "--dataset",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Description (TOML) of another data set than the generated sample.",
+    help="Description (.toml) of a data set to use instead of the generated sample.",
 )
 @click.option(
     "--archives",
@@ -46,7 +46,11 @@ COMMANDS = {
     help="Folder with that data set's archives, under the file names that the description gives.",
 )
 @click.option(
-    "--instances", type=click.IntRange(1, 16), default=2, show_default=True, help="GPU instances to launch."
+    "--instances",
+    type=click.IntRange(1, 16),
+    default=2,
+    show_default=True,
+    help="Number of GPU instances to launch.",
 )
 @click.option(
     "--output",
@@ -62,9 +66,9 @@ COMMANDS = {
     "--without",
     multiple=True,
     metavar="ACTION",
-    help="Deploy policies that lack this action (ec2:CreateSnapshot): the rehearsal must then fail.",
+    help="Deploy policies without this action, such as ec2:CreateSnapshot: the rehearsal must then fail.",
 )
-@click.option("--keep", is_flag=True, help="Leave the volumes' files in the output folder.")
+@click.option("--keep", is_flag=True, help="Keep the files of the volumes in the output folder.")
 def main(
     dataset: Path | None,
     archives: Path | None,
@@ -74,16 +78,16 @@ def main(
     without: tuple[str, ...],
     keep: bool,
 ) -> None:
-    """Run the whole road on this machine, with no AWS account.
+    """Run all steps on this machine, without an AWS account.
 
     Deploys the real stacks into an embedded AWS, boots the prep instance and GPU instances with their real
-    user data on real block devices, reads a first batch, and takes everything down again. Needs Linux and
-    root. Exit status 0 only if every check holds.
+    user data on real block devices, reads a first batch, and removes everything again. Needs Linux and root.
+    The exit status is 0 only if every check succeeds.
 
     Example: python -m rehearsal --dataset pets.toml --archives ~/pets --instances 3
     """
     if (dataset is None) != (archives is None):
-        raise click.UsageError("--dataset and --archives go together")
+        raise click.UsageError("--dataset and --archives must be given together")
     if wrong := [word for word in context if "=" not in word]:
         raise click.UsageError(f"-c {wrong[0]}: not KEY=VALUE")
     output = output.resolve()
@@ -93,9 +97,9 @@ def main(
 
 
 def run(wishes: Wishes) -> int:
-    """Travels the road and prints what came of it; gives the exit status."""
+    """Runs all steps and prints the result; returns the exit status."""
     narrator = Narrator()
-    # SIGTERM like Ctrl-C, also where a script that runs in the background has Ctrl-C ignored: clean up.
+    # SIGTERM must clean up like Ctrl-C does, and so must Ctrl-C where a script in the background ignores it.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     failure: RehearsalError | None = None
@@ -113,7 +117,11 @@ def run(wishes: Wishes) -> int:
 
 
 def check_host(output: Path) -> None:
-    """One line for what is missing."""
+    """Checks that this machine can run the rehearsal.
+
+    Raises:
+        RehearsalError: something is missing; the message is one line.
+    """
     if sys.platform != "linux" or os.geteuid() != 0:
         raise RehearsalError(
             "the rehearsal mounts loop devices, so it needs Linux and root: sudo make rehearse"
@@ -133,7 +141,7 @@ def check_host(output: Path) -> None:
 
 @contextmanager
 def only_one(output: Path) -> Iterator[None]:
-    """Two rehearsals must not share a folder; the lock goes with the process, however it ends."""
+    """Keeps a second rehearsal out of the folder. The lock ends with the process, even after a kill."""
     with (output / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

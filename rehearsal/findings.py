@@ -1,4 +1,4 @@
-"""What the rehearsal looks at, each finding a row of the closing table."""
+"""The checks of the rehearsal. Each result is a row of the table at the end."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from rehearsal.checks.packed import check_packed
 from rehearsal.narrator import Narrator
 from rehearsal.operator.account import Cloud, in_instance
 
-# Hashing an object through the embedded S3 runs at 25 MiB/s: past this only sizes are compared.
+# The embedded S3 delivers 25 MiB/s. For larger objects, only the sizes are compared.
 HASH_BYTES = 256 * 1024 * 1024
 
 

@@ -1,4 +1,4 @@
-"""What the rehearsal tells while it runs, on standard error, and the table at its end."""
+"""The messages of the rehearsal on standard error while it runs, and the table at its end."""
 
 import re
 import sys
@@ -13,7 +13,7 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def visible(text: str) -> str:
-    """The text without what could control a terminal: instances' logs and data sets wrote parts of it."""
+    """The text without characters that could control a terminal: parts of it come from logs and data sets."""
     return CONTROL.sub("?", text)
 
 
@@ -59,7 +59,7 @@ class Narrator:
             self._line(self._text(mark, name, time.monotonic() - began), end="\n")
 
     def note(self, text: str) -> None:
-        """What the running step is about, or what came of it."""
+        """Shows a note beside the running step."""
         self._note = text
 
     def check(self, what: str, ok: bool, figure: str) -> None:
@@ -82,7 +82,7 @@ class Narrator:
             self.stream.flush()
 
     def table(self) -> str:
-        """The checks, one a line, the failed ones plain to see."""
+        """The table of the checks, with one line for each; failed checks are marked."""
         width = max((len(what) for what, _, _ in self.rows), default=0)
         return "\n".join(
             visible(f"  {'ok' if ok else 'FAILED':<6}  {what:<{width}}  {figure}")

@@ -1,4 +1,4 @@
-"""Before the road: the data, the archive server's credentials, the embedded AWS, the command line."""
+"""Before the first step: the data, the archive server's credentials, the embedded AWS, the command line."""
 
 # ruff: noqa: S603 (fixed commands, found on the PATH)
 

@@ -1,4 +1,4 @@
-"""The road, step by step: from archives to GPU instances that read them, and down again."""
+"""The steps of the rehearsal, from archives to GPU instances that read the data, and the removal of all."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ READY_SECONDS = 300.0  # for an instance to restore, attach and mount: seconds h
 
 
 def travel(wishes: Wishes, narrator: Narrator) -> None:
-    """The whole road. Raises RehearsalError where it ends early; cleans up in any case."""
+    """Runs all steps, and cleans up in any case. Raises RehearsalError if a step fails."""
     with ExitStack() as stack:
         road = prepare(wishes, narrator, stack)
         try:
@@ -36,7 +36,7 @@ def travel(wishes: Wishes, narrator: Narrator) -> None:
             reboot(road, gpus[0])
             tear_down(road, gpus)
         except RehearsalError as error:
-            # A call that was refused is the cause, whatever came of it.
+            # A refused call is the cause of all later failures.
             refused = road.cloud.refused_calls()
             raise RehearsalError(refused[0], [str(error), *error.details]) if refused else error from None
         finally:
@@ -167,7 +167,7 @@ def read_first_batches(road: Road, gpus: Sequence[str]) -> None:
 
 
 def inspect(road: Road, gpus: Sequence[str]) -> None:
-    """What the closing table says of the data, the volumes and the backup."""
+    """Checks the data, the volumes and the backup, for the table at the end."""
     with road.narrator.step("Check every record against the archives, the volumes and the backup"):
         for gpu in gpus:
             findings.own_volume(road.subject, gpu, road.narrator)
@@ -195,7 +195,7 @@ def reboot(road: Road, gpu: str) -> None:
 
 
 def tear_down(road: Road, gpus: Sequence[str]) -> None:
-    """Everything goes but what must stay."""
+    """Destroys everything except what must remain."""
     with road.narrator.step("Terminate the GPU instances"):
         road.cloud.client("ec2").terminate_instances(InstanceIds=list(gpus))
     with road.narrator.step("cdk destroy --all"):
@@ -216,7 +216,7 @@ def _boot_logs(cloud: Cloud) -> list[str]:
 
 
 def _keep_logs(road: Road) -> None:
-    """Each instance's logs and the list of judged calls, beside the other results."""
+    """Copies the logs of each instance and the list of judged calls to the results."""
     logs = road.wishes.output / "logs"
     for folder in road.cloud.folder.glob("instances/*/log"):
         shutil.copytree(folder, logs / folder.parent.name, dirs_exist_ok=True)

@@ -21,7 +21,7 @@ tag_state() {
     log "could not tag ${INSTANCE_ID} ${TAG_STATE}=$1"
 }
 
-# Deletes the volume that this run created. Each step may fail, because the step that it undoes may not have happened.
+# Deletes the volume that this run created. A step may fail if the step that it undoes has not happened.
 remove_created() {
   umount "${MOUNT_POINT}" 2>/dev/null || true
   if volume_is "${CREATED}" 'in-use *'; then
@@ -56,7 +56,7 @@ find_snapshot() {
   snapshot="$(aws ssm get-parameter --name "${SNAPSHOT_PARAMETER}" --output text --query Parameter.Value)" ||
     die "no snapshot id in the parameter ${SNAPSHOT_PARAMETER}: when the prep instance is done, run this again"
   [[ ${snapshot} =~ ^snap-[0-9a-f]+$ ]] ||
-    die "the parameter ${SNAPSHOT_PARAMETER} holds ${snapshot@Q}, which is not a snapshot id: correct it, then run this again"
+    die "the parameter ${SNAPSHOT_PARAMETER} holds ${snapshot@Q}, not a snapshot id: correct it, then run this again"
   printf '%s' "${snapshot}"
 }
 
@@ -114,7 +114,7 @@ restore_volume() { # SNAPSHOT ZONE
     if create_volume "$1" "$2" "${INITIALIZATION_RATE}"; then
       return
     fi
-    log "AWS does not initialize the volume at ${INITIALIZATION_RATE} MiB/s now: blocks load when they are first read"
+    log "AWS refuses to initialize the volume at ${INITIALIZATION_RATE} MiB/s: blocks load when first read"
   fi
   create_volume "$1" "$2" || die "could not create a volume from snapshot $1 in $2"
 }

@@ -165,7 +165,7 @@ def _compare(path: Path, script: ModuleType) -> Compared | None:
     fed, ours = _fed(view, (full.shape[1], full.shape[0])), prepare(view, TARGET).jpeg
     if encode(fed, TARGET.quality) != ours:
         raise BenchError(
-            f"{path}: prep no longer encodes what is measured here: mend bench/measures/fidelity.py"
+            f"{path}: prep no longer encodes what is measured here: correct bench/measures/fidelity.py"
         )
     pixels = _decoded(_peers(script, path, ".png", 1))
     return Compared(

@@ -71,7 +71,7 @@ def _seen(record: Path, task: str) -> Seen:
     told = json.loads(record.read_text())
     if task not in told:
         raise BenchError(
-            f"size: prep's progress has no {task!r}, but {', '.join(told)}: mend bench/measures/size.py"
+            f"size: prep's progress has no {task!r}, but {', '.join(told)}: correct bench/measures/size.py"
         )
     return [(seconds, busy, done) for seconds, busy, done in told[task]]
 

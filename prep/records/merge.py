@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,72 +84,105 @@ def merge(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Merge the buckets that are not merged yet into one part or, with `part_bytes`, into several.
 
-    `growth` is told of every bucket that is on disk. Returns {part: {file name: {"bytes", "sha256"}}}, the
-    part being its files' name without suffix.
+    `growth` learns of every bucket that is on disk. A part has at least `part_bytes` bytes. Returns
+    {part: {file name: {"bytes", "sha256"}}}, by part name.
 
     Raises:
         IntegrityError: two images have the same name.
     """
-    total = sum(buckets.sizes)
-    merged, parts = _merged_before(layout, split, buckets, journal)
-    for part, files in parts.items():
-        growth.change(partial(growth.begin_part(layout, split, part, total, EMPTY).end, files))
     task = f"merge {split}"
-    progress.add(task, total, sum(buckets.sizes[: len(merged)]))
+    merge = _Merge(layout, split, buckets, labels, journal, progress, task, growth, part_bytes)
+    progress.add(task, merge.total, sum(buckets.sizes[: len(merge.merged)]))
+    with disk_errors(layout.packed):
+        merge.run()
+    growth.end_split(split)
+    return merge.parts
 
-    def settle(entry: dict[str, Any], outputs: Mapping[str, _Output], growing: GrowingPart) -> None:
+
+@dataclass
+class _Merge:
+    """The merge of one split: its entries in the journal, and its parts that are whole."""
+
+    layout: Layout
+    split: str
+    buckets: Buckets
+    labels: dict[str, int]
+    journal: UnitJournal
+    progress: Progress
+    task: str
+    growth: Growth
+    part_bytes: int
+    merged: list[dict[str, Any]] = field(init=False)
+    parts: dict[str, dict[str, dict[str, Any]]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find out what an earlier run has merged, and finish what it may not have come to."""
+        entries = self.journal.entries
+        self.merged = [entry for entry in entries if entry.get("merged") == self.split]
+        self.parts = {
+            plain_name(entry["part"], str(self.journal.path)): entry["files"]
+            for entry in entries
+            if entry.get("part_of") == self.split
+        }
+        for part, files in self.parts.items():
+            _rename(self.layout, part)  # complete by the journal, but perhaps not yet renamed
+            self.growth.change(partial(self._begin_part(part, EMPTY).end, files))
+        for number in range(len(self.merged)):
+            self.buckets.remove(number)  # merged by the journal, but perhaps not yet removed
+
+    @property
+    def total(self) -> int:
+        """Bytes of all buckets."""
+        return sum(self.buckets.sizes)
+
+    def _begin_part(self, part: str, sizes: Mapping[str, int]) -> GrowingPart:
+        return self.growth.begin_part(self.layout, self.split, part, self.total, sizes)
+
+    def run(self) -> None:
+        with ThreadPoolExecutor(4, "merge") as pool:  # one thread reads ahead, one settles
+            ahead = _Ahead(self.buckets, len(self.merged), pool)
+            while (
+                not self.parts
+                or len(self.merged) < self.buckets.count
+                or self.merged[-1]["part"] not in self.parts
+            ):
+                part = f"{self.split}-{len(self.parts):05d}" if self.part_bytes else self.split
+                self._merge_part(part, ahead, pool)
+
+    def _merge_part(self, part: str, ahead: "_Ahead", pool: ThreadPoolExecutor) -> None:
+        last = self.merged[-1] if self.merged and self.merged[-1]["part"] == part else EMPTY
+        sizes = {kind: last[kind] for kind in EMPTY}
+        settling = _done()
+        with ExitStack() as stack:
+            outputs = {kind: _Output(path, sizes[kind]) for kind, path in self.layout.part(part).items()}
+            for output in outputs.values():
+                stack.callback(output.close)
+            growing = self._begin_part(part, sizes)
+            while len(self.merged) < self.buckets.count and (
+                not self.part_bytes or outputs["rec"].size < self.part_bytes
+            ):
+                count = self.merged[-1]["count"] if self.merged else 0
+                count = _merge_bucket(self.split, ahead.take(), self.labels, outputs, count, pool)
+                sizes = {kind: output.size for kind, output in outputs.items()}
+                entry = {"merged": self.split, "part": part, "bucket": len(self.merged), "count": count}
+                self.merged.append(entry | sizes)
+                settling.result()
+                settling = pool.submit(self._settle, self.merged[-1], outputs, growing)
+            settling.result()
+            files = {output.path.name: output.facts() for output in outputs.values()}
+        self.journal.append({"part_of": self.split, "part": part, "files": files})
+        _rename(self.layout, part)
+        self.parts[part] = files
+        self.growth.change(partial(growing.end, files))
+
+    def _settle(self, entry: dict[str, Any], outputs: Mapping[str, _Output], growing: GrowingPart) -> None:
+        """Flush a bucket that has been written, and let its space go."""
         for output in outputs.values():
             output.sync()
-        journal.append(entry)
-        growth.change(lambda: growing.sizes.update({kind: entry[kind] for kind in outputs}))
-        buckets.remove(entry["bucket"])
-        progress.advance(task, buckets.sizes[entry["bucket"]])
-
-    with ThreadPoolExecutor(4, "merge") as pool, disk_errors(layout.packed):  # one reads ahead, one settles
-        following = _Ahead(buckets, len(merged), pool)
-        while not parts or len(merged) < buckets.count or merged[-1]["part"] not in parts:
-            part = f"{split}-{len(parts):05d}" if part_bytes else split
-            last = merged[-1] if merged and merged[-1]["part"] == part else EMPTY
-            sizes = {kind: last[kind] for kind in EMPTY}
-            settling = _done()
-            with ExitStack() as stack:
-                outputs = {kind: _Output(path, sizes[kind]) for kind, path in layout.part(part).items()}
-                for output in outputs.values():
-                    stack.callback(output.close)
-                growing = growth.begin_part(layout, split, part, total, sizes)
-                while len(merged) < buckets.count and (not part_bytes or outputs["rec"].size < part_bytes):
-                    number = len(merged)
-                    count = merged[-1]["count"] if merged else 0
-                    count = _merge_bucket(split, following.take(), labels, outputs, count, pool)
-                    sizes = {kind: output.size for kind, output in outputs.items()}
-                    entry = {"merged": split, "part": part, "bucket": number, "count": count} | sizes
-                    merged.append(entry)
-                    settling.result()
-                    settling = pool.submit(settle, entry, outputs, growing)
-                settling.result()
-                parts[part] = {output.path.name: output.facts() for output in outputs.values()}
-            journal.append({"part_of": split, "part": part, "files": parts[part]})
-            _rename(layout, part)
-            growth.change(partial(growing.end, parts[part]))
-    growth.end_split(split)
-    return parts
-
-
-def _merged_before(
-    layout: Layout, split: str, buckets: Buckets, journal: UnitJournal
-) -> tuple[list[dict[str, Any]], dict[str, dict[str, dict[str, Any]]]]:
-    """The journal's entries of merged buckets, and the files of the parts that are whole."""
-    merged = [entry for entry in journal.entries if entry.get("merged") == split]
-    parts = {
-        plain_name(entry["part"], str(journal.path)): entry["files"]
-        for entry in journal.entries
-        if entry.get("part_of") == split
-    }
-    for part in parts:
-        _rename(layout, part)  # complete by the journal, but perhaps not yet renamed
-    for number in range(len(merged)):
-        buckets.remove(number)  # merged by the journal, but perhaps not yet removed
-    return merged, parts
+        self.journal.append(entry)
+        self.growth.change(partial(growing.sizes.update, {kind: entry[kind] for kind in outputs}))
+        self.buckets.remove(entry["bucket"])
+        self.progress.advance(self.task, self.buckets.sizes[entry["bucket"]])
 
 
 class _Ahead:

@@ -89,7 +89,7 @@ def test_a_missing_permission_is_named(tmp_path: Path, action: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--dataset", "pyproject.toml"], "--dataset and --archives go together"),
+        (["--dataset", "pyproject.toml"], "--dataset and --archives must be given together"),
         (["-c", "resize"], "-c resize: not KEY=VALUE"),
         (["--instances", "0"], "0 is not in the range"),
         (["--dataset", "none.toml", "--archives", "."], "'none.toml' does not exist"),
