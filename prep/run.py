@@ -42,8 +42,9 @@ def run(job: Job) -> list[Receipt]:
     if job.volume:
         with usage.part("snapshot"):
             done.append(job.snapshot())
-    receipt = Receipt(RUN, done[-1].inputs, {}, {}, usage.counts(), round(time.monotonic() - begun, 1))
-    done.append(job.keep(receipt, tell=False))
+    inputs = {receipt.stage: receipt.finished for receipt in done}
+    receipt = Receipt(RUN, inputs, {}, {}, usage.counts(), round(time.monotonic() - begun, 1))
+    done.append(job.standing(RUN, inputs, {}) or job.keep(receipt, tell=False))
     usage.close()
     return done
 

@@ -8,6 +8,7 @@ import pytest
 from prep.archives.units import read_units
 from prep.errors import IntegrityError
 from prep.job import Job
+from prep.run import run
 from tests.prep.small_sets import TINY, job, note_checked, packed_files, write_folders
 from tests.prep.tars import tar_of
 
@@ -74,7 +75,7 @@ def test_run_with_another_packed_folder(work: Job, tmp_path: Path) -> None:
     again = job(tmp_path / "set" / "tiny.toml", tmp_path)
     other = Job(again.description, type(again.layout)(again.layout.root, tmp_path / "other"), again.progress)
     with other.locked(), pytest.raises(IntegrityError, match=r"train.tar: its MD5 is"):
-        other.run()
+        run(other)
     assert not (tmp_path / "other" / "train.rec").exists()
 
 

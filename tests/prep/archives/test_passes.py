@@ -139,7 +139,7 @@ def test_failure_stops_the_pass_and_the_others_keep_what_they_did(
     assert failing.given == list(range(fail_at))
     assert failing.flushed == 0
     assert other.flushed == 1
-    assert other.given == read
+    assert other.given == read[: len(other.given)]  # what it had not begun was dropped
     # It was told before much more was read: one unit in work, one in the queue, one just read.
     assert len(read) <= fail_at + 3
     resumed, rest = Recorder("failing", tmp_path), Recorder("other", tmp_path)

@@ -158,7 +158,7 @@ def test_name_in_a_journal(tmp_path: Path, part: str) -> None:
     journal = UnitJournal(folder / "journal", {})
     journal.append({"part_of": "train", "part": part, "files": {}})
     with pytest.raises(IntegrityError, match="journal: "):
-        merge(layout_of(folder), "train", filled(folder), LABELS, journal, Progress(shown=False))
+        merge(layout_of(folder), "train", filled(folder), LABELS, journal, Progress(shown=False), Growth())
     assert not target.exists()
 
 

@@ -12,6 +12,7 @@ import pytest
 from prep.aws import clients
 from prep.errors import AwsError, IntegrityError
 from prep.job import Job
+from prep.run import run
 from tests.prep.small_sets import BUCKET, job
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
@@ -141,7 +142,7 @@ def test_in_one_pass_with_the_others(aws: str, tmp_path: Path, sample: Path) -> 
     boto3.client("s3").create_bucket(Bucket=BUCKET)
     work = job(sample, tmp_path, bucket=BUCKET)
     with work.locked():
-        work.run()
+        run(work)
     assert stored() == expected(work, {"download", "organize", "pack", "verify", "backup"})
 
 

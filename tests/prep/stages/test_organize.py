@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from prep.errors import IntegrityError
+from prep.run import run
 from prep.stages.status import status
 from rehearsal.checks.truth import read_truth
 from tests.prep import tars
@@ -138,7 +139,7 @@ def test_missing_archive(tmp_path: Path) -> None:
 def test_run_without(tmp_path: Path, sample: Path) -> None:
     work = job(sample, tmp_path, with_organize=False)
     with work.locked():
-        stages = [receipt.stage for receipt in work.run()]
-    assert stages == ["download", "pack", "verify"]
+        stages = [receipt.stage for receipt in run(work)]
+    assert stages == ["download", "pack", "verify", "run"]
     assert not (tmp_path / "root" / "train").exists()
     assert status(work.layout)["organize"]["state"] == "not begun"
