@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,8 +78,12 @@ def sequence(data: Workload, meter: Meter, log: Path, environment: dict[str, str
     with meter.stage("upload archives"):
         for split in data.truth.splits:
             _upload(root / "archives" / split.archive.name, bucket, environment, log)
-    with meter.stage("upload packed files", share=packed.images / data.images):
-        for path in sorted(meter.dataset.mount.glob("train.*")):
+    files = sorted(meter.dataset.mount.glob("train.*"))
+    begun = time.perf_counter()
+    _upload(meter.dataset.mount / "train.lst", bucket, environment, log)  # next to nothing but its start
+    start = len(files) * (time.perf_counter() - begun)
+    with meter.stage("upload packed files", packed.images / data.images, start):
+        for path in files:
             _upload(path, bucket, environment, log)
     return packed
 
@@ -121,7 +126,7 @@ def _pack(data: Workload, meter: Meter, log: Path) -> Packed:
     images = listing[begin : begin + MEASURED_IMAGES]
     prefix = meter.dataset.mount / "train"
     peer.write_list(prefix.with_suffix(".lst"), images)
-    with meter.stage(f"im2rec.py, {peer.counted(best)}", share=len(images) / len(listing)):
+    with meter.stage(f"im2rec.py, {peer.counted(best)}", len(images) / len(listing), start):
         ran = peer.im2rec(prefix, meter.work.mount, RESIZE, QUALITY, best, log)
     done = peer.packed(prefix)
     return Packed(done / max(0.1, ran.seconds - start), best, done, start, probes)

@@ -31,15 +31,19 @@ class Meter:
     stages: list[Stage] = field(default_factory=list)
 
     @contextlib.contextmanager
-    def stage(self, name: str, share: float = 1.0) -> Iterator[None]:
-        """Measure the block as the stage of that name."""
+    def stage(self, name: str, share: float = 1.0, start: float = 0.0) -> Iterator[None]:
+        """Measure the block as the stage of that name.
+
+        If the block does only a `share` of the stage, the figures are scaled up from that. The seconds of its
+        `start` are not: the whole stage would have no more of them.
+        """
         disks = (self.work, self.dataset)
         drop_caches(disks)
         before = [disk.traffic() for disk in disks]
         begun = time.perf_counter()
         yield
         drop_caches(disks)  # what is still to be written is this stage's
-        seconds = (time.perf_counter() - begun) / share
+        seconds = start + max(0.0, time.perf_counter() - begun - start) / share
         work, dataset = (
             _scaled(disk.traffic() - old, share) for disk, old in zip(disks, before, strict=True)
         )
