@@ -74,14 +74,15 @@ def _arriving(job: Job) -> AbstractContextManager[Downloads]:
 
 
 def _finish(job: Job, passed: Pass) -> list[Receipt]:
-    """The receipts of organize and pack, after their last steps; and of verify, if there was a merge."""
-    done: list[Receipt] = []
-    for consumer in passed.values():
-        if isinstance(consumer, Packer):
-            done += _merge_and_verify(job, consumer)
-        else:
-            done.append(job.finish(consumer))
-    return done
+    """The receipts of organize and pack, after their last steps; and of verify, if there was a merge.
+
+    The merge comes first: while it keeps the dataset volume busy, the last images of organize reach the work
+    volume.
+    """
+    pack = passed["pack"]
+    packed = _merge_and_verify(job, pack) if isinstance(pack, Packer) else (job.finish(pack),)
+    organized = [job.finish(passed["organize"])] if "organize" in passed else []
+    return [*organized, *packed]
 
 
 def _merge_and_verify(job: Job, packer: Packer) -> tuple[Receipt, Receipt]:

@@ -67,6 +67,10 @@ class Inventory:
         """Commit all units."""
         self._commits.finish()
 
+    def settle(self) -> None:
+        """Wait until the finished units are committed."""
+        self._commits.settle()
+
     def forget(self, source: str) -> None:
         """Discard the whole inventory: the lines of one archive can't be removed from between the others."""
         self._commits.settle()

@@ -64,8 +64,11 @@ def run_pass(
         with at_work(workers, progress, digests.give_up) as give:
             _read(readers, consumers, digests, give)
         digests.settle()
-    finally:
+    except BaseException:
+        for consumer in consumers:
+            consumer.settle()
         digests.drop_bad_downloads()
+        raise
 
 
 def _read(

@@ -29,7 +29,10 @@ class Consumer(Protocol):
         """Process one unit and commit it, at the latest in the next call."""
 
     def flush(self) -> None:
-        """Commit the unit under way, if there is one."""
+        """Finish the units that it has been given; what is left to do then needs none of them."""
+
+    def settle(self) -> None:
+        """Wait until the finished units are committed, whether or not that succeeds."""
 
     def forget(self, source: str) -> None:
         """Discard what was made of the units of the archive named `source`."""

@@ -124,6 +124,9 @@ class Backup:
     def flush(self) -> None:
         """Do nothing: every unit is committed as soon as it has been sent."""
 
+    def settle(self) -> None:
+        """Do nothing: likewise."""
+
     def forget(self, source: str) -> None:
         """Discard what was sent of an archive, so that it is sent again."""
         self._uploads.forget(source, self._targets[source].key)

@@ -166,6 +166,10 @@ class Packer:
         self._commits.add(loaded.unit.size, (loaded.unit, facts))
         self.busy_with = CORES
 
+    def settle(self) -> None:
+        """Wait until the finished units are committed."""
+        self._commits.settle()
+
     def forget(self, source: str) -> None:
         """Discard what was made of an archive or a split's folder: empty the buckets of that split."""
         self._commits.settle()

@@ -51,6 +51,9 @@ class Recorder:
     def flush(self) -> None:
         self.flushed += 1
 
+    def settle(self) -> None:
+        pass
+
     def forget(self, source: str) -> None:
         self.journal.forget(source)
 
