@@ -76,18 +76,18 @@ def _arriving(job: Job) -> AbstractContextManager[Downloads]:
 def _finish(job: Job, passed: Pass) -> list[Receipt]:
     """The receipts of organize and pack, after their last steps; and of verify, if there was a merge.
 
-    The merge comes first: while it keeps the dataset volume busy, the last images of organize reach the work
-    volume.
+    While the merge keeps the dataset volume busy, the last images of organize reach the work volume.
     """
     pack = passed["pack"]
-    packed = _merge_and_verify(job, pack) if isinstance(pack, Packer) else (job.finish(pack),)
-    organized = [job.finish(passed["organize"])] if "organize" in passed else []
-    return [*organized, *packed]
+    with ThreadPoolExecutor(1, "organize") as pool:
+        organized = [pool.submit(job.finish, passed["organize"])] if "organize" in passed else []
+        packed = _merge_and_verify(job, pack) if isinstance(pack, Packer) else (job.finish(pack),)
+        return [*(receipt.result() for receipt in organized), *packed]
 
 
 def _merge_and_verify(job: Job, packer: Packer) -> tuple[Receipt, Receipt]:
     """Merge, with verify one bucket behind, and the packed files' backup on the same read."""
-    growth = Growth()
+    growth = Growth(followed=True)
 
     def follow() -> Receipt:
         try:

@@ -51,6 +51,7 @@ class Uploads:
         self._complete = {
             entry["complete"]: entry["facts"] for entry in journal.entries if "complete" in entry
         }
+        self._following: dict[str, int] = {}  # the number of the next part
         self._pool = ThreadPoolExecutor(CONNECTIONS, "upload")
 
     def resume(self, name: str, target: Target) -> None:
@@ -98,21 +99,28 @@ class Uploads:
                 except ClientError as error:
                     if error.response["Error"]["Code"] not in GONE:
                         raise
-        for known in (self._ids, self._digests, self._complete):
+        for known in (self._ids, self._digests, self._complete, self._following):
             known.pop(name, None)
         self.journal.forget(name)
 
-    def send(self, unit: Unit, data: memoryview, target: Target) -> None:
-        """Send a unit and commit it. The units of a file must come in order."""
+    def send(self, unit: Unit, data: memoryview, target: Target) -> "list[CompletedPartTypeDef]":
+        """Send a unit, and return its parts, which the caller must commit to the journal with the unit.
+
+        The units of a file must come in order.
+        """
         with aws_errors(f"upload bytes {unit.offset} to {unit.end} of s3://{self._bucket}/{target.key}"):
             if unit.archive not in self._ids:
                 self._begin(unit.archive, target)
-            first = 1 + max((part["PartNumber"] for part in self._parts(unit.archive)), default=0)
+            first = self._following.get(unit.archive) or self._first_number(unit.archive)
             pieces = _pieces(data)
             numbers = range(first, first + len(pieces))
+            self._following[unit.archive] = first + len(pieces)
             keys = [target.key] * len(pieces)
-            parts = list(self._pool.map(self._send, [unit.archive] * len(pieces), keys, numbers, pieces))
-        self.journal.commit(unit, parts=parts)
+            return list(self._pool.map(self._send, [unit.archive] * len(pieces), keys, numbers, pieces))
+
+    def _first_number(self, name: str) -> int:
+        """The number of the first part that is not in the journal."""
+        return 1 + max((part["PartNumber"] for part in self._parts(name)), default=0)
 
     def _begin(self, name: str, target: Target) -> None:
         upload = self._client.create_multipart_upload(

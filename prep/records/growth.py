@@ -66,6 +66,7 @@ class GrowingPart(WholePart):
         self.paths = layout.part(name)
         self.sizes = dict(sizes)  # bytes on disk
         self.whole = False
+        self.asked = 0  # bytes of the `.rec` file that the reader has asked for
         self._growth = growth
         self._expected = expected
         self._files = {}
@@ -82,6 +83,8 @@ class GrowingPart(WholePart):
         Raises:
             PrepError: the merge has failed.
         """
+        if kind == "rec":
+            self._growth.ask(self, end)
         self._growth.wait(lambda: self.whole or self.sizes[kind] >= end)
         return self.sizes[kind]
 
@@ -104,7 +107,9 @@ class GrowingPart(WholePart):
 class Growth:
     """What is being merged: the parts of every split, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, followed: bool = False) -> None:
+        """`followed` says whether somebody reads behind the merge."""
+        self._followed = followed
         self._changed = threading.Condition()
         self._draft: tuple[Manifest, int] | None = None
         self._parts: dict[str, list[GrowingPart]] = {}
@@ -152,7 +157,25 @@ class Growth:
             make()
             self._changed.notify_all()
 
+    def keep_pace(self, part: GrowingPart, ahead: int) -> None:
+        """Wait while the reader, if there is one, is more than `ahead` bytes behind what is on disk.
+
+        Both read from one disk: a merge that runs away leaves the disk idle at its end, while verify, which
+        needs the cores, catches up.
+
+        Raises:
+            PrepError: the reader has failed.
+        """
+        if self._followed:
+            self.wait(lambda: part.sizes["rec"] - part.asked <= ahead)
+
     # Those who read
+
+    def ask(self, part: GrowingPart, end: int) -> None:
+        """The reader asks for the bytes up to `end`: it has worked on most of what lies before them."""
+        with self._changed:
+            part.asked = end
+            self._changed.notify_all()
 
     def wait(self, until: Callable[[], bool]) -> None:
         """Wait for a change.

@@ -17,12 +17,14 @@ from typing import Any
 from prep.archives.journal import UnitJournal
 from prep.errors import IntegrityError
 from prep.progress import Progress
-from prep.records.buckets import Buckets, Entry
+from prep.records.buckets import BUCKET_BYTES, Buckets, Entry
 from prep.records.growth import EMPTY, GrowingPart, Growth, partial_of
 from prep.records.recordio import address
 from prep.state.files import append, disk_errors, sha256_of, sync_folder
 from prep.state.layout import Layout
 from prep.state.names import plain_name
+
+PACE_BYTES = 2 * BUCKET_BYTES  # by which the merge may be ahead of verify
 
 
 def _done() -> Future[None]:
@@ -161,6 +163,7 @@ class _Merge:
             while len(self.merged) < self.buckets.count and (
                 not self.part_bytes or outputs["rec"].size < self.part_bytes
             ):
+                self.growth.keep_pace(growing, PACE_BYTES)
                 count = self.merged[-1]["count"] if self.merged else 0
                 count = _merge_bucket(self.split, ahead.take(), self.labels, outputs, count, pool)
                 sizes = {kind: output.size for kind, output in outputs.items()}

@@ -4,6 +4,7 @@ A part consists of the three files of one name: `<part>.rec`, `<part>.idx` and `
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -111,6 +112,8 @@ def _ahead(blocks: Iterator[LoadedUnit], read_back: ReadBack) -> Iterator[Loaded
 def _blocks(part: WholePart, split: Split, size: int, read_back: ReadBack) -> Iterator[LoadedUnit]:
     """The `.rec` file, block by block, from the disk and not from memory."""
     with part.open("rec") as file:
+        # No readahead past a block: `drop_cached` would drop it, and it would be read twice.
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
         offset = index = 0
         while (end := min(offset + size, part.wait_for("rec", offset + size))) > offset:
             read_back.bytes += end - offset

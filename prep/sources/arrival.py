@@ -25,10 +25,10 @@ from prep.state.journal import Journal
 
 RANGE_BYTES = 8 << 20
 CONNECTIONS = 4  # image-net.org delivers about 16 MB/s on one connection
-WINDOW = 16  # ranges in memory at once, so at most 128 MiB
-# Ranges that are flushed together, if there is no reason not to wait for them: each flush costs the disk about
-# five small writes, and sc1 counts a small write like one of 1 MiB.
-GROUP = 6
+WINDOW = 24  # ranges in memory at once, so at most 192 MiB
+# Ranges that are flushed together, unless the connections wait for that: each flush costs the disk about five
+# small writes, and sc1 counts a small write like one of 1 MiB.
+GROUP = 8
 GROUP_SECONDS = 10.0  # how long a range waits for others
 INTERRUPT_SECONDS = 1.0  # how long Ctrl-C waits for connections to end
 LOOK_SECONDS = 0.2  # how often those who wait look whether they still should

@@ -25,6 +25,7 @@ from prep.records import manifest
 from prep.records.growth import Growth
 from prep.records.manifest import Manifest
 from prep.state import receipts
+from prep.state.group_commit import GroupCommit
 from prep.state.layout import Layout
 from prep.state.names import plain_name
 from prep.state.receipts import Receipt
@@ -56,6 +57,8 @@ class Backup:
         self._begun = time.monotonic()
         self.journal = UnitJournal(layout.journals / "backup.jsonl", inputs | {"bucket": bucket})
         self._uploads = Uploads(client, bucket, self.journal)
+        # The journal lies on a volume that may be busy: a unit is sent while the one before is noted.
+        self._commits = GroupCommit(self.stage, lambda: None, self.journal.commit_all, worth=0)
         self._targets: dict[str, Target] = {}
         self._recs: list[tuple[Path, Split]] = []
         self._recipe = ""
@@ -118,17 +121,21 @@ class Backup:
 
     def consume(self, loaded: LoadedUnit) -> None:
         """Send a unit."""
-        self._uploads.send(loaded.unit, loaded.data, self._targets[loaded.unit.archive])
+        parts = self._uploads.send(loaded.unit, loaded.data, self._targets[loaded.unit.archive])
+        self._commits.add(loaded.unit.size, (loaded.unit, {"parts": parts}))
         self._progress.moved(UP, loaded.unit.size)
 
     def flush(self) -> None:
-        """Do nothing: every unit is committed as soon as it has been sent."""
+        """Commit all units."""
+        self._commits.finish()
 
     def settle(self) -> None:
-        """Do nothing: likewise."""
+        """Wait until the finished units are committed."""
+        self._commits.settle()
 
     def forget(self, source: str) -> None:
         """Discard what was sent of an archive, so that it is sent again."""
+        self._commits.settle()
         self._uploads.forget(source, self._targets[source].key)
 
     def finish(self, inputs: dict[str, Any]) -> Receipt:

@@ -20,6 +20,9 @@ from prep.state.names import relative_path
 from prep.state.receipts import Receipt
 
 BLOCK = 4096  # bytes, of ext4
+# So many bytes at the end of the archives are flushed while the merge keeps the other volume busy. Flushed
+# earlier, they would keep the merge waiting, which begins when the last journals and receipts are on disk.
+LATE_BYTES = 1 << 30
 SMALL_FILE_BLOCKS = 16  # mb_stream_req in https://docs.kernel.org/admin-guide/ext4.html
 
 
@@ -36,6 +39,7 @@ class Organizer:
         self._folders: set[Path] = set()
         self._begun = time.monotonic()
         self.journal = UnitJournal(layout.journals / "organize.jsonl", inputs)
+        self._left = sum(inputs["bytes"].values()) - self.journal.bytes_done()
         self._commits = GroupCommit(
             self.stage, partial(sync_file_system, layout.root), self.journal.commit_all
         )
@@ -54,7 +58,9 @@ class Organizer:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     self._folders.add(path.parent)
                 path.write_bytes(image.data)
-        self._commits.add(loaded.unit.size, (loaded.unit, {"images": len(loaded.images)}))
+        self._left -= loaded.unit.size
+        done = loaded.unit, {"images": len(loaded.images)}
+        self._commits.add(loaded.unit.size, done, later=self._left < LATE_BYTES)
 
     def flush(self) -> None:
         """Do nothing: all units are written, and `finish` waits until they are committed."""

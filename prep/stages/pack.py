@@ -102,7 +102,7 @@ class Packer:
         self._buckets = {split.name: self._open(split) for split in description.splits}
         self._pending: tuple[LoadedUnit, list[Future[list[_Outcome]]]] | None = None
         self._commits = GroupCommit(
-            self.stage, partial(sync_file_system, layout.packed), self.journal.commit_all
+            self.stage, partial(sync_file_system, layout.packed), self.journal.commit_all, worth=0
         )
 
     def _made_with(self) -> dict[str, Any]:

@@ -5,9 +5,11 @@ import sys
 from prep.archives import units
 from prep.cli import main
 from prep.records import buckets
+from prep.state import group_commit
 
 units.SMALLEST = 1 << 20
 buckets.BUCKET_BYTES = 4 << 20
+group_commit.WORTH_BYTES = 0
 
 if __name__ == "__main__":
     sys.exit(main())
