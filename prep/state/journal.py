@@ -30,9 +30,9 @@ class Journal:
         self._appending = threading.Lock()
         header = json.loads(json.dumps({"settings": settings}))
         self._end = 0  # of the lines; what follows is empty lines
-        if path.exists():
-            lines = path.read_bytes().splitlines(keepends=True)
-            for number, line in enumerate(lines):
+        data = path.read_bytes() if path.exists() else b""
+        if data:
+            for number, line in enumerate(data.splitlines(keepends=True)):
                 entry = parse_line(line)
                 if entry is None or (number == 0 and entry != header):
                     break
@@ -40,11 +40,11 @@ class Journal:
                 if number:
                     self.entries.append(entry)
         self.fresh = self._end == 0
-        self._size = self._end
+        self._size = self._end if data[self._end :].strip(b"\n") else len(data)
         path.parent.mkdir(parents=True, exist_ok=True)
         with disk_errors(path.parent):
             with path.open("ab") as file:
-                file.truncate(self._end)
+                file.truncate(self._size)
             if self.fresh:
                 self._write(header)
                 sync_folder(path.parent)

@@ -70,11 +70,14 @@ def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") ->
 
 
 def lines(path: Path) -> int:
-    """Whole lines in a file that may not be there yet."""
-    try:
-        return path.read_bytes().count(b"\n")
-    except FileNotFoundError:
-        return 0
+    """How many whole lines there are in a journal, which may not be there yet."""
+    return len(journal_lines(path)) if path.exists() else 0
+
+
+def journal_lines(path: Path) -> list[str]:
+    """The whole lines of a journal, without the empty ones that are written ahead."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [line for line in lines if line.endswith("\n") and line.strip()]
 
 
 def folders(root: Path) -> list[str]:

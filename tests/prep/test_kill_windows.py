@@ -16,6 +16,7 @@ from prep.job import Job
 from prep.progress import Progress
 from prep.sources.folder import FolderSource
 from prep.stages import download
+from tests.prep.commands import journal_lines
 from tests.prep.small_sets import BUCKET, job
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
@@ -47,7 +48,7 @@ def test_after_an_object_was_made_and_before_that_was_noted(
 ) -> None:
     back_up(work)
     journal = work.layout.journals / "backup.jsonl"
-    lines = journal.read_text().splitlines(keepends=True)
+    lines = journal_lines(journal)
     whole = [line for line in lines if "complete" in json.loads(line)]
     assert whole
     journal.write_text("".join(line for line in lines if line not in whole))
@@ -62,7 +63,7 @@ def test_after_an_object_was_made_and_before_that_was_noted(
 def test_another_object_in_its_place_is_not_taken_for_it(work: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     back_up(work)
     journal = work.layout.journals / "backup.jsonl"
-    lines = journal.read_text().splitlines(keepends=True)
+    lines = journal_lines(journal)
     journal.write_text("".join(line for line in lines if "complete" not in json.loads(line)))
     (work.layout.receipts / "backup.json").unlink()
     name = next(json.loads(line)["of"] for line in lines if "upload" in json.loads(line))

@@ -1,6 +1,7 @@
 """Downloads: whole, checked, resumed where they were, and never a mixture of two versions."""
 
 import hashlib
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -15,6 +16,7 @@ from prep.sources.credentials import Credentials
 from prep.sources.http import HttpSource
 from prep.stages import download
 from rehearsal.servers.archive import Fault, Request
+from tests.prep.commands import journal_lines
 from tests.prep.sites import WHO, Faults, Site, site
 
 RANGE = 1000
@@ -73,8 +75,7 @@ def test_only_what_is_missing_is_asked_for(tmp_path: Path, missing: list[str]) -
     with site(tmp_path, SIZE) as here:
         stopped(here, missing)
         journal = here.path.with_name("a.tar.journal")
-        lines = journal.read_text().splitlines()[1:]
-        there = {f"{int(line[10:-1]) * RANGE}" for line in lines}
+        there = {f"{json.loads(line)['range'] * RANGE}" for line in journal_lines(journal)[1:]}
         here.fetch()
         whole(here)
         assert here.asked() == [given for given in ALL if given.partition("-")[0] not in there]
@@ -85,8 +86,9 @@ def test_torn_journal_asks_again(tmp_path: Path) -> None:
     with site(tmp_path, SIZE) as here:
         stopped(here, [ALL[-1]])
         journal = here.path.with_name("a.tar.journal")
-        there = len(journal.read_bytes().splitlines()) - 1
-        journal.write_bytes(journal.read_bytes()[:-3])
+        lines = journal_lines(journal)
+        there = len(lines) - 1
+        journal.write_text("".join(lines)[:-3])
         here.fetch()
         whole(here)
         assert len(here.asked()) == len(ALL) - there + 1
@@ -121,7 +123,7 @@ def test_changed_bytes_on_the_way(tmp_path: Path) -> None:
         stopped(here, [ALL[-1]])
         partial = here.path.with_name("a.tar.partial")
         data = bytearray(partial.read_bytes())
-        first_done = int(here.path.with_name("a.tar.journal").read_text().splitlines()[1][10:-1])
+        first_done = json.loads(journal_lines(here.path.with_name("a.tar.journal"))[1])["range"]
         data[first_done * RANGE] ^= 1
         partial.write_bytes(data)
         with pytest.raises(IntegrityError, match="MD5"):

@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from prep.errors import SpaceError
 from prep.state.files import MOST_PIECES, append, disk_errors, sha256_of, write_json, write_whole
 from prep.state.journal import Journal, parse_line
 from prep.state.memory_file import MemoryFile
+from tests.prep.commands import journal_lines
 
 
 def reopened(path: Path, settings: dict[str, object] | None = None) -> Journal:
@@ -43,11 +45,24 @@ def test_journal_keeps(path: Path) -> None:
 def test_entry_is_on_disk_when_append_returns(path: Path) -> None:
     journal = reopened(path)
     journal.append({"number": 3})
-    assert path.read_bytes().count(b"\n") == 5
+    assert [json.loads(line) for line in journal_lines(path)[1:]] == journal.entries
+
+
+def test_an_entry_changes_no_size(path: Path) -> None:
+    """So that its flush is one write; where the space that was written ahead ends, more is written ahead."""
+    journal = reopened(path)
+    size = path.stat().st_size
+    for number in range(3, 100):
+        journal.append({"number": number})
+    assert path.stat().st_size == size
+    journal.append({"number": 100, "text": "x" * size})
+    assert path.stat().st_size > 2 * size
+    journal.append({"number": 101})
+    assert numbers(reopened(path)) == list(range(102))
 
 
 def test_torn_last_line_at_every_byte(path: Path) -> None:
-    whole = path.read_bytes()
+    whole = "".join(journal_lines(path)).encode()
     ends = [place for place, byte in enumerate(whole, 1) if byte == 0x0A]
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])
