@@ -46,7 +46,7 @@ lint: .cache/python .cache/node ## Check code, shell, templates and policies
 	@cfn-lint $(TEMPLATES)/*.template.json
 	@echo 'lint: nothing found'
 
-bench: system .cache/python .cache/node ## Measure prep against im2rec.py and write bench/RESULTS.md (about an hour)
+bench: system .cache/python .cache/node ## Measure prep against im2rec.py and write bench/RESULTS.md (about an hour and a quarter)
 	@python -m bench all $(ARGS)
 
 synth: .cache/python .cache/node ## Write the CloudFormation templates to cdk.out

@@ -7,10 +7,11 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from prep.errors import PrepError
 from prep.progress import DATASET_VOLUME, WORK_VOLUME, Progress
 from prep.state.files import write_json
 from prep.state.layout import Layout
@@ -50,7 +51,8 @@ class Usage:
             part["seconds"] = round(part["seconds"] + time.monotonic() - begun, 1)
             _add(part["waited"], {what: round(s, 1) for what, s in self._progress.take_waits().items()})
             self._count_bytes()
-            write_json(self._path, self._used)
+            with suppress(OSError, PrepError):  # such as a full disk, of which the block's own error tells
+                write_json(self._path, self._used)
 
     def _count_bytes(self) -> None:
         moved: dict[str, float] = dict(self._progress.take_moved())

@@ -23,6 +23,8 @@ BUSY = {
 # The request arrived damaged, or did not arrive.
 DAMAGED = {"BadDigest", "IncompleteBody", "RequestTimeout", "XAmzContentSHA256Mismatch"}
 PASSING = BUSY | DAMAGED | {"NoSuchUpload"}  # running again helps
+# Credentials of a role or of a login, which last for hours.
+EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden", "403"}
 
 
@@ -31,7 +33,7 @@ def aws_errors(operation: str) -> Iterator[None]:
     """Turn the exceptions of boto3 into one line that begins with `operation`.
 
     Raises:
-        CredentialsError: no AWS credentials or no Region are configured.
+        CredentialsError: no AWS credentials or no Region are configured, or the credentials have expired.
         AwsError: the call was refused or failed.
     """
     try:
@@ -45,7 +47,8 @@ def aws_errors(operation: str) -> Iterator[None]:
     except NoRegionError as error:
         raise CredentialsError(f"{operation}: no AWS Region: set AWS_DEFAULT_REGION") from error
     except ClientError as error:
-        raise AwsError(f"{operation}: {_reason(error)}") from error
+        kind = CredentialsError if error.response["Error"].get("Code") in EXPIRED else AwsError
+        raise kind(f"{operation}: {_reason(error)}") from error
     except _transfer_error() as error:  # the ClientError is its context
         cause = error.__context__
         raise AwsError(
@@ -68,6 +71,8 @@ def _reason(error: ClientError) -> str:
     remedy = ""
     if code in DENIED:
         remedy = f": allow this role to call {error.operation_name}"
+    elif code in EXPIRED:
+        remedy = ": log in to AWS again, then run again; it continues where it stopped"
     elif code in PASSING:
         remedy = ": run again; it continues where it stopped"
     return f"{error.operation_name}: {code}: {message.rstrip('.')}{remedy}"

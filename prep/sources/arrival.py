@@ -30,6 +30,7 @@ WINDOW = 24  # ranges in memory at once, so at most 192 MiB
 # small writes, and sc1 counts a small write like one of 1 MiB.
 GROUP = 8
 GROUP_SECONDS = 10.0  # how long a range waits for others
+BACK = 512  # bytes that a reader may want again: it looks at the header of the next unit before that is due
 INTERRUPT_SECONDS = 1.0  # how long Ctrl-C waits for connections to end
 LOOK_SECONDS = 0.2  # how often those who wait look whether they still should
 
@@ -386,7 +387,7 @@ class ArrivingFile:
             count = min(len(buffer), end - self._offset)
             buffer[:count] = data[:count]
         self._offset += count
-        self._arrival.has_read(self._offset)
+        self._arrival.has_read(max(0, self._offset - BACK))
         return count
 
 

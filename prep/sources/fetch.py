@@ -20,6 +20,8 @@ from prep.state.checked import CheckedFiles, version_of
 from prep.state.files import CHUNK, disk_errors
 
 VERSIONS = 3  # how often a file may change on the server before we give up
+# How long an error waits for downloads to end; one that waits for a silent server is left alone.
+GIVE_UP_SECONDS = 2.0
 SPARE = 64 << 20  # bytes left free: journals and receipts must still be written
 
 
@@ -153,7 +155,9 @@ def arriving(
     ]
     with connections() as pool:
         threads = [
-            threading.Thread(target=_arrive, args=(number, arrivals, pool), name=f"arrive {number}")
+            threading.Thread(
+                target=_arrive, args=(number, arrivals, pool), name=f"arrive {number}", daemon=True
+            )
             for number in range(len(arrivals))
         ]
         for thread in threads:
@@ -163,10 +167,11 @@ def arriving(
         except BaseException as error:
             for arrival in arrivals:
                 arrival.give_up(error)
-            raise
-        finally:
             for thread in threads:
-                thread.join()
+                thread.join(GIVE_UP_SECONDS)
+            raise
+        for thread in threads:
+            thread.join()
 
 
 def _arrive(number: int, arrivals: Sequence[Arrival], pool: ThreadPoolExecutor) -> None:

@@ -33,6 +33,8 @@ from prep.state.receipts import Receipt
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+LATER = {"snapshot", "run"}  # stages whose receipts are not sent: in a run they follow the backup
+
 
 class Backup:
     """A consumer of the archives, and then of the packed files; `finish` sends all other files."""
@@ -200,11 +202,15 @@ class Backup:
         return stored_checksum(self._client, self._bucket, key)
 
     def send_receipts(self) -> None:
-        """Upload all receipts. This comes last, so that the backup's own receipt is among them."""
+        """Upload the receipts. This comes last, so that the backup's own receipt is among them.
+
+        Those of later stages are there only if a run is repeated, and what is in S3 must not depend on that.
+        """
         prefix = contract.receipts_prefix(self._description.name)
         for path in sorted(self._layout.receipts.glob("*.json")):
             name = plain_name(path.name, str(self._layout.receipts))
-            self._send(path, Target(prefix + name, {}))
+            if path.stem not in LATER:
+                self._send(path, Target(prefix + name, {}))
 
 
 def check(client: "S3Client", bucket: str, dataset: str, receipt: Receipt) -> Receipt:

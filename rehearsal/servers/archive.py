@@ -51,7 +51,7 @@ class Fault:
     retry_after: int | None = None  # seconds, beside the status
     html: bool = False  # an HTML page with status 200 instead of the file
     no_ranges: bool = False  # as a server that knows no ranges: the whole file, whatever was asked
-    etag: str | None = None  # as if the file had changed
+    etag: str | None = None  # as if the file had changed; "" for no ETag at all
     content_range: str | None = None  # this header instead of the true one
     cut_after: int | None = None  # close the connection after so many bytes of the body
     stall_after: int | None = None  # after so many bytes of the body, be silent for `stall_seconds`
@@ -236,7 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, path: Path, fault: Fault) -> None:
         stat = path.stat()
         size = stat.st_size if fault.truncated_to is None else min(stat.st_size, fault.truncated_to)
-        etag = fault.etag or f'"{stat.st_size:x}-{stat.st_mtime_ns // 1000:x}"'
+        etag = f'"{stat.st_size:x}-{stat.st_mtime_ns // 1000:x}"' if fault.etag is None else fault.etag
         modified = email.utils.formatdate(stat.st_mtime, usegmt=True)
         span = self._span(size, etag, modified, fault)
         if span is None:
@@ -244,7 +244,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.send_response(HTTPStatus.PARTIAL_CONTENT if span.partial else HTTPStatus.OK)
         self.send_header("Last-Modified", modified)
-        self.send_header("ETag", etag)
+        if etag:
+            self.send_header("ETag", etag)
         if not fault.no_ranges:
             self.send_header("Accept-Ranges", "bytes")
         if span.partial:
