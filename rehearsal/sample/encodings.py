@@ -19,8 +19,8 @@ _SIZES: Final = (
 # JPEG quality and share.
 _QUALITIES: Final = ((75, 0.08), (85, 0.1), (92, 0.17), (96, 0.35), (98, 0.3))
 
-# The odd images: kind, width and height. Those that ILSVRC2012 is known to hold first, so that a small sample has at least these;
-# then the same larger than any usual resize, so that they can't pass through untouched.
+# The odd images: kind, width and height. First those that ILSVRC2012 is known to hold, so that a small sample
+# has at least these; then the same larger than any usual resize, so that they can't pass through untouched.
 ODD_SHAPES: Final = {
     "png": (500, 375),
     "cmyk": (500, 375),
