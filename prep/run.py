@@ -54,6 +54,7 @@ def _as_they_arrive(job: Job) -> tuple[Receipt, Pass]:
 
     If an archive changes on the server, a new pass begins; it discards what was made of the other version.
     """
+    download.drop_leftovers(job.description, job.layout)
     for left in reversed(range(VERSIONS)):
         standing = job.standing("download", download.inputs(job.description), {})
         begun, missing = time.monotonic(), len(download.missing(job.description, job.layout))

@@ -2,7 +2,7 @@
 
 A run is killed about ten times over, at moments drawn for each phase, until it has ended by itself; what is
 there then must be byte for byte what an undisturbed run leaves: archives, class folders, packed files and
-objects in S3. Every other run has ranges, buckets and blocks that suit small data (see bench.rigs.scaled).
+objects in S3. Every other run has ranges, buckets and so on that suit small data (see bench.rigs.scaled).
 What had to be done twice is measured after each kill (see bench.rigs.losses).
 """
 
@@ -20,15 +20,16 @@ import boto3
 from bench.report import BenchError, Figure, Result, Table
 from bench.rigs import losses as lost
 from bench.rigs.killed_run import PROGRAMS, Aim, Paces, Run, Stand, Tally
-from bench.rigs.phases import DEAL, DOWNLOAD, FINISH, MERGE, ONE_PASS, ORGANIZE, PHASES, SEND, VERIFY
+from bench.rigs.phases import ARRIVE, FINISH, FLUSH, MERGE, PHASES, VERIFY
+from bench.rigs.scaled import MIB, SCALED
 from bench.workloads.workload import Given, Workload, scratch, workload
 from rehearsal.sample.generate import make_sample
 from rehearsal.servers.archive import ArchiveServer, Fault, Request
 from rehearsal.servers.s3 import s3_server
 
 NAME = "kill"
-# Ten kills a run: those of a pass share it, and the phases that are journaled longest get two.
-ROUND = (DOWNLOAD, ORGANIZE, VERIFY, DEAL, FINISH, MERGE, SEND, DOWNLOAD, ORGANIZE, VERIFY)
+# Ten kills a run, of which the phases that have most to lose get most.
+ROUND = (ARRIVE, MERGE, FLUSH, VERIFY, FINISH, ARRIVE, MERGE, ARRIVE, VERIFY, ARRIVE)
 # The archives' server pauses within every range: on loopback alone a download would be over at once.
 PAUSE = Fault(stall_after=1 << 20, stall_seconds=0.1)
 
@@ -44,8 +45,8 @@ def measure(given: Given, kills: int, seed: int) -> Result:
             run = Run(stand, program, f"undisturbed-{program.rpartition('.')[2]}")
             references[program] = run.undisturbed(), run.contents()
             run.remove()
-        whole = references[PROGRAMS[0]][1]
-        if references[PROGRAMS[1]][1] != whole:
+        whole, small = (contents for _, contents in references.values())
+        if small != whole:
             raise BenchError("kill: two undisturbed runs differ: nothing to compare with")
         planned, late = plan(kills, seed), list[Aim]()
         most = 3 * len(planned) + 3
@@ -57,7 +58,7 @@ def measure(given: Given, kills: int, seed: int) -> Result:
             if not planned:
                 late.sort(key=lambda aim: PHASES.index(aim.phase))
                 planned, late = [late[: len(ROUND)]], late[len(ROUND) :]
-            program = PROGRAMS[tally.runs % len(PROGRAMS)]
+            program = list(PROGRAMS)[tally.runs % len(PROGRAMS)]
             late += _killed_run(stand, program, planned.pop(0), references[program][0], whole, tally)
     if not tally.different:
         shutil.rmtree(stand.folder)
@@ -72,21 +73,16 @@ def _sample(folder: Path) -> object:
 def plan(kills: int, seed: int) -> list[list[Aim]]:
     """The moments of every run, in the order of its phases.
 
-    Those of one pass, or of one phase, divide it among them, in an order of their own each time.
+    Those of one phase divide it among them.
     """
     rng = random.Random(seed)  # noqa: S311 - moments, no secrets
     runs = []
     for first in range(0, kills, len(ROUND)):
-        chosen = list(ROUND[: min(len(ROUND), kills - first)])
-        aims: list[Aim] = []
-        for group in ((DOWNLOAD,), ONE_PASS, (MERGE,), (FINISH,)):
-            members = [phase for phase in chosen if phase in group]
-            rng.shuffle(members)
-            aims += [
-                Aim(phase, (number + rng.random()) / len(members)) for number, phase in enumerate(members)
-            ]
-            if group == (MERGE,):  # verify begins anew each time, so that all of it is there each time
-                aims += [Aim(VERIFY, rng.random()) for phase in chosen if phase == VERIFY]
+        chosen = ROUND[: min(len(ROUND), kills - first)]
+        aims = []
+        for phase in PHASES:
+            count = chosen.count(phase)
+            aims += [Aim(phase, (number + rng.random()) / count) for number in range(count)]
         runs.append(aims)
     return runs
 
@@ -155,11 +151,22 @@ def _result(data: Workload, tally: Tally, kills: int, seed: int, seconds: float)
         note = f"{bound}; {worst.kills} kills cost some"
         figures.append(Figure(kind, worst.value, "", worst.bound, "most", note))
     notes = [
-        f"seed {seed}; {tally.runs} runs, {seconds:.0f} s; units, parts and so on are "
-        "as shipped in every other run, and in the others ranges of 2 MiB, buckets and blocks of 8 MiB",
+        f"seed {seed}; {tally.runs} runs, {seconds:.0f} s; sizes are as shipped in every other run; in the "
+        f"others, {_sizes()}",
         f"uploads begun in S3 that no journal knows, for a lifecycle rule to end: {tally.orphans}",
     ]
     return Result(NAME, data.text, tuple(figures), {"notes": notes}, (_spread(tally),))
+
+
+def _sizes() -> str:
+    """The small sizes, in MiB."""
+    most = (
+        f"group_commit.MOST_BYTES {SCALED.unflushed / MIB:.0f}, passes.MOST_BYTES {SCALED.memory / MIB:.0f}"
+    )
+    return (
+        f"in MiB: ranges {SCALED.range_bytes / MIB:.0f} ({SCALED.window} in the window), buckets "
+        f"{SCALED.bucket / MIB:.0f}, blocks {SCALED.block / MIB:.0f}, {most}"
+    )
 
 
 def _spread(tally: Tally) -> Table:

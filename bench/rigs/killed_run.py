@@ -17,19 +17,17 @@ from typing import TYPE_CHECKING
 
 from bench.report import REPOSITORY, BenchError
 from bench.rigs import losses as lost
-from bench.rigs import phases
 from bench.rigs.losses import Losses, Sizes
 from bench.rigs.ours import Place
-from bench.rigs.phases import DOWNLOAD, PHASES, Watch, look
+from bench.rigs.phases import ARRIVE, PHASES, Watch, look
+from bench.rigs.scaled import SCALED, SHIPPED
 from bench.workloads.workload import Workload
 from rehearsal.servers.archive import ArchiveServer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PROGRAMS = ("prep", "bench.rigs.scaled")
-RANGES = {"prep": 16 << 20, "bench.rigs.scaled": 2 << 20}  # bytes
-BLOCKS = {"prep": 32 << 20, "bench.rigs.scaled": 8 << 20}  # bytes
+PROGRAMS = {"prep": SHIPPED, "bench.rigs.scaled": SCALED}  # and their limits
 LOOK_SECONDS = 0.002  # often enough for a moment, and no burden on the machine
 LIMIT_SECONDS = 300.0  # of one command; it takes ten on a quiet machine
 SETTLE_SECONDS = 0.3  # until the archives' server has noticed that nobody listens: its pause, and a bit
@@ -95,7 +93,7 @@ class Run:
         files = [archive["file"] for archive in described["archives"]]
         sizes = {file: (stand.data.archives / file).stat().st_size for file in files}
         images = tuple(split["archive"] for split in described["splits"].values())
-        self.watch = Watch(self.place, sizes, images, RANGES[program])
+        self.watch = Watch(self.place, sizes, images, PROGRAMS[program].range_bytes)
         self.bucket = name
         stand.client.create_bucket(Bucket=name)
         self._process: subprocess.Popen[bytes] | None = None
@@ -170,7 +168,6 @@ class Run:
         first: dict[str, float] = {}
         last: dict[str, float] = {}
         counts: Counter[str] = Counter()
-        pack_journal: list[phases.Entry] = []
         while self.running():
             now = time.monotonic()
             seen = look(self.process.pid)
@@ -181,7 +178,6 @@ class Run:
                         first[phase] = now
                     if phase in first and self.watch.over(phase):
                         last[phase] = now
-            pack_journal = phases.entries(self.watch.packing) or pack_journal
         now = time.monotonic()
         self._process = None
         missing = [phase for phase in PHASES if phase not in first]
@@ -190,17 +186,13 @@ class Run:
         return Paces(
             {phase: last.get(phase, now) - first[phase] for phase in PHASES},
             dict(counts),
-            self._sizes(pack_journal),
+            self._sizes(),
         )
 
-    def _sizes(self, pack_journal: list[phases.Entry]) -> Sizes:
-        units: dict[str, list[tuple[int, int]]] = {name: [] for name in self.watch.images}
-        for entry in phases.units(self.watch.organizing):
-            units[entry["unit"]].append((entry["offset"], entry["size"]))
+    def _sizes(self) -> Sizes:
         facts = json.loads((self.place.packed / "MANIFEST.json").read_text())
         recs = {name: fact["bytes"] for name, fact in facts["files"].items() if name.endswith(".rec")}
-        images = max(entry["images"] for entry in pack_journal if "images" in entry)
-        return Sizes(units, recs, images, BLOCKS[self.program])
+        return Sizes(*lost.inventoried(self.watch), recs, PROGRAMS[self.program])
 
     def until_killed(self, waiting: list[Aim], paces: Paces, tally: Tally) -> list[Aim]:
         """Run until the first moment that can be hit, and kill; takes aims from `waiting`.
@@ -239,7 +231,7 @@ class Run:
     def _hit(self, aim: Aim, paces: Paces, tally: Tally) -> bool:
         """Kill, and see what it cost; False if it had just ended by itself."""
         seen = look(self.process.pid)
-        at = lost.positions(self.process.pid, seen, self.watch)
+        at = lost.positions(self.process.pid, seen)
         process = self.process
         self._kill()
         if process.returncode != -signal.SIGKILL:
@@ -249,11 +241,12 @@ class Run:
         tally.aimed[aim.phase] += 1
         tally.under_way.update(under_way)
         tally.where.setdefault(aim.phase, []).append(aim.where)
-        if DOWNLOAD in under_way:
+        if ARRIVE in under_way:
             time.sleep(SETTLE_SECONDS)
             sent = self.stand.site.bytes_sent - self._sent
-            lost.fetched(tally.losses, self.watch, sent, self.watch.downloaded() - self._kept)
-        lost.after_kill(tally.losses, self.watch, paces.sizes, under_way, at)
+            kept = self.watch.downloaded() - self._kept
+            lost.fetched(tally.losses, self.watch, paces.sizes.limits, sent, kept)
+        lost.after_kill(tally.losses, self.watch, paces.sizes, at)
         tally.orphans += lost.sent(tally.losses, self.watch, paces.sizes, self.stand.client, self.bucket)
         return True
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import ClientError
 
-from bench.rigs.phases import DOWNLOAD, MERGE, Seen, Watch, entries, position, units
+from bench.rigs.phases import Seen, Unit, Watch, entries, position, rec_name, units
+from bench.rigs.scaled import Limits
 from prep.records.buckets import ENTRY
-from prep.sources.arrival import CONNECTIONS
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FETCHED = "download: bytes fetched again"
-READ = "pass: units read again"
+READ = "pass: bytes of units read again"
 WRITTEN = "organize: image bytes written again"
-DEALT = "pack, dealing: images dealt again"
+NOTED = "inventory: bytes of units noted again"
+DEALT = "pack, dealing: bytes of units dealt again"
 MERGED = "pack, merging: bytes merged again"
 VERIFIED = "verify: packed bytes read again"
 SENT = "backup: bytes of parts sent again"
@@ -31,19 +32,18 @@ RESENT = "backup: whole files sent again"
 
 # What each may come to: the bounds that are measured against.
 BOUNDS = {
-    FETCHED: "one range a connection; what is on disk is read once more, for the digest",
-    READ: "the units in memory; of these one is being written out, two are being prepared, one is being sent",
-    WRITTEN: "one unit",
-    DEALT: "one unit",
+    FETCHED: "arrival.WINDOW ranges of each archive on its way, which are one and the next; "
+    "what is on disk is read once more, for the digest",
+    READ: "passes.MOST_BYTES in memory and group_commit.MOST_BYTES not flushed, a unit more each",
+    WRITTEN: "group_commit.MOST_BYTES not flushed, and the unit being written",
+    NOTED: "group_commit.MOST_BYTES not flushed, and the unit being noted",
+    DEALT: "group_commit.MOST_BYTES not flushed, and the unit being dealt; it is flushed at once",
     MERGED: "two buckets, one being written, one flushed; what is merged is read once more, for the digest",
     VERIFIED: "all, as it is a check",
-    SENT: "one unit, or one block of a packed file",
+    SENT: "group_commit.MOST_BYTES not noted, and the unit or block being sent; it is noted at once",
     RESENT: "none",
 }
-
-# One unit at work and one waiting in each consumer's queue, one that the reader holds, one that pack has
-# pending: what has been read of the archives and may not be in every journal yet (prep/archives/passes.py).
-UNITS_IN_MEMORY = 4
+ARRIVING = 2  # archives on their way at once: the next begins when all of one has been asked for
 
 
 @dataclass
@@ -60,7 +60,8 @@ class Worst:
     def note(self, value: float, bound: float) -> None:
         """One kill more."""
         self.kills += value > 0
-        if not self.bound or value / max(bound, 1) > self.value / max(self.bound, 1):
+        first = not (self.value or self.bound)
+        if first or value / max(bound, 1) > self.value / max(self.bound, 1):
             self.value, self.bound = value, bound
 
 
@@ -77,89 +78,132 @@ class Losses:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Of an undisturbed run: the units of every archive as (offset, size), and the sizes of `.rec` files.
+    """Of an undisturbed run: the size of every unit, the unit of every image, the sizes of `.rec` files.
 
-    Both are in the order in which they are read. `images` is the most images of a unit, `block` the most
-    bytes of a `.rec` file that are read at once.
+    Images are named as `<split>/<class>/<file>`; `.rec` files are in the order in which they are read.
     """
 
-    units: dict[str, list[tuple[int, int]]]
+    units: dict[Unit, int]
+    images: dict[str, Unit]
     recs: dict[str, int]
-    images: int
-    block: int
+    limits: Limits
 
     @property
     def largest(self) -> int:
         """Bytes of the largest unit."""
-        return max(size for of in self.units.values() for _, size in of)
+        return max(self.units.values())
+
+    @property
+    def unflushed(self) -> int:
+        """Bytes of units that may be done by one stage and not in its journal, with the one at work."""
+        return self.limits.unflushed + self.largest
+
+    def of(self, some: Iterable[Unit]) -> int:
+        """Bytes of some units."""
+        return sum(self.units[unit] for unit in some)
 
 
-def positions(pid: int, seen: Seen, watch: Watch) -> dict[str, int]:
-    """How far the process is in archives and `.rec` files, by name."""
+def inventoried(watch: Watch) -> tuple[dict[Unit, int], dict[str, Unit]]:
+    """The size of every unit, and the unit of every image, as the inventory of a run that has ended has them.
+
+    Images are named as in `Sizes`.
+    """
+    sizes: dict[Unit, int] = {}
+    images: dict[str, Unit] = {}
+    inventory = watch.noting.with_suffix(".tsv").read_bytes()
+    begin = 0
+    for entry in units(watch.noting):
+        unit = entry["unit"], entry["offset"]
+        sizes[unit] = entry["size"]
+        images |= dict.fromkeys(_noted(inventory[begin : entry["bytes"]]), unit)
+        begin = entry["bytes"]
+    return sizes, images
+
+
+def _noted(lines: bytes) -> Iterator[str]:
+    """The images in whole lines of an inventory, as `<split>/<class>/<file>`."""
+    for line in lines.decode().split("\n")[:-1]:
+        yield "/".join(line.split("\t")[:2])
+
+
+def positions(pid: int, seen: Seen) -> dict[str, int]:
+    """How far the process is in `.rec` files that it reads, by name."""
     found = {}
-    for path, descriptor in seen.files.items():
-        name = Path(path).name
-        if name in watch.images or name.endswith(".rec"):
-            at = position(pid, descriptor)
-            if at is not None:
-                found[name] = at
+    for path, descriptor in seen.read.items():
+        name = rec_name(path)
+        at = position(pid, descriptor) if name else None
+        if name and at is not None:
+            found[name] = at
     return found
 
 
-def fetched(losses: Losses, watch: Watch, sent: int, kept: int) -> None:
+def fetched(losses: Losses, watch: Watch, limits: Limits, sent: int, kept: int) -> None:
     """After a kill: bytes that the server has sent since the start, and those that need not come again."""
     asked = len(watch.archives)  # a byte of each file, to learn its size and version
-    losses.note(FETCHED, max(0, sent - kept - asked), CONNECTIONS * watch.range_bytes)
+    losses.note(FETCHED, max(0, sent - kept - asked), ARRIVING * limits.window * limits.range_bytes)
 
 
-def passed(losses: Losses, watch: Watch, sizes: Sizes, at: dict[str, int]) -> None:
-    """After a kill within the pass over the archives, which was read up to there."""
-    journals = (watch.organizing, watch.packing, watch.sending)
-    begun = []
-    for name, of in _up_to_open(sizes.units, at):
-        begun += [(name, offset) for offset, _ in of if name not in at or offset < at[name]]
-    lost = 0
-    for journal in journals:
-        have = {(entry["unit"], entry["offset"]) for entry in units(journal)}
-        lost = max(lost, sum(unit not in have for unit in begun))
-    losses.note(READ, lost, UNITS_IN_MEMORY)
-    losses.note(WRITTEN, _written_since(watch), sizes.largest)
-    losses.note(DEALT, _dealt_since(watch), sizes.images)
+def passed(losses: Losses, watch: Watch, sizes: Sizes) -> None:
+    """After any kill: units of the archives that have left something, and that a journal doesn't know."""
+    images = {f"{path.parents[1].name}/{path.parent.name}/{path.name}": path for path in _images(watch)}
+    written = {name: path for name, path in images.items() if name in sizes.images}
+    begun = {
+        watch.organizing: {sizes.images[name] for name in written},
+        watch.noting: _units_noted(watch, sizes),
+        watch.packing: _units_dealt(watch, sizes),
+        watch.sending: set[Unit](),
+    }
+    have = {
+        journal: {(entry["unit"], entry["offset"]) for entry in units(journal)} & sizes.units.keys()
+        for journal in begun
+    }
+    if watch.done("pack"):  # its journal is gone
+        have[watch.packing] = set(sizes.units)
+    again = {name: path for name, path in written.items() if sizes.images[name] not in have[watch.organizing]}
+    losses.note(WRITTEN, sum(path.stat().st_size for path in again.values()), sizes.unflushed)
+    losses.note(NOTED, sizes.of(begun[watch.noting] - have[watch.noting]), sizes.unflushed)
+    losses.note(DEALT, sizes.of(begun[watch.packing] - have[watch.packing]), sizes.unflushed)
+    # Of what has been read each stage leaves something in its turn.
+    read = set[Unit]().union(*begun.values(), *(have[journal] for journal in begun if journal.exists()))
+    lost = read - set(sizes.units).intersection(*have.values())
+    losses.note(READ, sizes.of(lost), sizes.unflushed + sizes.limits.memory + sizes.largest)
 
 
-def _written_since(watch: Watch) -> int:
-    """Bytes of image files that are newer than organize's last journal entry."""
-    if not watch.organizing.exists():
-        return 0
-    committed = watch.organizing.stat().st_mtime_ns
-    facts = (path.stat() for path in watch.place.root.glob("*/*/*") if path.is_file())
-    return sum(fact.st_size for fact in facts if fact.st_mtime_ns > committed)
+def _images(watch: Watch) -> Iterator[Path]:
+    return (path for path in watch.place.root.glob("*/*/*") if path.is_file())
 
 
-def _dealt_since(watch: Watch) -> int:
-    """Images in the buckets beyond what pack's journal says of them."""
-    sizes: dict[str, list[int]] = {}
+def _units_noted(watch: Watch, sizes: Sizes) -> set[Unit]:
+    """The units of which the inventory has a line."""
+    inventory = watch.noting.with_suffix(".tsv")
+    lines = inventory.read_bytes() if inventory.exists() else b""
+    return {sizes.images[name] for name in _noted(lines)}
+
+
+def _units_dealt(watch: Watch, sizes: Sizes) -> set[Unit]:
+    """The units with images in the buckets, beyond what pack's journal says of these."""
+    known: dict[str, list[int]] = {}
     merged = {(entry["merged"], entry["bucket"]) for entry in entries(watch.packing) if "merged" in entry}
     for entry in units(watch.packing):
-        sizes[entry["split"]] = entry["buckets"]
-    images = 0
+        known[entry["split"]] = entry["buckets"]
+    found = set()
     for path in watch.packing.parent.glob("*/*"):
         split, number = path.parent.name, int(path.name)
         if (split, number) not in merged:
-            images += _images(path.read_bytes()[(sizes[split][number] if split in sizes else 0) :])
-    return images
+            begin = known[split][number] if split in known else 0
+            found |= {sizes.images[f"{split}/{name}"] for name in _dealt(path.read_bytes()[begin:])}
+    return found
 
 
-def _images(data: bytes) -> int:
-    """How many images a part of a bucket holds, a torn one counted."""
-    count = at = 0
-    while at < len(data):
-        count += 1
-        if at + ENTRY.size > len(data):
-            break
+def _dealt(data: bytes) -> Iterator[str]:
+    """The names of the images in a part of a bucket; of a torn one if that is whole."""
+    at = 0
+    while at + ENTRY.size <= len(data):
         _, name_bytes, jpeg_bytes = ENTRY.unpack_from(data, at)
-        at += ENTRY.size + name_bytes + jpeg_bytes
-    return count
+        at += ENTRY.size + name_bytes
+        if at <= len(data):
+            yield data[at - name_bytes : at].decode()
+        at += jpeg_bytes
 
 
 def merged(losses: Losses, watch: Watch) -> None:
@@ -169,11 +213,12 @@ def merged(losses: Losses, watch: Watch) -> None:
         if "buckets" in entry:
             largest = max(largest, *entry["buckets"])
         if "merged" in entry:
-            done[entry.get("part", entry["merged"])] = entry["rec"]
-    partials = watch.place.packed.glob("*.rec.partial")
+            done[entry["part"]] = entry["rec"]
+    partials = list(watch.place.packed.glob("*.rec.partial"))
     beyond = sum(path.stat().st_size - done.get(path.name.partition(".")[0], 0) for path in partials)
-    # A bucket holds names and sizes too, so that it is larger than its records.
-    losses.note(MERGED, max(0, beyond), 2 * largest)
+    if partials:
+        # A bucket holds names and sizes too, so that it is larger than its records.
+        losses.note(MERGED, max(0, beyond), 2 * largest)
 
 
 def verified(losses: Losses, sizes: Sizes, at: dict[str, int]) -> None:
@@ -198,15 +243,15 @@ def sent(losses: Losses, watch: Watch, sizes: Sizes, client: "S3Client", bucket:
         (entry["unit"], part["PartNumber"]) for entry in journal if "unit" in entry for part in entry["parts"]
     }
     orphans = 0
-    again: dict[
-        tuple[str, int], int
-    ] = {}  # S3 has a part once, other servers list it as often as it was sent
+    # S3 has a part once, other servers list it as often as it was sent.
+    again: dict[tuple[str, int], int] = {}
     for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", ()):
         orphans += upload["UploadId"] not in known
         for part in _parts(client, bucket, upload["Key"], upload["UploadId"]):
             if (known.get(upload["UploadId"]), part["PartNumber"]) not in numbers:
                 again[upload["UploadId"], part["PartNumber"]] = part["Size"]
-    losses.note(SENT, sum(again.values()), max(sizes.largest, sizes.block))
+    bound = sizes.limits.unflushed + max(sizes.largest, sizes.limits.block)
+    losses.note(SENT, sum(again.values()), bound)
     return orphans
 
 
@@ -222,13 +267,9 @@ def resent(losses: Losses, watch: Watch) -> None:
     losses.note(RESENT, sum("forgotten" in entry for entry in entries(watch.sending)), 0)
 
 
-def after_kill(losses: Losses, watch: Watch, sizes: Sizes, phases: list[str], at: dict[str, int]) -> None:
-    """What a kill in these phases cost on the volumes."""
-    if DOWNLOAD in phases:
-        return
-    if MERGE in phases:
-        merged(losses, watch)
-    elif any(name in watch.images for name in at):
-        passed(losses, watch, sizes, at)
-    elif any(name.endswith(".rec") for name in at):
+def after_kill(losses: Losses, watch: Watch, sizes: Sizes, at: dict[str, int]) -> None:
+    """What a kill cost on the volumes, when the process was so far in the `.rec` files that it read."""
+    passed(losses, watch, sizes)
+    merged(losses, watch)
+    if at:
         verified(losses, sizes, at)

@@ -10,33 +10,48 @@ from bench.rigs.ours import Place
 from prep.sources.arrival import RANGE_BYTES
 from prep.state.journal import parse_line
 
-DOWNLOAD, ORGANIZE, DEAL, SEND = "download", "organize", "pack: dealing", "backup: archives"
-MERGE, VERIFY, FINISH = "pack: merging", "verify", "backup: packed files"
-PHASES = (DOWNLOAD, ORGANIZE, DEAL, SEND, MERGE, VERIFY, FINISH)
-ONE_PASS = (ORGANIZE, DEAL, SEND)  # at work at the same time
+# Each is at work by itself or along with the next: organize's last units are flushed while the merge begins,
+# and verify follows the merge. ARRIVE is download, organize, pack's dealing and the archives' backup at once.
+ARRIVE = "archives: arriving and dealt"
+FLUSH = "organize: the last units"
+MERGE = "pack: merging"
+VERIFY = "verify, with the packed files' backup"
+FINISH = "backup: completing"
+PHASES = (ARRIVE, FLUSH, MERGE, VERIFY, FINISH)
 
 Entry = dict[str, Any]
+Unit = tuple[str, int]
+"""A unit of an archive: the archive's file name, and the offset in it."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The files that a process has open, by path, with the descriptor; and whether it has a connection."""
+    """The files that a process has open, by path, and whether it has a connection.
 
-    files: dict[str, str]
+    `read` has the descriptors of those that are open for reading only.
+    """
+
+    read: dict[str, str]
+    written: frozenset[str]
     connected: bool
 
 
 def look(pid: int) -> Seen:
     """What a process has open; nothing once it is gone."""
-    files: dict[str, str] = {}
+    read: dict[str, str] = {}
+    written = set()
     connected = False
     with suppress(OSError):
         for link in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(OSError):
                 target = str(link.readlink())
-                connected = connected or target.startswith("socket:")
-                files[target] = link.name
-    return Seen(files, connected)
+                if not target.startswith("/"):
+                    connected = connected or target.startswith("socket:")
+                elif link.lstat().st_mode & 0o200:  # these links have the rights of the descriptor
+                    written.add(target)
+                else:
+                    read[target] = link.name
+    return Seen(read, frozenset(written), connected)
 
 
 def position(pid: int, descriptor: str) -> int | None:
@@ -48,11 +63,21 @@ def position(pid: int, descriptor: str) -> int | None:
     return None
 
 
+def rec_name(path: str) -> str | None:
+    """The name of the `.rec` file that a path is of, be it whole or still growing; None for other files."""
+    name = Path(path).name.removesuffix(".partial")
+    return name if name.endswith(".rec") else None
+
+
 def entries(journal: Path) -> list[Entry]:
-    """The whole lines of a journal but for its first, which holds settings; none if it isn't there."""
+    """The whole lines of a journal but for its first, which holds settings; none if it isn't there.
+
+    Empty lines, which are written ahead, are the end of it.
+    """
     found: list[Entry] = []
     with suppress(OSError):
-        for line in journal.read_bytes().splitlines(keepends=True)[1:]:
+        data, ahead, _ = journal.read_bytes().partition(b"\n\n")
+        for line in (data + ahead[:1]).splitlines(keepends=True)[1:]:
             entry = parse_line(line)
             if entry is not None:
                 found.append(entry)
@@ -68,8 +93,7 @@ def units(journal: Path) -> Iterator[Entry]:
 class Watch:
     """Watches a place where the archives of those names and sizes are prepared.
 
-    `images` names the archives that hold images, in the order in which a pass reads them; `range_bytes` is
-    the size of a download's ranges.
+    `images` names the archives that hold images; `range_bytes` is the size of a download's ranges.
     """
 
     place: Place
@@ -81,6 +105,11 @@ class Watch:
     def organizing(self) -> Path:
         """Organize's journal."""
         return self.place.root / ".prep" / "journals" / "organize.jsonl"
+
+    @property
+    def noting(self) -> Path:
+        """The inventory's journal; the inventory lies beside it."""
+        return self.place.root / ".prep" / "journals" / "inventory.jsonl"
 
     @property
     def packing(self) -> Path:
@@ -98,43 +127,28 @@ class Watch:
 
     def begun(self, phase: str, seen: Seen) -> bool:
         """Whether a process with that open is in the phase."""
-        if phase == DOWNLOAD:
+        if phase == ARRIVE:
             return seen.connected and not self.done("download")
-        if phase == FINISH:
-            return seen.connected and self.done("verify")
+        if phase == FLUSH:
+            return bool(seen.written or seen.read) and self.done("download") and not self.done("organize")
         if phase == MERGE:
-            return any(path.endswith(".rec.partial") for path in seen.files)
+            return any(path.endswith(".rec.partial") for path in seen.written)
         if phase == VERIFY:
-            return self.done("pack") and any(path.endswith(".rec") for path in seen.files)
-        return self.done("download") and any(Path(path).name in self.images for path in seen.files)
+            return any(map(rec_name, seen.read)) and not self.done("verify")
+        return seen.connected and self.done("verify")
 
     def over(self, phase: str) -> bool:
         """Whether nothing of the phase is left to be done."""
         if phase == FINISH:
             return False  # after backup's receipt come the copies of all receipts, up to the end
-        if phase == DEAL:
-            return self.done("pack") or sum(1 for _ in units(self.packing)) >= self._all_dealt
-        if phase == SEND:
-            return self.done("pack") or self.counted(SEND) >= self._all_dealt
-        return self.done({DOWNLOAD: "download", ORGANIZE: "organize", MERGE: "pack", VERIFY: "verify"}[phase])
-
-    @property
-    def _all_dealt(self) -> float:
-        """Units of a pass, as the inventory knows them once the pass has read all; until then no number."""
-        noted = list(units(self.organizing.with_name("inventory.jsonl")))
-        whole = sum(entry["size"] for entry in noted) >= sum(self.archives[name] for name in self.images)
-        return len(noted) if whole else float("inf")
+        return self.done({ARRIVE: "download", FLUSH: "organize", MERGE: "pack", VERIFY: "verify"}[phase])
 
     def counted(self, phase: str) -> int:
         """Journal entries of the phase so far; 0 for a phase without."""
-        if phase == DOWNLOAD:
-            return sum(self._ranges(name, size) for name, size in self.archives.items())
-        if phase == ORGANIZE:
-            return sum(1 for _ in units(self.organizing))
-        if phase == DEAL:
-            return sum(1 for _ in units(self.packing))
-        if phase == SEND:
-            return sum(entry["unit"] in self.images for entry in units(self.sending))
+        if phase == ARRIVE:
+            ranges = sum(self._ranges(name, size) for name, size in self.archives.items())
+            sent = sum(entry["unit"] in self.images for entry in units(self.sending))
+            return ranges + sent + sum(1 for _ in units(self.packing))
         if phase == MERGE:
             return sum("merged" in entry for entry in entries(self.packing))
         return 0
@@ -161,8 +175,6 @@ class Watch:
     def under_way(self) -> list[str]:
         """The phases that have something left to do and are not waiting for another to end."""
         if not self.done("download"):
-            return [DOWNLOAD]
-        if not (self.done("organize") and self.done("pack")):
-            left = [phase for phase in ONE_PASS if not self.over(phase)]
-            return left or [MERGE]
-        return [FINISH if self.done("verify") else VERIFY]
+            return [ARRIVE]
+        left = [phase for phase in (FLUSH, MERGE, VERIFY) if not self.over(phase)]
+        return left or [FINISH]

@@ -1,8 +1,9 @@
 """A generated set of natural-looking JPEGs, distributed as ILSVRC2012's are, packed as its archives are.
 
-Sizes: shared/FACTS.md has the mean file (115 KB) and that most are 500 by 375. Qualities and chroma: a survey
-of the whole training set (M. Ehrlich, "Compression in the ImageNet Dataset", terryalanunlimited.com) finds
-quality 96 the commonest by far and most images without chroma subsampling, some as large as 2592 by 3888.
+Sizes: ImageNet's training archive has 147,897,477,120 bytes for 1,281,167 images (image-net.org), which is
+115 KB an image; most are 500 by 375. Qualities and chroma: a survey of the whole training set (M. Ehrlich,
+"Compression in the ImageNet Dataset", terryalanunlimited.com) finds quality 96 the commonest by far and most
+images without chroma subsampling, some as large as 2592 by 3888.
 """
 
 from collections.abc import Iterator

@@ -126,10 +126,12 @@ class Arrival:
                 f"{self._wanted.digest}; the file was removed: run again to fetch it again, or correct "
                 "the description"
             )
+        # Noted before it has its name: after a kill in between, a pass would find a whole file and not know
+        # its version on the server, and so discard what was made of it. Renaming changes no time.
+        self._checked.note(self._path, digest, version_of(self._partial), self.file_version)
         self._partial.rename(self._path)
         journal_path.unlink()
         sync_folder(self._path.parent)
-        self._checked.note(self._path, self._wanted.digest, version_of(self._path), self.file_version)
         with self._changed:
             self._whole = True
             self._changed.notify_all()

@@ -41,14 +41,19 @@ def fetch_files(
     ordered = sorted(files, key=lambda wanted: wanted.bytes or 0)
     missing = [wanted for wanted in ordered if not is_whole(folder / wanted.file, wanted, checked, progress)]
     check_space(folder, missing)
-    for wanted in ordered:
-        if wanted not in missing:  # a kill may have prevented their removal
-            for leftover in (".journal", ".partial"):
-                (folder / f"{wanted.file}{leftover}").unlink(missing_ok=True)
+    drop_leftovers(files, folder)
     with connections() as pool:
         for wanted in missing:
             _fetch_one(wanted, folder / wanted.file, source, checked, progress, pool)
     return len(missing)
+
+
+def drop_leftovers(files: Sequence[Wanted], folder: Path) -> None:
+    """Remove what was left beside files that are whole: a kill may have prevented that."""
+    for wanted in files:
+        if (folder / wanted.file).exists():
+            for leftover in (".journal", ".partial"):
+                (folder / f"{wanted.file}{leftover}").unlink(missing_ok=True)
 
 
 def check_small(description: Description, folder: Path, checked: CheckedFiles, progress: Progress) -> None:

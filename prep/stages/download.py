@@ -52,6 +52,11 @@ def arriving(
         yield arrivals
 
 
+def drop_leftovers(description: Description, layout: Layout) -> None:
+    """Remove what a kill has left beside archives that are whole."""
+    fetch.drop_leftovers(description.archives, layout.archives)
+
+
 def missing(description: Description, layout: Layout) -> list[Archive]:
     """The archives that are not there, or not whole."""
     return [archive for archive in description.archives if not (layout.archives / archive.file).exists()]

@@ -20,6 +20,7 @@ class Fault(Enum):
 
     SLOW_DOWN = auto()  # 503, not passed on
     DENIED = auto()  # 403, not passed on
+    EXPIRED = auto()  # 400, not passed on
     CUT = auto()  # the connection ends in the middle of the request's body
     NO_REPLY = auto()  # passed on, and the connection ends before the reply
     SILENCE = auto()  # not passed on, no reply for longer than anybody waits
@@ -126,6 +127,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._error(503, "SlowDown", "Please reduce your request rate.")
         elif fault is Fault.DENIED:
             self._error(403, "AccessDenied", "Access Denied")
+        elif fault is Fault.EXPIRED:
+            self._error(400, "ExpiredToken", "The provided token has expired.")
         elif fault is Fault.LOST:
             checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
             etag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'

@@ -4,6 +4,7 @@ The moments are too short to be hit at random, so what a kill there leaves is ma
 """
 
 import json
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import pytest
 from prep.aws import clients
 from prep.job import Job
 from prep.progress import Progress
+from prep.run import run
 from prep.sources.folder import FolderSource
 from prep.stages import download
-from tests.prep.commands import journal_lines
-from tests.prep.small_sets import BUCKET, job
+from tests.prep.commands import LONGEST, journal_lines
+from tests.prep.small_sets import BUCKET, TINY, job, write_folders
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
 
@@ -88,6 +90,49 @@ def test_after_the_receipt_of_the_backup_and_before_it_was_sent(work: Job) -> No
     back_up(work)
     keys = [entry["Key"] for entry in client.list_objects_v2(Bucket=BUCKET)["Contents"]]
     assert receipts <= set(keys)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_after_an_archive_got_its_name_and_before_what_follows(
+    aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was made of it while it arrived is kept, and nothing else is left beside it."""
+    assert aws
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    toml = write_folders(tmp_path / "set", TINY)
+    (tmp_path / "root" / "archives").mkdir(parents=True)  # empty
+    work = job(toml, tmp_path, source=str(toml.parent / "archives"), bucket=BUCKET)
+    journal = work.layout.journals / "backup.jsonl"
+    rename = Path.rename
+
+    def renamed(path: Path, target: Path) -> Path:
+        deadline = time.monotonic() + LONGEST
+        while not (journal.exists() and '"unit"' in journal.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        rename(path, target)
+        raise Killed
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    with work.locked(), pytest.raises(Killed):
+        run(work)
+    monkeypatch.setattr(Path, "rename", rename)
+    with work.locked():
+        run(work)
+    assert "forgotten" not in journal.read_text()
+    assert [path.name for path in work.layout.archives.iterdir()] == ["train.tar"]
+
+
+def test_after_the_receipt_of_the_run_and_before_its_end(work: Job) -> None:
+    back_up(work)
+    client = boto3.client("s3")
+    keys = [entry["Key"] for entry in client.list_objects_v2(Bucket=BUCKET)["Contents"]]
+    for stage in ("run", "snapshot"):
+        (work.layout.receipts / f"{stage}.json").write_text("{}\n")
+    back_up(work)
+    assert [entry["Key"] for entry in client.list_objects_v2(Bucket=BUCKET)["Contents"]] == keys
 
 
 def test_after_the_receipt_of_pack_and_before_its_buckets_were_removed(work: Job) -> None:

@@ -20,6 +20,7 @@ def refused(code: str) -> ClientError:
         (NoRegionError(), CredentialsError, "do it: no AWS Region: set AWS_DEFAULT_REGION"),
         (refused("UnauthorizedOperation"), AwsError, "because: allow this role to call CreateSnapshot"),
         (refused("AccessDenied"), AwsError, "because: allow this role to call CreateSnapshot"),
+        (refused("ExpiredToken"), CredentialsError, "because: log in to AWS again, then run again"),
         (
             refused("InvalidVolume.NotFound"),
             AwsError,
