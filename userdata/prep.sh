@@ -3,8 +3,6 @@
 # and tells CloudFormation the result. A second run finds everything done and changes nothing.
 # DESCRIPTION_URL is empty if the package contains the description of the data set.
 set -euo pipefail
-# The AWS command line asks the metadata service for credentials once and for a second, unless told otherwise.
-export AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=5
 
 : "${STACK_NAME:?}" "${WORK_VOLUME:?}" "${WORK_MOUNT:?}" "${WORK_LABEL:?}" "${PACKED_VOLUME:?}" "${PACKED_MOUNT:?}"
 : "${PACKED_LABEL:?}" "${PACKAGE_URL:?}" "${DESCRIPTION_URL?}" "${SERVICE:?}" "${ENVIRONMENT_FILE:?}"

@@ -3,8 +3,6 @@
 # mounts it read-only, and tags the instance with the result. A second run reuses the volume that it finds.
 # VOLUME_IOPS, VOLUME_THROUGHPUT and INITIALIZATION_RATE are empty if they do not apply.
 set -euo pipefail
-# The AWS command line asks the metadata service for credentials once and for a second, unless told otherwise.
-export AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=5
 
 : "${DATASET:?}" "${SNAPSHOT_PARAMETER:?}" "${MOUNT_POINT:?}" "${AWS_DEFAULT_REGION:?}"
 : "${VOLUME_TYPE:?}" "${VOLUME_IOPS?}" "${VOLUME_THROUGHPUT?}" "${INITIALIZATION_RATE?}"
