@@ -173,7 +173,8 @@ def arriving(
             for arrival in arrivals:
                 arrival.give_up(error)
             for thread in threads:
-                thread.join(GIVE_UP_SECONDS)
+                # The next version's journal has the same name: nobody may still write to that of this one.
+                thread.join(None if isinstance(error, SourceChangedError) else GIVE_UP_SECONDS)
             raise
         for thread in threads:
             thread.join()
