@@ -110,11 +110,12 @@ class Job:
     def backup(self) -> Receipt:
         """Send archives, packed files and receipts to S3."""
         self._needed_bucket("backup")
-        consumer = self.backup_consumer(self._pass_inputs())
-        inputs = self._pass_inputs() | manifest.inputs(self.layout)
+        archives = self._pass_inputs()
+        consumer = self.backup_consumer(archives)
+        inputs = archives | manifest.inputs(self.layout)
         receipt = self.standing("backup", inputs, {"bucket": self.bucket})
         if receipt is None:
-            self._read([consumer], self._pass_inputs())
+            self._read([consumer], archives)
             consumer.expect_packed(manifest.read(self.layout))
             consumer.send_packed()
             receipt = self.keep(consumer.finish(inputs))

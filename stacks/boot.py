@@ -8,6 +8,10 @@ from typing import Final
 
 from aws_cdk import aws_ec2 as ec2
 
+# The AWS command line asks the metadata service for credentials once, for one second: not enough where many
+# instances boot at once.
+# https://docs.aws.amazon.com/cli/latest/topic/config-vars.html
+METADATA_SERVICE: Final = {"AWS_METADATA_SERVICE_TIMEOUT": "5", "AWS_METADATA_SERVICE_NUM_ATTEMPTS": "5"}
 USERDATA: Final = Path(__file__).parent.parent / "userdata"
 
 
@@ -17,7 +21,7 @@ def render(script: str, exports: Mapping[str, str]) -> ec2.UserData:
     A value may contain CDK tokens. The text that replaces them at deployment must not contain a single quote.
     """
     lines = ["#!/usr/bin/env bash", "set -euo pipefail"]
-    for name, value in exports.items():
+    for name, value in (METADATA_SERVICE | dict(exports)).items():
         if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
             raise ValueError(f"{name} is not a valid name for an exported variable")
         lines.append(f"export {name}={shlex.quote(value)}")

@@ -80,7 +80,12 @@ class UnitJournal(Journal):
     @staticmethod
     def peek(path: Path) -> int:
         """Bytes of all committed units. Only reads the journal, which another process may be using."""
-        entries = (parse_line(line) or {} for line in path.read_bytes().splitlines(keepends=True))
+        entries = []
+        for line in path.read_bytes().splitlines(keepends=True):
+            entry = parse_line(line)
+            if entry is None:  # the space written ahead begins, or the line is incomplete
+                break
+            entries.append(entry)
         return sum(entry["size"] for entry in _remembered(entries) if "unit" in entry)
 
     def bytes_done(self) -> int:

@@ -167,7 +167,6 @@ def _interrupt_kept() -> Iterator[Callable[[], bool]]:
     A second signal is raised at once.
     """
     count = 0
-    stopping.clear()
 
     def note(*_: object) -> None:
         nonlocal count
@@ -179,6 +178,7 @@ def _interrupt_kept() -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         yield lambda: False
         return
+    stopping.clear()
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: count > 0

@@ -12,9 +12,10 @@ import os
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 import cv2
@@ -65,6 +66,7 @@ class ReadsAlong(Consumer, Protocol):
 
 
 MXNET_SAMPLE = 200  # records of each split that MXNet reads; all of ImageNet would take it a day
+BATCH = 8  # images a task, so that a task costs little beside the images themselves
 IN_FLIGHT = 64  # records for each thread, decoded or waiting: bounds memory, keeps every core busy
 
 
@@ -275,26 +277,38 @@ class _Reading:
 def _decoded(
     records: Iterator[NamedRecord], pool: ThreadPoolExecutor, ahead: int, reading: _Reading
 ) -> Iterator[Decoded]:
-    """Every record, in order, with its decoded image; `ahead` images are being decoded at once."""
-    waiting: deque[tuple[NamedRecord, Future[Examined]]] = deque()
+    """Every record, in order, with its decoded image; about `ahead` images are being decoded at once."""
+    waiting: deque[tuple[list[NamedRecord], Future[list[Examined]]]] = deque()
 
-    def first() -> Decoded:
-        located, examined = waiting.popleft()
+    def first() -> Iterator[Decoded]:
+        batch, examined = waiting.popleft()
         begun = time.monotonic()
-        image = examined.result()
+        images = examined.result()
         reading.decoding_seconds += time.monotonic() - begun
-        return Decoded(located, image)
+        return map(Decoded, batch, images)
 
-    for located in records:
-        waiting.append((located, pool.submit(_examine, located.record.image)))
-        if len(waiting) >= ahead:
-            yield first()
+    while batch := list(islice(records, BATCH)):
+        waiting.append((batch, pool.submit(_examine, [located.record.image for located in batch])))
+        if len(waiting) * BATCH >= ahead:
+            yield from first()
     while waiting:
-        yield first()
+        yield from first()
 
 
-def _examine(image: bytes) -> Examined:
-    """Decode a packed JPEG, and report its problem, its damage and its checksum.
+def _examine(images: Sequence[bytes]) -> list[Examined]:
+    """Decode packed JPEGs, and report the problem, the damage and the checksum of each."""
+    found, message = with_messages(lambda: list(map(_examine_one, images)))
+    return list(map(_examine_damage, images)) if message else found
+
+
+def _examine_damage(image: bytes) -> Examined:
+    """Examine one image of a batch about which libjpeg has said something."""
+    found, message = with_messages(lambda: _examine_one(image))
+    return found if found.problem else found._replace(damage=message)
+
+
+def _examine_one(image: bytes) -> Examined:
+    """Decode a packed JPEG, and report its problem and its checksum.
 
     It is decoded at an eighth of its size: that reads and checks all of the compressed data, and leaves out
     just most of the inverse transform, in which nothing can be wrong.
@@ -302,13 +316,13 @@ def _examine(image: bytes) -> Examined:
     data = memoryview(image)
     try:
         facts = inspect(data)
-        pixels, damage = with_messages(lambda: decode_small(data))
+        pixels = decode_small(data)
     except (JpegError, UnreadableImageError) as error:
         return Examined(str(error))
     if pixels.shape[:2] != (-(-facts.height // SMALL), -(-facts.width // SMALL)):
         size = f"{pixels.shape[1]}x{pixels.shape[0]}"
         return Examined(f"decodes at an eighth to {size}, declares {facts.width}x{facts.height}")
-    return Examined("", damage, zlib.crc32(data))
+    return Examined("", crc32=zlib.crc32(data))
 
 
 def _load_mxnet() -> Any:
