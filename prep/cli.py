@@ -266,20 +266,27 @@ def main() -> int:
         return error.exit_code
     except click.Abort:
         click.echo("interrupted: run the same command again; it continues where it stopped", err=True)
-        if threading.active_count() > 1:
-            # A thread may wait for a silent server, and Python would wait for it. A kill is safe at any time.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(INTERRUPTED)
-        return INTERRUPTED
+        return _at_once(INTERRUPTED)
     except PrepError as error:
         _complain(str(error))
-        return error.exit_code
+        return _at_once(error.exit_code)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror or error}: check --root and --packed, and their owner")
-        return PrepError.exit_code
+        return _at_once(PrepError.exit_code)
     return 0
+
+
+def _at_once(status: int) -> int:
+    """The exit status; ends the process if other threads would delay its end.
+
+    A thread may wait for a silent server, and Python would wait for it. A kill is safe at any time.
+    """
+    if threading.active_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """The whole road over a paced link and on volumes as slow as EBS's, beside the least time that these allow.
 
-`prep run` is run three times: with loose images, without them, and with loose images from a folder on the
-machine's own disk, without the link. The article's sequence is run once and downloads over the same link. The
-site and the S3 server run on this machine, on its own disk, and take their part of its cores. The floor of a
-run counts no processor time.
+`prep run` is run four times: with loose images, without them, without them and without a backup, and with
+loose images from a folder on the machine's own disk, without the link. The article's sequence is run once and
+downloads over the same link. The site and the S3 server run on this machine, on its own disk, and take their
+part of its cores; the run without a backup shows what the uploads and the S3 server cost. The floor of a run
+counts no processor time.
 """
 
 import contextlib
@@ -71,10 +72,13 @@ def measure(given: Given) -> Result:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         both = stack.enter_context(servers(data.archives, folder, LINK, CONNECTION))
 
-        def ours(name: str, loose: int, *options: str, source: str | None = None) -> Outcome:
-            bucket = name.replace(" ", "-")
-            with _meter(data, folder, "prep", bucket) as meter, roads.held(meter):
-                place = roads.place(data, meter, folder / f"{bucket}.log")
+        def ours(
+            name: str, loose: int, *options: str, source: str | None = None, back_up: bool = True
+        ) -> Outcome:
+            plain = name.replace(" ", "-").replace(",", "")
+            with _meter(data, folder, "prep", plain) as meter, roads.held(meter):
+                place = roads.place(data, meter, folder / f"{plain}.log")
+                bucket = plain if back_up else None
                 road = roads.run(meter, place, both, bucket, *options, source=source)
             load = Load(data.archive_bytes, loose, road.packed_bytes)
             return Outcome(name, road, load, None if source else LINK)
@@ -82,6 +86,7 @@ def measure(given: Given) -> Result:
         outcomes = (
             ours("with loose images", images),
             ours("without loose images", 0, WITHOUT_ORGANIZE),
+            ours("without loose images, no backup", 0, WITHOUT_ORGANIZE, back_up=False),
             ours("from a folder", images, source=str(data.archives)),
         )
         stages = _article(data, both, folder)
@@ -103,10 +108,8 @@ def _article(data: Workload, both: Servers, folder: Path) -> list[Stage]:
         return meter.stages
 
 
-def result(
-    workload: str, archive_bytes: int, outcomes: tuple[Outcome, Outcome, Outcome], stages: list[Stage]
-) -> Result:
-    """The figures of three runs (with loose images, without them, from a folder) and the article's stages."""
+def result(workload: str, archive_bytes: int, outcomes: tuple[Outcome, ...], stages: list[Stage]) -> Result:
+    """The figures of our runs, the first with loose images, the second without, and the article's stages."""
     article_seconds = sum(stage.seconds for stage in stages)
     notes = [
         f"link: {LINK / 1e6:g} MB/s in all, {CONNECTION / 1e6:g} MB/s a connection",
@@ -133,14 +136,14 @@ def result(
             "GiB",
             MEMORY_GIB,
             "most",
-            "the most of the three",
+            "the most of all runs",
         ),
     )
     tables = (_roads_table(outcomes, article_seconds), _moved_table(outcomes), stages_table(stages))
     return Result("whole", workload, figures, details, tables)
 
 
-def _time_figures(outcomes: tuple[Outcome, Outcome, Outcome], article_seconds: float) -> Iterator[Figure]:
+def _time_figures(outcomes: tuple[Outcome, ...], article_seconds: float) -> Iterator[Figure]:
     for one in outcomes:
         yield Figure(
             f"run {one.name}, seconds over the floor",
@@ -150,16 +153,17 @@ def _time_figures(outcomes: tuple[Outcome, Outcome, Outcome], article_seconds: f
             "most",
             f"{one.road.seconds:.1f} s over {one.floor.seconds:.1f} s",
         )
+    for one in outcomes[:3]:
+        tail = one.road.tail_seconds
+        yield Figure(
+            f"run {one.name}, tail over its floor",
+            one.tail_ratio,
+            "times",
+            OVER_TAIL,
+            "most",
+            "no merge was seen" if tail is None else f"{tail:.1f} s over {one.floor.tail.seconds:.1f} s",
+        )
     first = outcomes[0]
-    tail = first.road.tail_seconds
-    yield Figure(
-        f"run {first.name}, tail over its floor",
-        first.tail_ratio,
-        "times",
-        OVER_TAIL,
-        "most",
-        "no merge was seen" if tail is None else f"{tail:.1f} s over {first.floor.tail.seconds:.1f} s",
-    )
     ours = first.road.seconds
     yield Figure(
         f"the article's seconds over those of run {first.name}",

@@ -93,14 +93,15 @@ def place(data: Workload, meter: Meter, log: Path) -> Place:
 
 
 def run(
-    meter: Meter, where: Place, servers: Servers, bucket: str, *options: str, source: str | None = None
+    meter: Meter, where: Place, servers: Servers, bucket: str | None, *options: str, source: str | None = None
 ) -> Road:
-    """The whole of `prep run` as one stage, with a backup into a new bucket, from the site or `source`.
+    """The whole of `prep run` as one stage, from the site or `source`, backed up to the new `bucket`, if any.
 
     Raises:
         BenchError: it failed.
     """
-    addresses = ("--source", source or servers.source, "--bucket", servers.bucket(bucket))
+    backup = ("--bucket", servers.bucket(bucket)) if bucket else ()
+    addresses = ("--source", source or servers.source, *backup)
     observer = Observer(where)
     name = " ".join(["run", *options])
     with meter.stage(f"{name} from a folder" if source else name):

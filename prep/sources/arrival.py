@@ -18,6 +18,7 @@ from pathlib import Path
 from prep.errors import IntegrityError
 from prep.interrupt import stopping
 from prep.progress import DOWN, LINK, Progress
+from prep.sources.arriving_file import ArrivingFile
 from prep.sources.source import Source, Version, Wanted
 from prep.state.checked import CheckedFiles, FileVersion, version_of
 from prep.state.files import CHUNK, disk_errors, sync_folder
@@ -30,7 +31,6 @@ WINDOW = 24  # ranges in memory at once, so at most 192 MiB
 # small writes, and sc1 counts a small write like one of 1 MiB.
 GROUP = 8
 GROUP_SECONDS = 10.0  # how long a range waits for others
-BACK = 512  # bytes that a reader may want again: it looks at the header of the next unit before that is due
 INTERRUPT_SECONDS = 1.0  # how long Ctrl-C waits for connections to end
 LOOK_SECONDS = 0.2  # how often those who wait look whether they still should
 
@@ -281,7 +281,7 @@ class Arrival:
 
     # Reading along
 
-    def open(self) -> "ArrivingFile":
+    def open(self) -> ArrivingFile:
         """Open it for reading along."""
         return ArrivingFile(self)
 
@@ -356,41 +356,6 @@ class Arrival:
             self._changed.notify_all()
         self._stop.set()
         self.underway.set()
-
-
-class ArrivingFile:
-    """Reads a file as it arrives: from memory where its ranges are there, else from disk."""
-
-    def __init__(self, arrival: Arrival) -> None:
-        self._arrival = arrival
-        self._file: int | None = None
-        self._offset = 0
-
-    def close(self) -> None:
-        """Close it."""
-        if self._file is not None:
-            os.close(self._file)
-
-    def seek(self, offset: int, /) -> None:
-        """Go to a byte; what lies before it is not read any more."""
-        self._offset = offset
-        self._arrival.has_read(offset)
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        """Read what can be had at once, at least one byte; 0 at the end."""
-        if not buffer or self._offset >= self._arrival.size:
-            return 0
-        end, data = self._arrival.wait_for(self._offset)
-        if data is None:
-            if self._file is None:
-                self._file = os.open(self._arrival.path_now(), os.O_RDONLY)
-            count = os.preadv(self._file, [buffer[: end - self._offset]], self._offset)
-        else:
-            count = min(len(buffer), end - self._offset)
-            buffer[:count] = data[:count]
-        self._offset += count
-        self._arrival.has_read(max(0, self._offset - BACK))
-        return count
 
 
 def _write(handle: int, data: bytes, offset: int) -> None:

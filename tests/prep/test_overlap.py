@@ -224,3 +224,20 @@ def test_slow_consumer_holds_the_download_back(place: Place) -> None:
         held.set()
         process.kill()
         process.communicate()
+
+
+def test_failure_beside_a_silent_server(place: Place) -> None:
+    """A consumer fails; the run ends, though the server's silence would last a minute."""
+    place.server.plan = partial(stalls, 40, 60.0)
+
+    def plan(asked: s3_proxy.Request) -> s3_proxy.Fault | None:
+        if asked.operation != "UploadPart":
+            return None
+        wait_for(partial(place.has_asked, 40), process)
+        return s3_proxy.Fault.DENIED
+
+    place.proxy.plan = plan
+    process = place.start(**PATIENT)
+    assert wait_for(partial(place.has_asked, 40), process)
+    _, errors = process.communicate(timeout=AT_ONCE)
+    assert process.returncode == 7, errors

@@ -35,6 +35,7 @@ def test_figures_of_runs() -> None:
     outcomes = (
         outcome("with loose images", LOAD, 36.0, 12.0, whole.LINK),
         outcome("without loose images", LEAN, 30.0, None, whole.LINK),
+        outcome("without loose images, no backup", LEAN, 27.0, 13.0, whole.LINK),
         outcome("from a folder", LOAD, 60.0, 12.0, None),
     )
     article = [Stage("article", name, 180.0, WORK, DATASET) for name in ("download", "untar")]
@@ -43,8 +44,11 @@ def test_figures_of_runs() -> None:
     expected: list[tuple[object, bool]] = [
         (pytest.approx(36 / 30), True),
         (pytest.approx(30 / (LINK_SECONDS + 10)), False),
+        (pytest.approx(27 / (LINK_SECONDS + 10)), True),
         (pytest.approx(2), True),  # no target
         (pytest.approx(1.2), True),
+        (None, False),  # no merge was seen
+        (pytest.approx(1.3), False),
         (pytest.approx(10), True),
         (pytest.approx(2), True),
         (pytest.approx(2), False),  # as much as with loose images
@@ -54,7 +58,7 @@ def test_figures_of_runs() -> None:
     ]
     assert values == expected
     road_rows, moved_rows = (table.rows for table in result.tables[:2])
-    assert [len(row) for row in road_rows] == [len(result.tables[0].header)] * 4
+    assert [len(row) for row in road_rows] == [len(result.tables[0].header)] * 5
     assert road_rows[1][4] == ""  # no merge was seen
     assert moved_rows[0][2:] == ("0/1636 MB", "0/2080", "768", "2.00 per archive byte")
     assert result.details["roads"][0]["floor_together_seconds"] == pytest.approx(35)
@@ -111,8 +115,9 @@ def test_in_small(sample: Path, tmp_path: Path, counts: bool, monkeypatch: pytes
     result = whole.measure(given)
     told = result.details["roads"]
     archives = sum(path.stat().st_size for path in given.archives.glob("*.tar")) if given.archives else 0
-    assert [one["name"] for one in told] == ["with loose images", "without loose images", "from a folder"]
-    for one, images in zip(told, (True, False, True), strict=True):
+    names = ["with loose images", "without loose images", "without loose images, no backup", "from a folder"]
+    assert [one["name"] for one in told] == names
+    for one, images in zip(told, (True, False, False, True), strict=True):
         assert one["archive_bytes"] == archives
         assert bool(one["image_bytes"]) == images
         assert one["image_bytes"] < archives

@@ -12,9 +12,11 @@ import pytest
 from prep.errors import IntegrityError, PrepError, SourceError
 from prep.interrupt import stopping
 from prep.progress import Progress
-from prep.sources import arrival, fetch
-from prep.sources.arrival import WINDOW, Arrival, ArrivingFile
+from prep.sources import arrival, arriving_file, fetch
+from prep.sources.arrival import WINDOW, Arrival
+from prep.sources.arriving_file import ArrivingFile
 from prep.sources.http import HttpSource
+from prep.sources.source import SourceChangedError
 from rehearsal.servers.archive import Fault, Request
 from tests.prep.sites import WHO, Site, site
 
@@ -30,7 +32,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ranges of a kilobyte, each flushed when it has come."""
     monkeypatch.setattr(arrival, "RANGE_BYTES", RANGE)
     monkeypatch.setattr(arrival, "GROUP", 1)
-    monkeypatch.setattr(arrival, "BACK", 10)
+    monkeypatch.setattr(arriving_file, "BACK", 10)
 
 
 @pytest.fixture
@@ -215,3 +217,29 @@ def test_interrupt_ends_the_wait(tmp_path: Path) -> None:
         finally:
             stopping.clear()
             held.free.set()
+
+
+def test_a_new_version_waits_for_the_writer_of_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have journals of one name, so however slow the disk is, only one of them may write."""
+    flush, flushing = arrival.os.fdatasync, threading.Event()
+
+    def slowly(handle: int) -> None:
+        flushing.set()
+        time.sleep(A_WHILE)
+        flush(handle)
+
+    def plan(asked: Request) -> Fault | None:
+        start = int((asked.range or "")[6:].partition("-")[0])
+        if start < 4 * RANGE:
+            return None
+        flushing.wait(LONGEST)
+        return Fault(status=416)  # as of a file that has become shorter
+
+    monkeypatch.setattr(fetch, "GIVE_UP_SECONDS", 0.0)
+    monkeypatch.setattr(arrival.os, "fdatasync", slowly)
+    with site(tmp_path, SIZE, plan) as here:
+        with pytest.raises(SourceChangedError), arriving(here) as one:
+            read(one.open())
+        assert not [thread for thread in threading.enumerate() if thread.name in ("write", "arrive 0")]
