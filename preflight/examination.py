@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from preflight import bootstrap, deployed, image, keys, quotas, secret, site, snapshots, zones
 from preflight.account import Account
 from preflight.deployed import Deployed
-from preflight.findings import CALL_FAILURES, Finding, Verdict, fails, not_checked, ok, warning
+from preflight.findings import CALL_FAILURES, Finding, Verdict, fails, not_checked, ok, reason, warning
 from prep.datasets import description
 from stacks.settings import Dataset, Settings
 
@@ -48,9 +48,7 @@ def identify(account: Account, wanted: str | None) -> Finding:
     try:
         caller = account.sts.get_caller_identity()
     except CALL_FAILURES as error:
-        return fails(
-            "account", str(error).rstrip("."), "set AWS credentials, for example with `aws configure`"
-        )
+        return fails("account", reason(error), "set AWS credentials, for example with `aws configure`")
     found = f"{caller['Account']}, {account.region}, {caller['Arn']}"
     if wanted not in (None, caller["Account"]):
         return fails(

@@ -49,4 +49,4 @@ def default_ebs_key() -> None:
     def get_ebs_default_kms_key_id(self: ElasticBlockStore) -> ActionResult:
         return ActionResult({"KmsKeyId": self.ec2_backend.default_kms_key_id or "alias/aws/ebs"})
 
-    ElasticBlockStore.get_ebs_default_kms_key_id = get_ebs_default_kms_key_id
+    setattr(ElasticBlockStore, get_ebs_default_kms_key_id.__name__, get_ebs_default_kms_key_id)
