@@ -92,8 +92,8 @@ def _checks(account: Account, settings: Settings, dataset: Dataset, there: Deplo
         ("VPCs", lambda: quotas.check_vpcs(account, there)),
         (image.CHECK, lambda: image.check(account)),
     ]
-    key: str = getattr(settings, "key", "")
-    if key.startswith("arn:"):
+    key: str | None = getattr(settings, "key", None)
+    if key and key.startswith("arn:"):
         checks.append(("key", lambda: keys.check_setting(account, key)))
     elif not key:
         checks.append(("default EBS key", lambda: keys.check_default(account)))
@@ -116,7 +116,8 @@ def check_source(account: Account, settings: Settings, dataset: Dataset) -> list
     source = settings.source
     if source is not None and site.is_in_s3(source):
         return [site.check(site.bucket_source(account, source), facts)]
-    found, credentials = secret.check(account, settings.secret_name or f"{dataset.name}/credentials")
+    own_name: str = getattr(dataset, "own_name", dataset.name)
+    found, credentials = secret.check(account, settings.secret_name or f"{own_name}/credentials")
     if credentials is None:
         return [found, warning(site.CHECK, "not checked, because there are no credentials to try")]
     return [found, site.check(site.web_source(source, credentials), facts)]
