@@ -1,4 +1,4 @@
-"""What an earlier deployment left in the account: the states of the stacks, and the zone of the volumes."""
+"""What an earlier deployment left in the account: the states of the stacks, and the volumes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from preflight.account import Account
 from preflight.findings import Finding, fails, ok, warning
+from prep import contract
 
 # The stacks by their names in the app, in the order in which they are deployed.
 STACKS: Final = ("Dataset", "Prep", "Training")
@@ -19,11 +20,25 @@ NOTHING: Final = (*FAILED_CREATION, "REVIEW_IN_PROGRESS", "DELETE_COMPLETE")
 
 
 @dataclass(frozen=True)
+class ExistingVolume:
+    """A volume of the Prep stack; `snapshot` is the one that it was made from, or ""."""
+
+    zone: str
+    gib: int
+    snapshot: str
+
+
+@dataclass(frozen=True)
 class Deployed:
-    """The state of each stack that exists, by its name in the app; `zone` is that of its volumes, if any."""
+    """The state of each stack that exists, by its name in the app, and its volumes, by their tag TAG_ROLE."""
 
     states: Mapping[str, str] = field(default_factory=dict)
-    zone: str | None = None
+    volumes: Mapping[str, ExistingVolume] = field(default_factory=dict)
+
+    @property
+    def zone(self) -> str | None:
+        """The zone of the volumes; None if there are none."""
+        return next((volume.zone for volume in self.volumes.values()), None)
 
     def has(self, stack: str) -> bool:
         """Whether the resources of the stack exist."""
@@ -49,7 +64,7 @@ def look(account: Account, dataset: str) -> Deployed:
     deployed = Deployed(states)
     if not deployed.has("Prep"):
         return deployed
-    return Deployed(states, _volumes_zone(account, stack_name(dataset, "Prep")))
+    return Deployed(states, _volumes(account, stack_name(dataset, "Prep")))
 
 
 def _state(account: Account, name: str) -> str | None:
@@ -63,19 +78,24 @@ def _state(account: Account, name: str) -> str | None:
     return stack["StackStatus"]
 
 
-def _volumes_zone(account: Account, name: str) -> str | None:
+def _volumes(account: Account, name: str) -> dict[str, ExistingVolume]:
     resources = account.cloudformation.describe_stack_resources(StackName=name)["StackResources"]
-    volumes = [
+    ids = [
         resource["PhysicalResourceId"]
         for resource in resources
         if resource["ResourceType"] == "AWS::EC2::Volume"
         and resource.get("PhysicalResourceId")
         and resource["ResourceStatus"] != "DELETE_COMPLETE"
     ]
-    if not volumes:
-        return None
-    found = account.ec2.describe_volumes(VolumeIds=volumes)["Volumes"]
-    return found[0]["AvailabilityZone"] if found else None
+    found = account.ec2.describe_volumes(VolumeIds=ids)["Volumes"] if ids else []
+    volumes = {}
+    for volume in found:
+        tags = {tag["Key"]: tag["Value"] for tag in volume.get("Tags", [])}
+        role = tags.get(contract.TAG_ROLE, volume["VolumeId"])
+        volumes[role] = ExistingVolume(
+            volume["AvailabilityZone"], volume["Size"], volume.get("SnapshotId", "")
+        )
+    return volumes
 
 
 def check(deployed: Deployed, dataset: str) -> list[Finding]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from preflight import bootstrap, deployed, image, keys, quotas, secret, site, snapshots, zones
+from preflight import bootstrap, deployed, image, keys, quotas, secret, site, snapshots, volumes, zones
 from preflight.account import Account
 from preflight.deployed import Deployed
 from preflight.findings import CALL_FAILURES, Finding, Verdict, fails, not_checked, ok, reason, warning
@@ -40,7 +40,7 @@ def examine(account: Account, settings: Settings, dataset: Dataset) -> Examinati
         states = [unknown] if unknown else deployed.check(there, dataset.name)
         zone, choice = choosing.result()
         found = [finding for result in results for finding in result.result()]
-    return Examination([caller, *states, choice, *found], zone)
+    return Examination([caller, *states, choice, *volumes.check(settings, there), *found], zone)
 
 
 def identify(account: Account, wanted: str | None) -> Finding:

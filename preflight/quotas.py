@@ -27,8 +27,8 @@ class Quota:
 
 
 # vCPUs of running On-Demand Instances, by the letters with which the types of a family begin.
-# https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html
-# Codes: https://opendev.org/zuul/nodepool/src/branch/master/nodepool/driver/aws/adapter.py
+# The families are those of Spot Instances: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-spot-limits.html
+# Codes: https://github.com/gndrmnn/nodepool/blob/46e130fe1aba2f02ed19148796eddff3c067e34e/nodepool/driver/aws/adapter.py
 STANDARD: Final = Quota(
     "ec2", "L-1216C47A", "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances"
 )

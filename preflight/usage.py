@@ -11,10 +11,7 @@ SNAPSHOT_PAGES: Final = 5
 
 
 def running_types(account: Account) -> list[str]:
-    """The type of each On-Demand Instance that runs. Stopped instances and Spot Instances do not count.
-
-    https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-instance-quotas.html
-    """
+    """The type of each On-Demand Instance that runs. Stopped instances and Spot Instances do not count."""
     pages = account.ec2.get_paginator("describe_instances").paginate(
         Filters=[{"Name": "instance-state-name", "Values": ["pending", "running"]}]
     )

@@ -56,13 +56,13 @@ class HttpSource:
         source: str | None,
         connections: int = 4,
         *,
-        tries: int = TRIES,
-        timeout: Timeout = TIMEOUT,
+        tries: int | None = None,
+        timeout: Timeout | None = None,
     ) -> None:
         self._credentials = credentials
         self._source = source
-        self._attempts = tries
-        self._pool = urllib3.PoolManager(maxsize=connections, timeout=timeout, retries=REDIRECTS)
+        self._attempts = tries or TRIES
+        self._pool = urllib3.PoolManager(maxsize=connections, timeout=timeout or TIMEOUT, retries=REDIRECTS)
 
     def url(self, wanted: Wanted) -> str:
         """The URL of an archive."""

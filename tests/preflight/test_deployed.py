@@ -40,7 +40,8 @@ def test_nothing_is_deployed(account: Account) -> None:
 
 def test_zone_of_the_volumes_is_found(account: Account) -> None:
     make_stack("sample-prep", {"Work": VOLUME, "Topic": {"Type": "AWS::SNS::Topic"}})
-    assert deployed.look(account, "sample") == Deployed({"Prep": "CREATE_COMPLETE"}, f"{REGION}c")
+    there = deployed.look(account, "sample")
+    assert (there.states, there.zone) == ({"Prep": "CREATE_COMPLETE"}, f"{REGION}c")
     assert deployed.look(account, "other") == Deployed()
 
 

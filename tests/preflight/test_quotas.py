@@ -17,7 +17,7 @@ from stacks.settings import Settings
 from tests.conftest import REGION
 from tests.stacks.conftest import Synthesis
 
-PREP = Deployed({"Dataset": "CREATE_COMPLETE", "Prep": "CREATE_COMPLETE"}, f"{REGION}a")
+PREP = Deployed({"Dataset": "CREATE_COMPLETE", "Prep": "CREATE_COMPLETE"})
 
 
 def set_quota(monkeypatch: pytest.MonkeyPatch, quota: quotas.Quota, value: float) -> None:
