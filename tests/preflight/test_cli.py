@@ -30,7 +30,7 @@ def verdicts(result: Result) -> dict[str, str]:
 def test_account_that_is_ready(ready: Ready) -> None:
     started = time.monotonic()
     result = run(ready, "--json")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30  # two seconds on a machine that does nothing else
     assert result.exit_code == 0, result.stderr
     facts = json.loads(result.stdout)
     assert (facts["region"], facts["zone"], facts["fails"]) == (REGION, f"{REGION}a", 0)

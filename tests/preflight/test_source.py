@@ -107,7 +107,7 @@ def test_no_answer_costs_seconds(sample: Path) -> None:
     found = site.check(site.web_source(address, HERE), description.load(str(sample)))
     assert found.verdict is Verdict.FAILS
     assert "refused" in found.found
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 30  # a download tries for minutes
 
 
 def test_smallest_archive_is_asked_for(sample: Path) -> None:

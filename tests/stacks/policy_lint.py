@@ -97,7 +97,7 @@ def check_action(action: Action, resources: list[str], conditions: Mapping[str, 
         wanted = ", ".join(action.kinds) or "* only, as it knows no resources"
         yield f"{action.name}: none of its resources ({wanted}) is named"
         return
-    for key in {key for each in conditions.values() for key in each}:
+    for key in sorted({key for each in conditions.values() for key in each}):
         if GLOBAL_KEYS.fullmatch(key) or _has(action.keys, key):
             continue
         # A condition is tested for each resource of a call: without the key, that resource is refused.
