@@ -16,13 +16,13 @@ CDK := node_modules/.bin/cdk
 CONTEXT = $(foreach setting,$(SETTINGS),--context $(setting))
 # The templates for lint are not in cdk.out, so that lint does not interfere with a deployment.
 TEMPLATES := .cache/templates
-CODE := app.py stacks prep rehearsal bench
+CODE := app.py stacks prep preflight rehearsal bench
 
 # Node from the wheel in .venv comes before the system's. mkfs and losetup are not on every user's path.
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 export CDK_DISABLE_CLI_TELEMETRY := true
 
-.PHONY: help rehearse test lint bench synth bootstrap deploy destroy clean system
+.PHONY: help rehearse test lint bench synth bootstrap preflight deploy destroy clean system
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand --tabs=12
@@ -44,6 +44,7 @@ lint: .cache/python .cache/node ## Check code, shell, templates and policies
 	@AWS_EC2_METADATA_DISABLED=true $(CDK) synth --quiet --strict --no-notices --output $(TEMPLATES) >.cache/synth.log 2>&1 \
 	  || { cat .cache/synth.log >&2; exit 1; }
 	@cfn-lint $(TEMPLATES)/*.template.json
+	@python -m tests.stacks.policy_lint $(TEMPLATES)
 	@echo 'lint: nothing found'
 
 bench: system .cache/python .cache/node ## Measure prep against im2rec.py and write bench/RESULTS.md (about an hour and a quarter)
@@ -55,8 +56,12 @@ synth: .cache/python .cache/node ## Write the CloudFormation templates to cdk.ou
 bootstrap: .cache/python .cache/node ## Create what CDK needs, once for each account and Region
 	@$(CDK) bootstrap $(CONTEXT) $(ARGS)
 
-deploy: .cache/python .cache/node ## Deploy all stacks to the AWS account in use
-	@$(CDK) deploy $(STACKS) $(CONTEXT) $(ARGS)
+preflight: .cache/python ## Check the AWS account and the data set's site before a deployment; nothing is spent
+	@python -m preflight $(CONTEXT) $(ARGS)
+
+deploy: .cache/python .cache/node ## Run preflight, then deploy all stacks to the AWS account in use
+	@zone=$$(python -m preflight --print-zone $(CONTEXT)); \
+	$(CDK) deploy $(STACKS) $(CONTEXT) --context "prep_zone=$$zone" $(ARGS)
 
 destroy: .cache/python .cache/node ## Delete the stacks; the bucket and snapshots of the volumes remain
 	@$(CDK) destroy $(STACKS) $(CONTEXT) $(ARGS)

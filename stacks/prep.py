@@ -15,15 +15,13 @@ from stacks.acknowledge import acknowledge
 from stacks.dataset import DatasetStack
 from stacks.ebs import Volume
 from stacks.instance import common_exports, make_role, root_disk, tag_role
+from stacks.machines import PREP_ROOT_GIB
 from stacks.settings import PACKAGE, Dataset, Settings
 
 APP: Final = "/opt/dataset-prep"
 
 # Covers only the boot: two volumes, Python and its packages take about four minutes on a t2.large.
 BOOT_TIMEOUT: Final = Duration.minutes(20)
-
-# For the system, Python and its packages. The data is on other volumes.
-ROOT_GIB: Final = 16
 
 
 class PrepStack(Stack):
@@ -117,7 +115,7 @@ class PrepStack(Stack):
             ),
             http_tokens=ec2.HttpTokens.REQUIRED,
             role=self._role,
-            block_devices=[root_disk(ROOT_GIB)],
+            block_devices=[root_disk(PREP_ROOT_GIB)],
             user_data=boot.render("prep.sh", self._exports()),
             # A new package or setting needs a new instance, to which the volumes are then attached.
             user_data_causes_replacement=True,

@@ -1,6 +1,6 @@
 """The Training stack: a launch template whose instances mount the data set at boot."""
 
-from typing import Any, Final
+from typing import Any
 
 from aws_cdk import CfnOutput, Stack, Tags
 from aws_cdk import aws_ec2 as ec2
@@ -11,16 +11,8 @@ from prep import contract
 from stacks import boot, policies
 from stacks.dataset import DatasetStack
 from stacks.instance import common_exports, make_role, root_disk, tag_role
+from stacks.machines import TRAINING_IMAGE, TRAINING_ROOT_GIB
 from stacks.settings import Dataset, Settings
-
-# NVIDIA's open driver and CUDA on Amazon Linux 2023. Each launch uses the newest image.
-# https://docs.aws.amazon.com/dlami/latest/devguide/aws-deep-learning-x86-base-gpu-ami-amazon-linux-2023.html
-IMAGE_PARAMETER: Final = (
-    "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-amazon-linux-2023/latest/ami-id"
-)
-
-# The image takes about half of this; the rest is for frameworks and checkpoints.
-ROOT_GIB: Final = 125
 
 
 class TrainingStack(Stack):
@@ -58,13 +50,13 @@ class TrainingStack(Stack):
             self,
             "LaunchTemplate",
             instance_type=ec2.InstanceType(self._settings.training_instance_type),
-            machine_image=ec2.MachineImage.resolve_ssm_parameter_at_launch(IMAGE_PARAMETER),
+            machine_image=ec2.MachineImage.resolve_ssm_parameter_at_launch(TRAINING_IMAGE),
             http_tokens=ec2.LaunchTemplateHttpTokens.REQUIRED,
             # Two hops: frameworks run in containers, from which the metadata service is one hop farther.
             http_put_response_hop_limit=2,
             role=self._role,
             security_group=self._base.security_group,
-            block_devices=[root_disk(ROOT_GIB)],
+            block_devices=[root_disk(TRAINING_ROOT_GIB)],
             user_data=boot.render("training.sh", self._exports()),
         )
         Tags.of(template).add("Name", f"{self._dataset.name}-training")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-PACKAGES = ("prep", "stacks", "rehearsal", "bench")
+PACKAGES = ("prep", "stacks", "preflight", "rehearsal", "bench")
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 60
 LONG_FUNCTIONS: dict[str, str] = {}  # "path:function" and the reason
@@ -47,6 +47,9 @@ def test_rules_hold(copy: Path) -> None:
         ("prep/stages/pack.py", "from prep.stages import verify"),  # from stage to stage
         ("prep/errors.py", "import stacks.ebs"),  # out of the package
         ("stacks/ebs.py", "from prep.state import layout"),  # more of prep than contract
+        ("bench/report.py", "from preflight import cli"),  # of what stands above all
+        ("preflight/image.py", "import prep.job"),  # more of prep than its sources
+        ("preflight/usage.py", "from preflight import quotas"),
         ("rehearsal/checks/records.py", "from prep.records import recordio"),  # the judge and the judged
         ("rehearsal/instance/machine.py", "from rehearsal.cloud import gate"),
         ("bench/workloads/tiny.py", "from bench.rigs import disks"),

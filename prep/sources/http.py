@@ -50,10 +50,19 @@ class _PassingError(Exception):
 class HttpSource:
     """Fetches archives from their own URLs or, if there is a base URL `source`, by file name from there."""
 
-    def __init__(self, credentials: Credentials | None, source: str | None, connections: int = 4) -> None:
+    def __init__(
+        self,
+        credentials: Credentials | None,
+        source: str | None,
+        connections: int = 4,
+        *,
+        tries: int | None = None,
+        timeout: Timeout | None = None,
+    ) -> None:
         self._credentials = credentials
         self._source = source
-        self._pool = urllib3.PoolManager(maxsize=connections, timeout=TIMEOUT, retries=REDIRECTS)
+        self._attempts = tries or TRIES
+        self._pool = urllib3.PoolManager(maxsize=connections, timeout=timeout or TIMEOUT, retries=REDIRECTS)
 
     def url(self, wanted: Wanted) -> str:
         """The URL of an archive."""
@@ -84,7 +93,7 @@ class HttpSource:
 
     def _tries(self, wanted: Wanted, attempt: Callable[[], T], stop: threading.Event) -> T:
         reason = ""
-        for number in range(TRIES):
+        for number in range(self._attempts):
             pause = None
             try:
                 return attempt()
@@ -101,13 +110,14 @@ class HttpSource:
                     ) from error
             except _PassingError as error:
                 reason, pause = str(error), error.pause
-            if number + 1 == TRIES:
+            if number + 1 == self._attempts:
                 break
             backoff = min(LONGEST_PAUSE, 2.0**number) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
             if stop.wait(backoff if pause is None else min(pause, LONGEST_RETRY_AFTER)):
                 raise SourceError(f"{self._shown(wanted)}: stopped because another range failed")
         raise SourceError(
-            f"{self._shown(wanted)}: {reason}, {TRIES} times: run again later; it continues where it stopped"
+            f"{self._shown(wanted)}: {reason}, {self._attempts} times: run again later; "
+            "it continues where it stopped"
         )
 
     def _get(self, wanted: Wanted, byte_range: str) -> urllib3.BaseHTTPResponse:

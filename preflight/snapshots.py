@@ -1,0 +1,38 @@
+"""The snapshots that the settings name, from which new volumes are made."""
+
+from botocore.exceptions import ClientError
+
+from preflight.account import Account
+from preflight.findings import Finding, fails, ok
+
+
+def check(account: Account, setting: str, snapshot_id: str, volume_gib: int) -> Finding:
+    """Whether the snapshot is complete and fits on the volume.
+
+    setting: its name, which is also the name of the check; volume_gib: the size of the new volume.
+    """
+    try:
+        (snapshot,) = account.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
+    except ClientError as error:
+        if error.response["Error"].get("Code") not in (
+            "InvalidSnapshot.NotFound",
+            "InvalidSnapshotID.Malformed",
+        ):
+            raise
+        return fails(
+            setting,
+            f"{account.region} has no snapshot {snapshot_id}",
+            f"set {setting} to one that exists, or remove the setting",
+        )
+    if snapshot["State"] != "completed":
+        progress = snapshot.get("Progress", "")
+        return fails(
+            setting, f"{snapshot_id} is {snapshot['State']} {progress}".rstrip(), "wait until it is complete"
+        )
+    if snapshot["VolumeSize"] > volume_gib:
+        return fails(
+            setting,
+            f"{snapshot_id} has {snapshot['VolumeSize']} GiB, the volume only {volume_gib}",
+            f"make the volume at least {snapshot['VolumeSize']} GiB",
+        )
+    return ok(setting, f"{snapshot_id}, {snapshot['VolumeSize']} GiB")
