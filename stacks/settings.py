@@ -199,7 +199,7 @@ def _check_names(settings: Settings) -> None:
         "notify": (r"[\w.%+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", "must be an e-mail address"),
         "prep_zone": (r"[a-z]{2}(-[a-z]+)+-\d[a-z]", "must be an availability zone such as us-east-1a"),
         "key": (
-            r"new|arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+",
+            r"new|arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f-]{36})",
             "must be new, or the ARN of a key, which begins with arn:aws:kms:",
         ),
         "work_snapshot": (SNAPSHOT_ID, "must be a snapshot's ID such as snap-0123456789abcdef0"),
