@@ -16,9 +16,8 @@ from aws_cdk import App
 
 import app as program
 from stacks.settings import Settings
-from tests.stacks.conftest import REPOSITORY, TINY
+from tests.stacks.conftest import ACCOUNT, REPOSITORY, TINY
 
-ACCOUNT: Final = "123456789012"
 KEY: Final = "12345678-90ab-cdef-1234-567890abcdef"
 Choice = Mapping[str, str]
 Row = Mapping[str, int]  # the number of the choice, by the title of the group
