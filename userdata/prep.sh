@@ -104,7 +104,7 @@ install_package() {
 }
 
 write_service() {
-  env | grep --extended-regexp '^(PREP_[A-Z_]+|AWS_DEFAULT_REGION)=' | sort >"${ENVIRONMENT_FILE}"
+  PREP_INSTANCE="${INSTANCE_ID:?}" env | grep --extended-regexp '^(PREP_[A-Z_]+|AWS_DEFAULT_REGION)=' | sort >"${ENVIRONMENT_FILE}"
   # fsfreeze needs CAP_SYS_ADMIN; the service has no other privilege.
   # Five starts in six hours: a short network fault does no harm, a lasting one ends in "failed", not in a loop.
   # Only then, or after a status that prevents restarts, does OnFailure= start its unit.
@@ -219,8 +219,6 @@ CONFIG
 main() {
   INSTANCE_ID="$(imds instance-id)"
   trap on_exit EXIT
-  # With the other PREP_ variables, it goes into the service's environment.
-  export PREP_INSTANCE="${INSTANCE_ID}"
   release_from_predecessor
   mount_volume "${WORK_VOLUME}" /dev/sdf "${WORK_LABEL}" "${WORK_MOUNT}"
   mount_volume "${PACKED_VOLUME}" /dev/sdg "${PACKED_LABEL}" "${PACKED_MOUNT}"
