@@ -34,7 +34,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Notice:
-    """Subject and text. SNS takes at most 100 ASCII characters and no line break as a subject.
+    """Subject and text. A subject has less than 100 characters and no line break.
 
     https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
     """

@@ -208,7 +208,7 @@ def use_key(key: str, region: str) -> list[Grant]:
 def data_keys(key: str, region: str, services: Sequence[str]) -> list[Grant]:
     """Allows to encrypt and to decrypt by the key what passes through these services, such as "s3".
 
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html (uploads in parts)
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html
     https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
     """
     through = _through(*(f"{service}.{region}.amazonaws.com" for service in services))

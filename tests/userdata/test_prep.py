@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -173,3 +174,22 @@ def test_no_agent_is_no_reason_to_fail(tmp_path: Path) -> None:
     said = write(tmp_path, LOG_GROUP="/a-1/prep", MISSING="amazon-cloudwatch-agent")
     assert "could not install the CloudWatch agent: the logs stay on this instance" in said
     assert not (tmp_path / "opt" / "agent-called").exists()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd's own check of units")
+def test_systemd_understands_the_units(tmp_path: Path) -> None:
+    """Amazon Linux 2023 has systemd 252, as Debian 12 does."""
+    write(tmp_path, LOG_GROUP="/a-1/prep")
+    python = tmp_path / "opt/dataset-prep/venv/bin/python"
+    python.parent.mkdir(parents=True)
+    shutil.copy("/bin/true", python)
+    assert len(list((tmp_path / "etc/systemd/system").glob("*.service"))) == 3
+    check = 'systemd-analyze verify --man=no --recursive-errors=no "$ROOT"/etc/systemd/system/*.service'
+    done = subprocess.run(  # noqa: S603
+        ["unshare", "--mount", "bash", "-c", f'mount --bind "$ROOT/opt" /opt; {check}'],  # noqa: S607
+        env={"ROOT": str(tmp_path), "PATH": os.environ["PATH"], "SYSTEMD_LOG_LEVEL": "warning"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
