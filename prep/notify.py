@@ -2,9 +2,9 @@
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prep import contract, prices, summary
 from prep.aws.errors import aws_errors
@@ -15,6 +15,7 @@ from prep.stages.status import STAGES, status
 from prep.state import receipts
 from prep.state.files import write_whole
 from prep.state.receipts import Receipt
+from prep.usage import so_far
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
@@ -50,7 +51,7 @@ def of_run(job: Job, done: Sequence[Receipt], machine: Machine) -> Notice:
         f"The data set {name} is ready.",
         "",
         summary.of_run(job, done),
-        *summary.rows("cost", [_cost_so_far(done[-1], machine)]),
+        *summary.rows("cost", [_cost(done[-1].counts["parts"], machine)]),
         *summary.rows("a month", _monthly(job, done, machine)),
     ]
     return Notice(f"Data set {name}: ready", "\n".join(lines))
@@ -61,12 +62,13 @@ def of_failure(job: Job, log: Sequence[str], machine: Machine) -> Notice:
     name = job.description.name
     found = status(job.layout)
     hour = prices.machine_hour(machine.paid)
+    idle = [f"about ${hour:.2f} an hour as long as the instance runs"] if hour else []
     lines = [
         f"The preparation of the data set {name} has failed. It does not start again by itself.",
         "",
         *summary.rows("error", [_last_error(log)]),
         *summary.rows("stages", [", ".join(f"{stage} {found[stage]['state']}" for stage in STAGES)]),
-        *summary.rows("cost", [f"about ${hour:.2f} an hour while the instance runs"] if hour else []),
+        *summary.rows("cost", [_cost(so_far(job.layout.usage)["parts"], machine), *idle]),
         *summary.rows("to do", _remedy(machine.instance or "INSTANCE_ID")),
         *summary.rows("log", [line[:LOG_WIDTH] for line in log[-LOG_LINES:]]),
     ]
@@ -120,8 +122,9 @@ def send_once(sns: "SNSClient", topic: str, job: Job, done: Sequence[Receipt], m
         job.progress.note(f"no notice was sent: {error}")
 
 
-def _cost_so_far(run: Receipt, machine: Machine) -> str:
-    hours = sum(part["seconds"] for part in run.counts["parts"].values()) / 3600
+def _cost(parts: Mapping[str, Mapping[str, Any]], machine: Machine) -> str:
+    """What these parts of a run have cost."""
+    hours = sum(float(part["seconds"]) for part in parts.values()) / 3600
     hour = prices.machine_hour(machine.paid)
     if hour is None:
         return f"not known for {machine.paid or 'this machine'}"

@@ -10,7 +10,6 @@ import pytest
 
 from prep import contract, notify, prices
 from prep.notify import Machine
-from prep.state.receipts import Receipt
 from tests.prep.commands import run
 from tests.prep.small_sets import TINY, job, place_archives, write_folders
 
@@ -129,7 +128,8 @@ def test_a_failure_is_told_with_its_reason(
     assert done.stdout.strip() == text
     assert "error      " + LOG[1].removeprefix("error: ") in text
     assert "stages     download not begun, organize not begun," in text
-    assert "about $0.14 an hour while the instance runs" in text
+    assert "about $0.00: 0.0 hours of t2.large" in text
+    assert "about $0.14 an hour as long as the instance runs" in text
     assert f"aws ssm start-session --target {MACHINE.instance}" in text
     assert "sudo systemctl reset-failed dataset-prep.service" in text
     assert "Failed with result 'exit-code'." in text
@@ -167,10 +167,12 @@ def test_costs() -> None:
 
 def test_costs_that_are_not_known(tmp_path: Path) -> None:
     parts = {"archives": {"seconds": 3600.0, "waited": {}}}
-    run_receipt = Receipt("run", {}, {}, {}, {"parts": parts, "bytes": {}})
-    assert notify._cost_so_far(run_receipt, Machine("", "z9.huge")) == "not known for z9.huge"
-    assert notify._cost_so_far(run_receipt, MACHINE).startswith("about $0.14: 1.0 hours of ")
     toml = write_folders(tmp_path / "set", TINY)
-    failed = notify.of_failure(job(toml, tmp_path), [], Machine("", "z9.huge"))
+    work = job(toml, tmp_path)
+    work.layout.usage.parent.mkdir(parents=True)
+    work.layout.usage.write_text(json.dumps({"processes": 2, "parts": parts, "bytes": {}}))
+    assert "cost       about $0.14: 1.0 hours of t2.large," in notify.of_failure(work, [], MACHINE).text
+    failed = notify.of_failure(work, [], Machine("", "z9.huge"))
+    assert "cost       not known for z9.huge" in failed.text
     assert "an hour" not in failed.text
     assert "--target INSTANCE_ID" in failed.text
