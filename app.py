@@ -17,16 +17,26 @@ def main() -> None:
     """Synthesizes the app; a wrong setting ends it with one line and exit status 2."""
     app = App()
     try:
-        settings, dataset = load_settings(app.node.get_all_context())
+        build(app)
     except SettingsError as error:
         sys.exit(_complain(error))
+    app.synth()
+
+
+def build(app: App) -> None:
+    """Builds the stacks from the settings in the app's context.
+
+    Raises:
+        SettingsError: a setting is wrong.
+    """
+    settings, dataset = load_settings(app.node.get_all_context())
     env = Environment(
         account=settings.account or os.environ.get("CDK_DEFAULT_ACCOUNT"),
         region=settings.region or os.environ.get("CDK_DEFAULT_REGION"),
     )
     # This tag is on every resource. Cost reports and the conditions of the policies use it.
     Tags.of(app).add(contract.TAG_DATASET, dataset.name)
-    base = DatasetStack(app, "Dataset", stack_name=f"{dataset.name}-dataset", env=env)
+    base = DatasetStack(app, "Dataset", stack_name=f"{dataset.name}-dataset", env=env, settings=settings)
     PrepStack(
         app, "Prep", stack_name=f"{dataset.name}-prep", env=env, settings=settings, dataset=dataset, base=base
     )
@@ -40,7 +50,6 @@ def main() -> None:
         base=base,
     )
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
-    app.synth()
 
 
 def _complain(error: SettingsError) -> int:

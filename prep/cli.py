@@ -12,11 +12,12 @@ from typing import Any
 
 import click
 
-from prep import summary
+from prep import contract, notify, summary
+from prep.aws import clients
 from prep.datasets import description
 from prep.errors import PrepError
 from prep.job import Job
-from prep.options import BUCKET, COMMON, DOWNLOADING, PACKING, SNAPSHOT, STRICT, THREADS
+from prep.options import BUCKET, COMMON, DOWNLOADING, PACKING, SNAPSHOT, STRICT, THREADS, TOPIC
 from prep.progress import Progress, one_line
 from prep.run import run
 from prep.stages.pack import PackSettings
@@ -36,7 +37,8 @@ def cli() -> None:
     where it stopped when the same command is run again. `run` does all stages.
 
     Environment variables can replace options: PREP_DATASET, PREP_ROOT, PREP_PACKED, PREP_SOURCE,
-    PREP_SECRET, PREP_RESIZE, PREP_QUALITY, PREP_BUCKET, PREP_VOLUME and PREP_SNAPSHOT_OF.
+    PREP_SECRET, PREP_RESIZE, PREP_QUALITY, PREP_BUCKET, PREP_VOLUME, PREP_SNAPSHOT_OF, PREP_ENVIRONMENT and
+    PREP_TOPIC.
     """
 
 
@@ -182,6 +184,7 @@ def snapshot_command(**options: Any) -> None:
 @STRICT
 @BUCKET
 @SNAPSHOT
+@TOPIC
 @click.option(
     "--organize/--no-organize",
     "with_organize",
@@ -189,13 +192,44 @@ def snapshot_command(**options: Any) -> None:
     show_default=True,
     help="Whether to write the class folders as well. pack does not need them.",
 )
-def run_command(**options: Any) -> None:
+def run_command(topic: str | None, **options: Any) -> None:
     """Do all stages that are not done yet.
 
     The stages are download, organize, pack, verify, backup and snapshot, in this order. Without
     --bucket no backup is made. Without --volume no snapshot is taken.
     """
-    _do(options, run, summary.of_run)
+
+    def run_and_tell(job: Job) -> list[Receipt]:
+        done = run(job)
+        if topic:
+            notify.send_once(clients.sns(job.progress.note), topic, job, done, _machine())
+        return done
+
+    _do(options, run_and_tell, summary.of_run)
+
+
+@cli.command("notify")
+@COMMON
+@BUCKET
+@SNAPSHOT
+@TOPIC
+@click.option("--failed", is_flag=True, help="Tell that the service has failed, with the end of its log.")
+def notify_command(topic: str | None, failed: bool, **options: Any) -> None:
+    """Tell the owner, by an SNS topic, that all is done or that the service has failed.
+
+    `run` does this by itself when it has done something, and the service when it is not started again. Prints
+    the notice as well; without --topic, does nothing else.
+    """
+    as_json = options.pop("as_json")
+    with Progress(shown=False) as progress:
+        job = _job(options, progress)
+        if failed:
+            notice = notify.of_failure(job, notify.service_log(), _machine())
+        else:
+            notice = notify.of_run(job, notify.last_run(job), _machine())
+        if topic:
+            notify.send(clients.sns(progress.note), topic, notice)
+    click.echo(json.dumps(asdict(notice), indent=2) if as_json else notice.text)
 
 
 @cli.command("status")
@@ -215,11 +249,17 @@ def status_command(**options: Any) -> None:
         click.echo(one_line(f"{stage:<10} {facts['state']}{more}"))
 
 
+def _machine() -> notify.Machine:
+    return notify.Machine(os.environ.get(contract.ENV_INSTANCE, ""), os.environ.get(contract.ENV_MACHINE, ""))
+
+
 def _job(options: dict[str, Any], progress: Progress) -> Job:
     options.pop("no_progress")
     packing = {key: options.pop(key) for key in ("resize", "quality", "seed", "part_mib") if key in options}
+    described = description.load(options.pop("dataset"))
+    environment = options.pop("environment")
     return Job(
-        description=description.load(options.pop("dataset")),
+        description=described.in_environment(environment) if environment else described,
         layout=Layout(options.pop("root").absolute(), options.pop("packed").absolute()),
         progress=progress,
         settings=PackSettings(**packing),

@@ -17,6 +17,9 @@ PACKED_LABEL: Final = "dataset-packed"
 # prefixes.
 DATASET_NAME: Final = r"(?!aws|ssm)[a-z][a-z0-9-]{0,29}"
 
+# What an environment may be called, which is appended to the data set's name.
+ENVIRONMENT_NAME: Final = r"[a-z][a-z0-9-]{0,14}"
+
 # A web address: a host in ASCII, and no "@" anywhere, so that no user name and password can be in it.
 WEB_ADDRESS: Final = r"https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[!-?A-~]*)?"
 
@@ -45,9 +48,22 @@ ENV_VOLUME: Final = "PREP_VOLUME"  # --volume: id of the EBS volume to snapshot
 ENV_SNAPSHOT_OF: Final = "PREP_SNAPSHOT_OF"  # --snapshot-of: "packed" or "work"
 ENV_RESIZE: Final = "PREP_RESIZE"  # --resize: short side in pixels, 0 reduces no image
 ENV_QUALITY: Final = "PREP_QUALITY"  # --quality: JPEG quality, 1 to 100
+ENV_ENVIRONMENT: Final = "PREP_ENVIRONMENT"  # --environment: such as "dev", part of the resources' names
+ENV_TOPIC: Final = "PREP_TOPIC"  # --topic: ARN of the SNS topic that is told when all is done, or failed
+# Not options: what the notice says about the machine.
+ENV_INSTANCE: Final = "PREP_INSTANCE"  # id of the prep instance
+ENV_MACHINE: Final = "PREP_MACHINE"  # what is paid for by the hour, as "t2.large,sc1=1000,gp3=200" (GiB)
 # Instead of a secret, for machines outside AWS. They are not options, because options show in process lists.
 ENV_USERNAME: Final = "PREP_USERNAME"
 ENV_ACCESS_KEY: Final = "PREP_ACCESS_KEY"
+
+
+def resource_name(dataset: str, environment: str | None) -> str:
+    """The name that the resources of a data set carry: in its stacks, tags, parameters and S3 keys.
+
+    The other functions take this name as `dataset`.
+    """
+    return f"{dataset}-{environment}" if environment else dataset
 
 
 def snapshot_parameter(dataset: str) -> str:

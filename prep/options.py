@@ -28,6 +28,12 @@ COMMON = _options(
         help="Name of a data set description that comes with prep, or the path of your own (.toml).",
     ),
     click.option(
+        "--environment",
+        envvar=contract.ENV_ENVIRONMENT,
+        help="Name, such as dev, that is appended to the data set's name in parameters, tags and S3 keys, so "
+        "that it can be there twice.",
+    ),
+    click.option(
         "--root",
         envvar=contract.ENV_ROOT,
         type=click.Path(path_type=Path, file_okay=False),
@@ -126,4 +132,7 @@ SNAPSHOT = _options(
         show_default=True,
         help="Where this volume is mounted: at the folder of --packed (packed) or of --root (work).",
     ),
+)
+TOPIC = click.option(
+    "--topic", envvar=contract.ENV_TOPIC, help="ARN of the SNS topic that is told when all is done."
 )

@@ -22,17 +22,18 @@ def of_run(job: Job, done: Sequence[Receipt]) -> str:
     receipts = {receipt.stage: receipt for receipt in done}
     packed = manifest.read(job.layout)
     used = receipts["run"].counts
-    rows = [
-        *_rows("made", _made(job, packed, receipts)),
-        *_rows("took", _took(used["parts"])),
-        *_rows("moved", [_moved(used["bytes"])]),
-        *_rows("attention", _attention(packed, receipts) or ["nothing"]),
-        *_rows("next", _next(job)),
+    table = [
+        *rows("made", _made(job, packed, receipts)),
+        *rows("took", _took(used["parts"])),
+        *rows("moved", [_moved(used["bytes"])]),
+        *rows("attention", _attention(packed, receipts) or ["nothing"]),
+        *rows("next", _next(job)),
     ]
-    return "\n".join(rows)
+    return "\n".join(table)
 
 
-def _rows(title: str, lines: Sequence[str]) -> list[str]:
+def rows(title: str, lines: Sequence[str]) -> list[str]:
+    """Lines under one title, which stands before the first of them."""
     return [f"{title if not number else '':<10} {one_line(line)}" for number, line in enumerate(lines)]
 
 
@@ -94,12 +95,10 @@ def _attention(packed: Manifest, receipts: Mapping[str, Receipt]) -> list[str]:
 
 
 def _next(job: Job) -> list[str]:
-    name = job.description.name
+    name, options = job.description.name, job.description.options
     if job.volume:
         parameter = contract.snapshot_parameter(name)
         return [f"launch GPU instances with the stack's launch template: the snapshot's ID is in {parameter}"]
     if job.bucket:
-        return [f"python -m prep verify --dataset {name} --against s3://{job.bucket}"]
-    return [
-        f"python -m prep backup --dataset {name} --bucket BUCKET   (or read {job.layout.packed} as it is)"
-    ]
+        return [f"python -m prep verify {options} --against s3://{job.bucket}"]
+    return [f"python -m prep backup {options} --bucket BUCKET   (or read {job.layout.packed} as it is)"]

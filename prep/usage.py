@@ -24,7 +24,7 @@ class Usage:
     """Counts what this process uses, on top of what earlier ones have used for the same run."""
 
     def __init__(self, layout: Layout, progress: Progress) -> None:
-        self._path = layout.journals / "usage.json"
+        self._path = layout.usage
         self._progress = progress
         self._volumes = {WORK_VOLUME: layout.root, DATASET_VOLUME: layout.packed}
         if _device(layout.root) == _device(layout.packed):
@@ -33,11 +33,8 @@ class Usage:
         self._used = self._read()
 
     def _read(self) -> dict[str, Any]:
-        try:
-            used = json.loads(self._path.read_text())
-            return {"processes": int(used["processes"]) + 1, "parts": used["parts"], "bytes": used["bytes"]}
-        except (OSError, ValueError, KeyError, TypeError):
-            return {"processes": 1, "parts": {}, "bytes": {}}
+        used = so_far(self._path)
+        return used | {"processes": used["processes"] + 1}
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -73,6 +70,15 @@ class Usage:
     def close(self) -> None:
         """The run is done: the next one begins from zero."""
         self._path.unlink(missing_ok=True)
+
+
+def so_far(path: Path) -> dict[str, Any]:
+    """What the processes of an unfinished run have used; see `counts` for the form."""
+    try:
+        used = json.loads(path.read_text())
+        return {"processes": int(used["processes"]), "parts": used["parts"], "bytes": used["bytes"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"processes": 0, "parts": {}, "bytes": {}}
 
 
 def _add(totals: dict[str, float], more: Mapping[str, float]) -> None:

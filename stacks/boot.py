@@ -18,6 +18,7 @@ USERDATA: Final = Path(__file__).parent.parent / "userdata"
 def render(script: str, exports: Mapping[str, str]) -> ec2.UserData:
     """User data that runs volume.sh's functions and `script` with the variables of `exports`.
 
+    Lines that are comments are left out: EC2 takes at most 16 KiB.
     A value may contain CDK tokens. The text that replaces them at deployment must not contain a single quote.
     """
     lines = ["#!/usr/bin/env bash", "set -euo pipefail"]
@@ -25,5 +26,7 @@ def render(script: str, exports: Mapping[str, str]) -> ec2.UserData:
         if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
             raise ValueError(f"{name} is not a valid name for an exported variable")
         lines.append(f"export {name}={shlex.quote(value)}")
-    files = [(USERDATA / name).read_text(encoding="utf-8") for name in ("volume.sh", script)]
-    return ec2.UserData.custom("\n".join([*lines, *files]))
+    for name in ("volume.sh", script):
+        text = (USERDATA / name).read_text(encoding="utf-8")
+        lines += [line for line in text.splitlines() if not re.match(r"\s*#(?!!)", line)]
+    return ec2.UserData.custom("\n".join([*lines, ""]))

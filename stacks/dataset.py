@@ -1,13 +1,15 @@
-"""The Dataset stack: the resources that outlive instances, which are the backup bucket and the network."""
+"""The Dataset stack: the resources that outlive instances: bucket, network, and a key if there is one."""
 
 from typing import Any, Final
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from stacks.acknowledge import acknowledge
+from stacks.settings import Settings
 
 # A complete run may take five days. An interrupted upload must still exist when the run continues it.
 ABORT_UPLOADS_AFTER: Final = Duration.days(14)
@@ -16,21 +18,42 @@ KEEP_REPLACED_FOR: Final = Duration.days(30)
 
 
 class DatasetStack(Stack):
-    """The bucket, the VPC, and a security group that allows no inbound traffic."""
+    """The bucket, the VPC, a security group that allows no inbound traffic, and the key if there is one.
 
-    def __init__(self, scope: Construct, construct_id: str, **kwargs: Any) -> None:
+    `key` is None where EBS and S3 use their default keys.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, **kwargs: Any) -> None:
         super().__init__(scope, construct_id, **kwargs)
+        self.key = self._find_key(settings.key)
         self.bucket = self._make_bucket()
         self.vpc = self._make_vpc()
         self.security_group = self._make_security_group()
         self._make_outputs()
+
+    def _find_key(self, wish: str | None) -> kms.IKey | None:
+        if wish is None:
+            return None
+        if wish != "new":
+            return kms.Key.from_key_arn(self, "Key", wish)
+        return kms.Key(
+            self,
+            "Key",
+            description=f"Volumes, snapshots, backup and notices of {self.stack_name}",
+            enable_key_rotation=True,
+            # Without the key, the snapshots and the backup that remain could not be read any more.
+            removal_policy=RemovalPolicy.RETAIN,
+        )
 
     def _make_bucket(self) -> s3.Bucket:
         bucket = s3.Bucket(
             self,
             "Backup",
             block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-            encryption=s3.BucketEncryption.S3_MANAGED,
+            encryption=s3.BucketEncryption.KMS if self.key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=self.key,
+            # One data key for many objects: otherwise each part of an upload would be a paid call to KMS.
+            bucket_key_enabled=True if self.key else None,
             enforce_ssl=True,
             minimum_tls_version=1.2,
             object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
@@ -101,6 +124,13 @@ class DatasetStack(Stack):
             value=",".join(subnet.subnet_id for subnet in self.vpc.public_subnets),
             description="A public subnet in every zone, to launch instances in",
         )
+        if self.key:
+            CfnOutput(
+                self,
+                "KeyArn",
+                value=self.key.key_arn,
+                description="Key of volumes, snapshots and backup",
+            )
         CfnOutput(
             self,
             "SecurityGroupId",

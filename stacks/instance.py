@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from aws_cdk import Stack, Tags
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from constructs import IConstruct
 
 from prep import contract
@@ -21,11 +22,13 @@ def make_role(stack: Stack, description: str, grants: Sequence[Grant]) -> iam.Ro
     return role
 
 
-def root_disk(gib: int) -> ec2.BlockDevice:
-    """The encrypted disk that an instance starts from."""
+def root_disk(gib: int, key: kms.IKey | None = None) -> ec2.BlockDevice:
+    """The disk that an instance starts from, encrypted by this key, or by EBS's default key."""
     return ec2.BlockDevice(
         device_name="/dev/xvda",
-        volume=ec2.BlockDeviceVolume.ebs(gib, encrypted=True, volume_type=ec2.EbsDeviceVolumeType.GP3),
+        volume=ec2.BlockDeviceVolume.ebs(
+            gib, encrypted=True, kms_key=key, volume_type=ec2.EbsDeviceVolumeType.GP3
+        ),
     )
 
 

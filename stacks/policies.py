@@ -163,6 +163,62 @@ def backup(bucket: str, dataset: str) -> list[Grant]:
     ]
 
 
+def notices(topic: str) -> list[Grant]:
+    """Allows to publish to the topic. topic: its ARN."""
+    return [Grant(["sns:Publish"], [topic])]
+
+
+def logs(group: str) -> list[Grant]:
+    """Allows to write streams of the log group, which the stack makes. group: its ARN, without ":*"."""
+    return [
+        Grant(
+            ["logs:CreateLogStream", "logs:PutLogEvents"],
+            [f"{group}:log-stream:*"],
+            wildcard="A stream carries the id of the instance, which is not known yet.",
+        )
+    ]
+
+
+def attach_by_key(key: str, region: str) -> list[Grant]:
+    """Allows EC2 to attach volumes that are encrypted by the key, whose ARN this is.
+
+    CDK's own `Volume.grantAttachVolume` needs no more: https://github.com/aws/aws-cdk/pull/8219
+    """
+    return [
+        Grant(
+            ["kms:CreateGrant"],
+            [key],
+            {"Bool": {"kms:GrantIsForAWSResource": "true"}, **_through(f"ec2.{region}.amazonaws.com")},
+        )
+    ]
+
+
+def use_key(key: str, region: str) -> list[Grant]:
+    """Allows to create volumes from snapshots that are encrypted by the key, and to attach them.
+
+    https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html (Permissions for users)
+    """
+    actions = ["Decrypt", "DescribeKey", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo"]
+    return [
+        Grant([f"kms:{action}" for action in actions], [key], _through(f"ec2.{region}.amazonaws.com")),
+        *attach_by_key(key, region),
+    ]
+
+
+def data_keys(key: str, region: str, services: Sequence[str]) -> list[Grant]:
+    """Allows to encrypt and to decrypt by the key what passes through these services, such as "s3".
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html
+    https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+    """
+    through = _through(*(f"{service}.{region}.amazonaws.com" for service in services))
+    return [Grant(["kms:Decrypt", "kms:GenerateDataKey"], [key], through)]
+
+
+def _through(*services: str) -> dict[str, Any]:
+    return {"StringEquals": {"kms:ViaService": [*services] if len(services) > 1 else services[0]}}
+
+
 def s3_source(partition: str, source: str | None) -> list[Grant]:
     """Allows to read the archives from `s3://bucket/prefix`, if that is the source.
 

@@ -2,11 +2,14 @@
 
 from typing import Any, Final
 
-from aws_cdk import CfnOutput, Duration, RemovalPolicy, Size, Stack, Tags
+from aws_cdk import ArnFormat, CfnOutput, Duration, RemovalPolicy, Size, Stack, Tags, Token
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as assets
 from aws_cdk import aws_secretsmanager as secretsmanager
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from prep import contract
@@ -16,12 +19,20 @@ from stacks.dataset import DatasetStack
 from stacks.ebs import Volume
 from stacks.instance import common_exports, make_role, root_disk, tag_role
 from stacks.machines import PREP_ROOT_GIB
-from stacks.settings import PACKAGE, Dataset, Settings
+from stacks.settings import PACKAGE, Dataset, Settings, SettingsError
 
 APP: Final = "/opt/dataset-prep"
 
 # Covers only the boot: two volumes, Python and its packages take about four minutes on a t2.large.
 BOOT_TIMEOUT: Final = Duration.minutes(20)
+
+# The zone that CDK gives before it has looked up the real ones; it then builds the stacks again.
+UNKNOWN_YET: Final = "dummy1a"
+
+# Only where the zones are known at synthesis is there a finding.
+ONE_ZONE: Final = {
+    "CloudFormation-Validate::W3010": "The zone is one that the account has, and volumes can't leave theirs."
+}
 
 
 class PrepStack(Stack):
@@ -41,21 +52,41 @@ class PrepStack(Stack):
         self._settings = settings
         self._dataset = dataset
         self._base = base
-        self._subnet = base.vpc.public_subnets[0]
-        self.work_volume = self._make_volume("Work", settings.work_volume, "work")
-        self.packed_volume = self._make_volume("Packed", settings.dataset_volume, "packed")
+        self._subnet = self._choose_subnet()
+        self.work_volume = self._make_volume("Work", settings.work_volume, "work", settings.work_snapshot)
+        self.packed_volume = self._make_volume(
+            "Packed", settings.dataset_volume, "packed", settings.dataset_snapshot
+        )
         self._package = assets.Asset(self, "Package", path=str(PACKAGE), exclude=["**/__pycache__"])
         self._description = (
             None if dataset.shipped else assets.Asset(self, "Description", path=str(dataset.path.resolve()))
         )
         self._secret = secretsmanager.Secret.from_secret_name_v2(
-            self, "Credentials", settings.secret_name or f"{dataset.name}/credentials"
+            self, "Credentials", settings.secret_name or f"{dataset.own_name}/credentials"
         )
+        self._topic = self._make_topic()
+        self._log_group = self._make_log_group()
         self._role = self._make_role()
         self.instance = self._make_instance()
         self._make_outputs()
 
-    def _make_volume(self, construct_id: str, wish: Volume, role: str) -> ec2.Volume:
+    def _choose_subnet(self) -> ec2.ISubnet:
+        """The subnet in the zone of the settings, or the first one.
+
+        Raises:
+            SettingsError: there is no such zone, or the zones are not known without credentials.
+        """
+        zone, subnets = self._settings.prep_zone, self._base.vpc.public_subnets
+        zones = [subnet.availability_zone for subnet in subnets]
+        if zone is None or zones[0] == UNKNOWN_YET:
+            return subnets[0]
+        if zone in zones:
+            return subnets[zones.index(zone)]
+        if any(Token.is_unresolved(known) for known in zones):
+            raise SettingsError("prep_zone", zone, "the zones are known only with AWS credentials: log in")
+        raise SettingsError("prep_zone", zone, f"use one of {', '.join(zones)}")
+
+    def _make_volume(self, construct_id: str, wish: Volume, role: str, snapshot: str | None) -> ec2.Volume:
         volume = ec2.Volume(
             self,
             construct_id,
@@ -65,12 +96,41 @@ class PrepStack(Stack):
             iops=wish.iops,
             throughput=wish.throughput,
             encrypted=True,
+            encryption_key=self._base.key,
+            snapshot_id=snapshot,
             volume_name=f"{self._dataset.name}-{role}",
             # `cdk destroy` must not destroy a download of five days.
             removal_policy=RemovalPolicy.SNAPSHOT,
         )
         Tags.of(volume).add(contract.TAG_ROLE, role)
+        acknowledge(volume, ONE_ZONE)
         return volume
+
+    def _make_topic(self) -> sns.Topic | None:
+        """The topic that is told the end of the work; SNS asks the address to confirm once."""
+        if self._settings.notify is None:
+            return None
+        topic = sns.Topic(
+            self,
+            "Notices",
+            display_name=f"Data set {self._dataset.name}",
+            enforce_ssl=True,
+            master_key=self._base.key,
+        )
+        topic.add_subscription(subscriptions.EmailSubscription(self._settings.notify))
+        return topic
+
+    def _make_log_group(self) -> logs.CfnLogGroup | None:
+        if not self._settings.log_retention_days:
+            return None
+        group = logs.CfnLogGroup(
+            self,
+            "Logs",
+            log_group_name=f"/{self._dataset.name}/prep",
+            retention_in_days=self._settings.log_retention_days,
+        )
+        group.apply_removal_policy(RemovalPolicy.DESTROY)
+        return group
 
     def _make_role(self) -> iam.Role:
         name = self._dataset.name
@@ -91,8 +151,27 @@ class PrepStack(Stack):
                 ),
                 *policies.backup(self._base.export_value(self._base.bucket.bucket_arn), name),
                 *policies.s3_source(self.partition, self._settings.source),
+                *self._optional_grants(),
             ],
         )
+
+    def _optional_grants(self) -> list[policies.Grant]:
+        grants = []
+        if self._topic:
+            grants += policies.notices(self._topic.topic_arn)
+        if self._log_group:
+            group = self.format_arn(
+                service="logs",
+                resource="log-group",
+                resource_name=self._log_group.log_group_name,
+                arn_format=ArnFormat.COLON_RESOURCE_NAME,
+            )
+            grants += policies.logs(group)
+        if self._base.key:
+            key = self._base.key.key_arn
+            grants += policies.attach_by_key(key, self.region)
+            grants += policies.data_keys(key, self.region, ["s3", "sns"] if self._topic else ["s3"])
+        return grants
 
     def _ec2_arn(self, resource: str, resource_name: str) -> str:
         return self.format_arn(service="ec2", resource=resource, resource_name=resource_name)
@@ -115,7 +194,9 @@ class PrepStack(Stack):
             ),
             http_tokens=ec2.HttpTokens.REQUIRED,
             role=self._role,
-            block_devices=[root_disk(PREP_ROOT_GIB)],
+            block_devices=[root_disk(PREP_ROOT_GIB, self._base.key)],
+            # The service shuts the machine down when all is done; that must not terminate it.
+            instance_initiated_shutdown_behavior=ec2.InstanceInitiatedShutdownBehavior.STOP,
             user_data=boot.render("prep.sh", self._exports()),
             # A new package or setting needs a new instance, to which the volumes are then attached.
             user_data_causes_replacement=True,
@@ -125,6 +206,7 @@ class PrepStack(Stack):
         acknowledge(
             instance,
             {
+                **ONE_ZONE,
                 "AwsSolutions-EC28": "The log tells how far the work is; metrics by the minute only cost.",
                 "AwsSolutions-EC29": "The instance may be replaced at any time: what counts is on volumes.",
             },
@@ -146,7 +228,11 @@ class PrepStack(Stack):
             "DESCRIPTION_URL": description.s3_object_url if description else "",
             "SERVICE": contract.SERVICE,
             "ENVIRONMENT_FILE": contract.ENVIRONMENT_FILE,
-            contract.ENV_DATASET: f"{APP}/{self._dataset.name}.toml" if description else self._dataset.name,
+            "WHEN_DONE": settings.when_done,
+            "LOG_GROUP": self._log_group.log_group_name or "" if self._log_group else "",
+            contract.ENV_DATASET: (
+                f"{APP}/{self._dataset.own_name}.toml" if description else self._dataset.own_name
+            ),
             contract.ENV_ROOT: contract.WORK_MOUNT,
             contract.ENV_PACKED: contract.PACKED_MOUNT,
             contract.ENV_BUCKET: self._base.bucket.bucket_name,
@@ -155,9 +241,14 @@ class PrepStack(Stack):
             contract.ENV_SNAPSHOT_OF: settings.snapshot_of,
             contract.ENV_RESIZE: str(settings.resize),
             contract.ENV_QUALITY: str(settings.quality),
+            contract.ENV_MACHINE: _machine(settings),
         }
         if settings.source:
             exports[contract.ENV_SOURCE] = settings.source
+        if settings.environment:
+            exports[contract.ENV_ENVIRONMENT] = settings.environment
+        if self._topic:
+            exports[contract.ENV_TOPIC] = self._topic.topic_arn
         return exports
 
     def _make_outputs(self) -> None:
@@ -177,3 +268,9 @@ class PrepStack(Stack):
             value=contract.snapshot_parameter(self._dataset.name),
             description="SSM parameter that will hold the id of the verified snapshot",
         )
+
+
+def _machine(settings: Settings) -> str:
+    """What is paid for by the hour; contract.ENV_MACHINE gives the form."""
+    volumes = (settings.work_volume, settings.dataset_volume)
+    return ",".join([settings.prep_instance_type, *(f"{volume.type}={volume.gib}" for volume in volumes)])

@@ -25,6 +25,14 @@ GIB: Final = 1024**3
 # "availability-zones:account=…".
 CDK_KEYS: Final = frozenset(("acknowledged-issue-numbers", "cli-telemetry"))
 
+SNAPSHOT_ID: Final = "snap-([0-9a-f]{8}|[0-9a-f]{17})"
+
+# https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
+RETENTION_DAYS: Final = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096),
+    *(1827, 2192, 2557, 2922, 3288, 3653),
+)
+
 SYSTEM_FOLDERS: Final = frozenset(
     ("bin", "boot", "dev", "etc", "lib", "lib64", "proc", "root", "run", "sbin", "sys", "tmp", "usr")
 )
@@ -43,9 +51,13 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Dataset:
-    """The part of a data set description that the stacks need."""
+    """The part of a data set description that the stacks need.
+
+    `name` is what the resources are called: the description's own name and the environment, if there is one.
+    """
 
     name: str
+    own_name: str
     path: Path
     shipped: bool  # part of the prep package, so that its name is enough to find it
     archive_bytes: int  # of the archives whose size the description gives
@@ -76,6 +88,17 @@ class Settings:
     restored_volume_iops: int | None = None
     restored_volume_throughput: int | None = None
     initialization_rate: int = 0  # 0: blocks load as they are first read
+    environment: str | None = None  # such as dev: a second deployment of the same data set
+    notify: str | None = None  # the e-mail address that is told when all is done, or has failed
+    when_done: str = "stop"  # the prep instance stops itself, or keeps running
+    log_retention_days: int = 0  # 0: no logs in CloudWatch
+    prep_zone: str | None = None  # the first of the Region's zones unless given
+    key: str | None = None  # "new" or the ARN of a KMS key; EBS's and S3's default keys unless given
+    # The snapshots that `cdk destroy` left: new volumes begin with their content. They must stay set for as
+    # long as the stack exists, since CloudFormation supports no update of a volume's snapshot or key:
+    # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-volume.html
+    work_snapshot: str | None = None
+    dataset_snapshot: str | None = None
 
     @property
     def work_volume(self) -> Volume:
@@ -118,11 +141,12 @@ def load_settings(context: Mapping[str, Any]) -> tuple[Settings, Dataset]:
         if value is not None and value != "":
             given[name] = _whole_number(name, value) if known[name].type in (int, int | None) else str(value)
     settings = Settings(**given)
-    dataset = _read_dataset(settings.dataset)
     _check_names(settings)
+    dataset = _read_dataset(settings.dataset, settings.environment)
     _check_instance_types(settings)
     _check_volumes(settings, dataset)
     _check_images(settings)
+    _check_prep_life(settings)
     _check_mount_point(settings.mount_point)
     _check_source(settings.source)
     return settings, dataset
@@ -135,7 +159,7 @@ def _whole_number(name: str, value: object) -> int:
     return int(text)
 
 
-def _read_dataset(name: str) -> Dataset:
+def _read_dataset(name: str, environment: str | None) -> Dataset:
     shipped = re.fullmatch(r"[A-Za-z0-9_-]+", name) is not None
     path = DATASETS / f"{name}.toml" if shipped else Path(name)
     if not path.is_file():
@@ -160,7 +184,7 @@ def _read_dataset(name: str) -> Dataset:
             f"its name, {title}, must be at most 30 lower-case letters, digits and hyphens, and must not "
             "begin with aws or ssm",
         )
-    return Dataset(title, path, shipped, sum(sizes))
+    return Dataset(contract.resource_name(title, environment), title, path, shipped, sum(sizes))
 
 
 def _check_names(settings: Settings) -> None:
@@ -168,6 +192,18 @@ def _check_names(settings: Settings) -> None:
         "region": (r"[a-z]{2}(-[a-z]+)+-\d", "must be a Region such as us-east-1"),
         "account": (r"\d{12}", "must be an account number of 12 digits"),
         "secret_name": (r"[\w/+=.@-]{1,512}", "may contain only letters, digits and /_+=.@-"),
+        "environment": (
+            contract.ENVIRONMENT_NAME,
+            "must be at most 15 lower-case letters, digits and hyphens, such as dev",
+        ),
+        "notify": (r"[\w.%+-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", "must be an e-mail address"),
+        "prep_zone": (r"[a-z]{2}(-[a-z]+)+-\d[a-z]", "must be an availability zone such as us-east-1a"),
+        "key": (
+            r"new|arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f-]{36})",
+            "must be new, or the ARN of a key, which begins with arn:aws:kms:",
+        ),
+        "work_snapshot": (SNAPSHOT_ID, "must be a snapshot's ID such as snap-0123456789abcdef0"),
+        "dataset_snapshot": (SNAPSHOT_ID, "must be a snapshot's ID such as snap-0123456789abcdef0"),
     }
     for name, (pattern, remedy) in patterns.items():
         value = getattr(settings, name)
@@ -229,6 +265,22 @@ def _check_images(settings: Settings) -> None:
         raise SettingsError("quality", settings.quality, "must be 1 to 100")
     if settings.snapshot_of not in ("packed", "work"):
         raise SettingsError("snapshot_of", settings.snapshot_of, "must be packed or work")
+
+
+def _check_prep_life(settings: Settings) -> None:
+    if settings.when_done not in ("stop", "keep"):
+        raise SettingsError("when_done", settings.when_done, "must be stop or keep")
+    days = settings.log_retention_days
+    if days and days not in RETENTION_DAYS:
+        some = ", ".join(map(str, RETENTION_DAYS[:9]))
+        raise SettingsError("log_retention_days", days, f"must be 0 (no logs in CloudWatch), {some} or more")
+    zone, region = settings.prep_zone, settings.region
+    if zone and region and zone[:-1] != region:
+        raise SettingsError("prep_zone", zone, f"is not in the Region {region}")
+    if settings.key and settings.key != "new" and region and settings.key.split(":")[3] != region:
+        raise SettingsError(
+            "key", settings.key, f"is not in the Region {region}: EBS and S3 need a key there"
+        )
 
 
 def _check_mount_point(mount_point: str) -> None:

@@ -42,7 +42,10 @@ class TrainingStack(Stack):
         return make_role(
             self,
             f"What a training instance of {name} may do",
-            policies.training(arns.ec2, arns.snapshots, name, arns.parameter),
+            [
+                *policies.training(arns.ec2, arns.snapshots, name, arns.parameter),
+                *(policies.use_key(self._base.key.key_arn, self.region) if self._base.key else []),
+            ],
         )
 
     def _make_launch_template(self) -> ec2.LaunchTemplate:
@@ -56,7 +59,7 @@ class TrainingStack(Stack):
             http_put_response_hop_limit=2,
             role=self._role,
             security_group=self._base.security_group,
-            block_devices=[root_disk(TRAINING_ROOT_GIB)],
+            block_devices=[root_disk(TRAINING_ROOT_GIB, self._base.key)],
             user_data=boot.render("training.sh", self._exports()),
         )
         Tags.of(template).add("Name", f"{self._dataset.name}-training")

@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # Boots the prep instance: attaches and mounts its two volumes, installs the prep package, starts its service,
 # and tells CloudFormation the result. A second run finds everything done and changes nothing.
-# DESCRIPTION_URL is empty if the package contains the description of the data set.
+# DESCRIPTION_URL is empty if the package contains the description of the data set, LOG_GROUP if there are no logs in
+# CloudWatch. WHEN_DONE is stop or keep.
 set -euo pipefail
 
 : "${STACK_NAME:?}" "${WORK_VOLUME:?}" "${WORK_MOUNT:?}" "${WORK_LABEL:?}" "${PACKED_VOLUME:?}" "${PACKED_MOUNT:?}"
 : "${PACKED_LABEL:?}" "${PACKAGE_URL:?}" "${DESCRIPTION_URL?}" "${SERVICE:?}" "${ENVIRONMENT_FILE:?}"
-: "${AWS_DEFAULT_REGION:?}" "${PREP_DATASET:?}"
+: "${AWS_DEFAULT_REGION:?}" "${PREP_DATASET:?}" "${PREP_ROOT:?}" "${WHEN_DONE:?}" "${LOG_GROUP?}"
 export LOG_TAG=dataset-prep-boot
 APP=/opt/dataset-prep
+FAILED_SERVICE="${SERVICE%.service}-failed.service"
+LOG_SERVICE="${SERVICE%.service}-log.service"
+SERVICE_LOG=/var/log/dataset-prep.log
 SIGNALLED=no
 
 logical_id() {
@@ -100,9 +104,13 @@ install_package() {
 }
 
 write_service() {
-  env | grep --extended-regexp '^(PREP_[A-Z_]+|AWS_DEFAULT_REGION)=' | sort >"${ENVIRONMENT_FILE}"
+  PREP_INSTANCE="${INSTANCE_ID:?}" env | grep --extended-regexp '^(PREP_[A-Z_]+|AWS_DEFAULT_REGION)=' | sort >"${ENVIRONMENT_FILE}"
   # fsfreeze needs CAP_SYS_ADMIN; the service has no other privilege.
   # Five starts in six hours: a short network fault does no harm, a lasting one ends in "failed", not in a loop.
+  # Only then, or after a status that prevents restarts, does OnFailure= start its unit.
+  # https://www.freedesktop.org/software/systemd/man/252/systemd.unit.html#OnFailure=
+  # 130 is how prep ends when it is told to stop, as at a reboot: no failure.
+  # "+": the command has all privileges, as a shutdown needs.
   cat >"/etc/systemd/system/${SERVICE}" <<UNIT
 [Unit]
 Description=Prepare the data set ${PREP_DATASET}
@@ -111,6 +119,7 @@ After=network-online.target
 RequiresMountsFor=${WORK_MOUNT} ${PACKED_MOUNT}
 StartLimitIntervalSec=6h
 StartLimitBurst=5
+OnFailure=${FAILED_SERVICE}
 
 [Service]
 Type=exec
@@ -128,11 +137,83 @@ Restart=on-failure
 RestartSec=60
 # A restart does not help if a setting is wrong or credentials are refused (see the exit codes in the README).
 RestartPreventExitStatus=2 3
+SuccessExitStatus=130
+ExecStopPost=+${APP}/after-run
 
 [Install]
 WantedBy=multi-user.target
 UNIT
+  write_failed_service
+  write_after_run
   systemctl daemon-reload
+}
+
+# Without a topic, the command writes into the log what it would have sent.
+write_failed_service() {
+  cat >"/etc/systemd/system/${FAILED_SERVICE}" <<UNIT
+[Unit]
+Description=Tell that ${SERVICE} has failed
+
+[Service]
+Type=oneshot
+User=ec2-user
+SupplementaryGroups=systemd-journal
+WorkingDirectory=${APP}
+EnvironmentFile=${ENVIRONMENT_FILE}
+ExecStart=${APP}/venv/bin/python -m prep notify --failed
+UNIT
+}
+
+# Stops the instance a minute after a run that did something. A run that finds all done leaves the receipt as it is:
+# then the owner has started the instance again to look at something, and it keeps running.
+write_after_run() {
+  cat >"${APP}/after-run" <<SCRIPT
+#!/usr/bin/env bash
+set -euo pipefail
+receipt="${PREP_ROOT}/.prep/run.json" stopped_after="${APP}/stopped-after.json"
+if [[ ${WHEN_DONE} == stop && \${SERVICE_RESULT} == success && \${EXIT_STATUS} == 0 ]] &&
+  ! cmp --silent "\${receipt}" "\${stopped_after}"; then
+  cp "\${receipt}" "\${stopped_after}"
+  shutdown --poweroff +1 "The data set is ready: this instance stops. To keep it running: sudo shutdown -c"
+fi
+SCRIPT
+  chmod 0755 "${APP}/after-run"
+}
+
+# Sends the logs of the boot and of the service to CloudWatch, if asked. The agent reads files, so the service's
+# journal is written into one. A failure here does not end the boot.
+start_log_agent() {
+  local -r home=/opt/aws/amazon-cloudwatch-agent
+  if [[ -z ${LOG_GROUP} ]]; then
+    return
+  fi
+  if ! dnf install --assumeyes --quiet amazon-cloudwatch-agent; then
+    log "could not install the CloudWatch agent: the logs stay on this instance"
+    return
+  fi
+  cat >"/etc/systemd/system/${LOG_SERVICE}" <<UNIT
+[Unit]
+Description=Write the journal of ${SERVICE} into ${SERVICE_LOG}
+
+[Service]
+ExecStart=/usr/bin/journalctl --boot --follow --lines=all --output=short-iso --unit=${SERVICE}
+StandardOutput=append:${SERVICE_LOG}
+Restart=on-failure
+
+[Install]
+WantedBy=multi-user.target
+UNIT
+  cat >"${home}/etc/dataset-prep.json" <<CONFIG
+{"logs": {"logs_collected": {"files": {"collect_list": [
+  {"file_path": "/var/log/cloud-init-output.log", "log_group_name": "${LOG_GROUP}",
+    "log_stream_name": "{instance_id}/boot"},
+  {"file_path": "${SERVICE_LOG}", "log_group_name": "${LOG_GROUP}", "log_stream_name": "{instance_id}/service"}
+]}}}}
+CONFIG
+  systemctl daemon-reload
+  systemctl enable --now "${LOG_SERVICE}" || log "could not start ${LOG_SERVICE}"
+  "${home}/bin/amazon-cloudwatch-agent-ctl" -a fetch-config -m ec2 -s -c "file:${home}/etc/dataset-prep.json" >/dev/null ||
+    log "could not start the CloudWatch agent: the logs stay on this instance"
 }
 
 main() {
@@ -143,6 +224,7 @@ main() {
   mount_volume "${PACKED_VOLUME}" /dev/sdg "${PACKED_LABEL}" "${PACKED_MOUNT}"
   install_package
   write_service
+  start_log_agent
   systemctl enable --now "${SERVICE}" || die "could not start ${SERVICE}"
   log "${SERVICE} is running: journalctl --follow --unit ${SERVICE}"
   signal SUCCESS

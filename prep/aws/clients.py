@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
+    from mypy_boto3_sns import SNSClient
     from mypy_boto3_ssm import SSMClient
 
 # botocore does not retry: `retries` decides which calls are repeated, and for how long.
@@ -61,5 +62,13 @@ def secretsmanager(note: Note = silent) -> "SecretsManagerClient":
     """A client for Secrets Manager."""
     with aws_errors("make a Secrets Manager client"):
         client = _session().client("secretsmanager")
+    repeat_calls(client, note)
+    return client
+
+
+def sns(note: Note = silent) -> "SNSClient":
+    """A client for SNS."""
+    with aws_errors("make an SNS client"):
+        client = _session().client("sns")
     repeat_calls(client, note)
     return client

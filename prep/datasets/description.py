@@ -3,7 +3,7 @@
 import hashlib
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -60,7 +60,10 @@ class BoundingBoxes:
 
 @dataclass(frozen=True)
 class Description:
-    """A complete data set. `sha256` is the digest of the TOML file, which receipts contain."""
+    """A complete data set. `sha256` is the digest of the TOML file, which receipts contain.
+
+    `name` is what its resources on AWS are called; `options` are those that select it on the command line.
+    """
 
     name: str
     title: str
@@ -70,6 +73,21 @@ class Description:
     splits: tuple[Split, ...]
     bounding_boxes: tuple[BoundingBoxes, ...]
     sha256: str
+    options: str = ""
+
+    def in_environment(self, environment: str) -> "Description":
+        """The same data set, whose resources carry the environment in their names.
+
+        Raises:
+            DescriptionError: an environment can't have that name.
+        """
+        if not re.fullmatch(contract.ENVIRONMENT_NAME, environment):
+            raise DescriptionError(
+                f"environment {environment!r}: must be at most 15 lower-case letters, digits and hyphens, "
+                "such as dev"
+            )
+        name = contract.resource_name(self.name, environment)
+        return replace(self, name=name, options=f"{self.options} --environment {environment}")
 
     def split_of(self, archive: str) -> Split | None:
         """The split in the archive with that file name, or None if it holds no split."""
@@ -103,7 +121,8 @@ def load(name_or_path: str) -> Description:
         raise DescriptionError(f"data set description {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # not all of tomllib's are a TOMLDecodeError
         raise DescriptionError(f"data set description {path}: not TOML: {error}") from error
-    return _Parser(str(path)).description(table, hashlib.sha256(raw).hexdigest())
+    parsed = _Parser(str(path)).description(table, hashlib.sha256(raw).hexdigest())
+    return replace(parsed, options=f"--dataset {name_or_path}")
 
 
 class _Parser:

@@ -42,6 +42,16 @@ class Layout:
         return self.root / ".prep" / "journals"
 
     @property
+    def usage(self) -> Path:
+        """What the unfinished run has used so far."""
+        return self.root / ".prep" / "journals" / "usage.json"
+
+    @property
+    def notified(self) -> Path:
+        """When the run finished about which a notice was sent last."""
+        return self.root / ".prep" / "journals" / "notified"
+
+    @property
     def packing(self) -> Path:
         """The journal and the buckets of pack, which are removed when pack has finished."""
         return self.packed / ".packing"

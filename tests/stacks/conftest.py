@@ -13,6 +13,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
+ACCOUNT = "123456789012"
+
 TINY = """\
 name = "tiny"
 [[archives]]
@@ -22,7 +24,7 @@ url = "https://example.org/tiny.tar"
 
 
 def run_app(
-    output: Path, settings: Mapping[str, str], program: str = "app.py"
+    output: Path, settings: Mapping[str, object], program: str = "app.py"
 ) -> "subprocess.CompletedProcess[str]":
     """Runs the app with cdk.json's context and these settings; deprecated calls are errors."""
     context = json.loads((REPOSITORY / "cdk.json").read_text())["context"] | dict(settings)
@@ -67,7 +69,7 @@ class Synthesis:
         return resource
 
 
-def synthesize(folder: Path, settings: Mapping[str, str]) -> Synthesis:
+def synthesize(folder: Path, settings: Mapping[str, object]) -> Synthesis:
     result = run_app(folder, settings)
     assert result.returncode == 0, result.stderr
     return Synthesis(folder, result.stderr)
@@ -105,3 +107,22 @@ def custom(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
         "initialization_rate": "300",
     }
     return synthesize(tmp_path_factory.mktemp("custom"), settings)
+
+
+@pytest.fixture(scope="session")
+def extras(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
+    """What the defaults leave out: notices, logs, a key, snapshots to begin from, a zone, an environment."""
+    zones = {f"availability-zones:account={ACCOUNT}:region=us-east-1": ["us-east-1a", "us-east-1b"]}
+    settings = {
+        "region": "us-east-1",
+        "account": ACCOUNT,
+        "environment": "dev",
+        "notify": "owner@example.org",
+        "when_done": "keep",
+        "log_retention_days": "14",
+        "prep_zone": "us-east-1b",
+        "key": "new",
+        "work_snapshot": "snap-0123456789abcdef0",
+        "dataset_snapshot": "snap-0fedcba9876543210",
+    }
+    return synthesize(tmp_path_factory.mktemp("extras"), settings | zones)

@@ -39,8 +39,8 @@ def test_a_wrong_setting_is_one_line(tmp_path: Path, settings: dict[str, str], s
     assert not list(tmp_path.glob("out/*.template.json"))
 
 
-def test_synthesis_warns_of_nothing(defaults: Synthesis, custom: Synthesis) -> None:
-    assert (defaults.stderr, custom.stderr) == ("", "")
+def test_synthesis_warns_of_nothing(defaults: Synthesis, custom: Synthesis, extras: Synthesis) -> None:
+    assert (defaults.stderr, custom.stderr, extras.stderr) == ("", "", "")
 
 
 def test_a_finding_without_a_reason_fails_synthesis(tmp_path: Path) -> None:

@@ -1,15 +1,21 @@
 """Settings: what is taken, what is refused, and in which words."""
 
 import contextlib
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from prep.datasets import description
 from prep.errors import DescriptionError
-from stacks.settings import DATASETS, SettingsError, load_settings
+from stacks.settings import DATASETS, Settings, SettingsError, load_settings
+from tests.stacks.conftest import REPOSITORY
 
 BASE_URL = "must be a base URL such as https://example.org/archives/, or s3://bucket/prefix"
+ENVIRONMENT = "must be at most 15 lower-case letters, digits and hyphens, such as dev"
+KEY_ARN = "must be new, or the ARN of a key, which begins with arn:aws:kms:"
+SNAPSHOT = "must be a snapshot's ID such as snap-0123456789abcdef0"
 S3_PREFIX = "must be s3://bucket/prefix; the prefix may contain only letters, digits and /_.-"
 
 
@@ -64,6 +70,23 @@ def test_a_restored_volume_is_as_large_as_what_the_snapshot_is_of() -> None:
         ("quality", 0, "must be 1 to 100"),
         ("quality", 101, "must be 1 to 100"),
         ("snapshot_of", "both", "must be packed or work"),
+        ("environment", "Dev", ENVIRONMENT),
+        ("environment", "a" * 16, ENVIRONMENT),
+        ("environment", "dev/x", ENVIRONMENT),
+        ("notify", "owner", "must be an e-mail address"),
+        ("notify", "owner@example", "must be an e-mail address"),
+        ("notify", "a b@example.org", "must be an e-mail address"),
+        ("when_done", "terminate", "must be stop or keep"),
+        (
+            *("log_retention_days", 15),
+            "must be 0 (no logs in CloudWatch), 1, 3, 5, 7, 14, 30, 60, 90, 120 or more",
+        ),
+        ("prep_zone", "us-east-1", "must be an availability zone such as us-east-1a"),
+        ("key", "alias/mine", "must be new, or the ARN of a key, which begins with arn:aws:kms:"),
+        ("key", "arn:aws:kms:us-east-1:123456789012:alias/mine", KEY_ARN),
+        ("key", f"arn:aws:kms:us-east-1:123456789012:key/{'*' * 36}", KEY_ARN),
+        ("work_snapshot", "vol-0123456789abcdef0", SNAPSHOT),
+        ("dataset_snapshot", "snap-0123", SNAPSHOT),
         ("prep_instance_type", "big", "must be an instance type such as t2.large or g5.xlarge"),
         ("prep_instance_type", "m7g.large", "is an Arm machine; MXNet and the GPU image need x86_64"),
         ("training_instance_type", "g5g.xlarge", "is an Arm machine; MXNet and the GPU image need x86_64"),
@@ -131,6 +154,36 @@ def test_what_one_setting_of_a_volume_makes_of_another(
         load_settings({f"dataset_volume_{key}": value for key, value in given.items()})
     assert str(raised.value).startswith(f"setting dataset_volume_{name}=")
     assert remedy in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("prep_zone", "eu-west-1a"),
+        ("key", "arn:aws:kms:eu-west-1:123456789012:key/12345678-90ab-cdef-1234-567890abcdef"),
+    ],
+)
+def test_what_is_in_another_region(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match="is not in the Region us-east-1"):
+        load_settings({"region": "us-east-1", name: value})
+    load_settings({"region": "eu-west-1", name: value})
+
+
+def test_an_environment_is_part_of_the_resources_names() -> None:
+    _, dataset = load_settings({"environment": "dev"})
+    assert (dataset.name, dataset.own_name) == ("ilsvrc2012-dev", "ilsvrc2012")
+
+
+def test_the_readme_has_every_setting() -> None:
+    """In its table, where `dataset_volume_gib`, `_type` stands for two of one beginning."""
+    rows = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
+    named = set()
+    for row in rows:
+        names = re.findall(r"`(\w+)`", row)
+        stem = names[0].rpartition("_")[0] if names else ""
+        named |= {stem + name if name.startswith("_") else name for name in names}
+    settings = {field.name for field in fields(Settings)}
+    assert settings - named == set()
 
 
 def test_limits_themselves_are_taken() -> None:

@@ -21,7 +21,7 @@ ANYWHERE = re.compile(
 )
 
 
-@pytest.fixture(params=["defaults", "custom"])
+@pytest.fixture(params=["defaults", "custom", "extras"])
 def synthesis(request: pytest.FixtureRequest) -> Synthesis:
     made: Synthesis = request.getfixturevalue(request.param)
     return made
@@ -70,7 +70,8 @@ def statements(synthesis: Synthesis, stack: str) -> Iterator[tuple[list[str], li
 def test_cfn_lint_finds_nothing(synthesis: Synthesis) -> None:
     templates = sorted(str(path) for path in synthesis.folder.glob("*.template.json"))
     assert len(templates) == 3
-    command = [str(Path(sys.executable).with_name("cfn-lint")), *templates]
+    # W3010 advises against names of zones; those of `extras` are the account's.
+    command = [str(Path(sys.executable).with_name("cfn-lint")), "--ignore-checks", "W3010", "--", *templates]
     result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     assert (result.returncode, result.stdout) == (0, "")
 
@@ -171,7 +172,7 @@ def test_burstable_machines_are_not_held_back(defaults: Synthesis, custom: Synth
 
 
 def test_the_cost_tag_is_on_everything_that_costs(synthesis: Synthesis) -> None:
-    dataset = "ilsvrc2012" if "ilsvrc2012" in json.dumps(synthesis.template("Training")) else "tiny"
+    (dataset,) = re.findall(r"^export DATASET=(.*)$", user_data(synthesis, "Training"), re.MULTILINE)
     tag = {"Key": "dataset", "Value": dataset}
     for kind in ("AWS::S3::Bucket", "AWS::EC2::Volume", "AWS::EC2::Instance", "AWS::EC2::VPC"):
         for resource in synthesis.resources(kind).values():
@@ -304,10 +305,11 @@ def test_outputs_are_described(synthesis: Synthesis) -> None:
         for name, output in synthesis.template(stack)["Outputs"].items()
         if "Export" not in output
     }
-    assert set(outputs) == {
+    assert set(outputs) - {"KeyArn"} == {
         *("BucketName", "SubnetIds", "SecurityGroupId"),
         *("InstanceId", "WorkVolumeId", "PackedVolumeId", "SnapshotParameter", "LaunchTemplateId"),
     }
+    assert ("KeyArn" in outputs) == bool(synthesis.resources("AWS::KMS::Key"))
     assert all(output["Description"] for output in outputs.values())
 
 

@@ -1,6 +1,8 @@
-"""What userdata/prep.sh writes, in a mount namespace of its own: the service's unit and environment file."""
+"""What userdata/prep.sh writes, in a mount namespace of its own: units, environment, what follows a run."""
 
+import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -14,11 +16,14 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a moun
 
 # All but the last line, which begins the boot.
 WRITE = """
-mount --bind "$ETC" /etc
+mount --bind "$ROOT/etc" /etc
+mount --bind "$ROOT/opt" /opt
+dnf() { [[ $* != *"$MISSING"* ]]; }
 systemctl() { :; }
 source "$USERDATA/volume.sh"
 source <(sed '$d' "$USERDATA/prep.sh")
 write_service
+start_log_agent
 """
 # The oddest values that the stacks let through.
 SETTINGS = {
@@ -27,9 +32,13 @@ SETTINGS = {
     "PREP_SECRET": "a/b_c+d=e.f@g-h",
     "PREP_BUCKET": "backup-bucket",
     "PREP_RESIZE": "480",
+    "PREP_ROOT": "/data",
+    "PREP_TOPIC": "arn:aws:sns:us-east-1:123456789012:a-1-prep-Notices-1",
+    "PREP_MACHINE": "t2.large,sc1=1000,gp3=200",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 OTHERS = {
+    "INSTANCE_ID": "i-1",
     "STACK_NAME": "a-1-prep",
     "WORK_VOLUME": "vol-1",
     "WORK_MOUNT": "/data",
@@ -41,23 +50,41 @@ OTHERS = {
     "DESCRIPTION_URL": "",
     "SERVICE": "dataset-prep.service",
     "ENVIRONMENT_FILE": "/etc/dataset-prep.env",
+    "WHEN_DONE": "stop",
+    "LOG_GROUP": "",
 }
+AGENT = "opt/aws/amazon-cloudwatch-agent"
+# Stands for the agent's command, whose arguments are what matters here.
+AGENT_CTL = '#!/bin/sh\necho "$@" >/opt/agent-called\n'
 
 
-def test_the_service_sees_each_setting_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    etc = tmp_path / "etc"
-    (etc / "systemd" / "system").mkdir(parents=True)
+def write(root: Path, **changes: str) -> str:
+    """Has the boot write its files below `root`; returns what it said."""
+    (root / "etc/systemd/system").mkdir(parents=True)
+    (root / "opt/dataset-prep").mkdir(parents=True)
+    for name in ("bin", "etc"):
+        (root / AGENT / name).mkdir(parents=True)
+    (root / AGENT / "bin/amazon-cloudwatch-agent-ctl").write_text(AGENT_CTL)
+    (root / AGENT / "bin/amazon-cloudwatch-agent-ctl").chmod(0o755)
     environment = {"PATH": os.environ["PATH"], "AWS_SECRET_ACCESS_KEY": "hush", "USERDATA": str(USERDATA)}
+    environment |= {"ROOT": str(root), "MISSING": "no such package"}
     result = subprocess.run(  # noqa: S603
-        ["unshare", "--mount", "bash", "-c", WRITE],  # noqa: S607
-        env=environment | SETTINGS | OTHERS | {"ETC": str(etc)},
+        ["unshare", "--mount", "bash", "-euo", "pipefail", "-c", WRITE],  # noqa: S607
+        env=environment | SETTINGS | OTHERS | changes,
         capture_output=True,
         text=True,
         check=False,
     )
     assert result.returncode == 0, result.stderr
+    return result.stderr
+
+
+def test_the_service_sees_each_setting_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path)
+    etc = tmp_path / "etc"
     written = (etc / "dataset-prep.env").read_text()
-    assert written == "".join(f"{name}={value}\n" for name, value in sorted(SETTINGS.items()))
+    expected = SETTINGS | {"PREP_INSTANCE": OTHERS["INSTANCE_ID"]}
+    assert written == "".join(f"{name}={value}\n" for name, value in sorted(expected.items()))
     monkeypatch.setattr(units, "UNITS", etc / "systemd" / "system")
     unit = units.read_unit("dataset-prep.service")
     assert unit["Service"]["EnvironmentFile"] == ["/etc/dataset-prep.env"]
@@ -65,3 +92,104 @@ def test_the_service_sees_each_setting_as_it_is(tmp_path: Path, monkeypatch: pyt
     assert unit["Unit"]["RequiresMountsFor"] == ["/data /dataset"]
     assert len(unit["Service"]["ExecStart"]) == 1
     assert "hush" not in written + (etc / "systemd" / "system" / "dataset-prep.service").read_text()
+
+
+def test_a_failure_for_good_starts_the_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path)
+    monkeypatch.setattr(units, "UNITS", tmp_path / "etc" / "systemd" / "system")
+    unit = units.read_unit("dataset-prep.service")
+    (name,) = unit["Unit"]["OnFailure"]
+    assert unit["Service"]["RestartPreventExitStatus"] == ["2 3"]
+    told = units.read_unit(name)
+    assert told["Service"]["ExecStart"] == ["/opt/dataset-prep/venv/bin/python -m prep notify --failed"]
+    assert told["Service"]["EnvironmentFile"] == unit["Service"]["EnvironmentFile"]
+
+
+def after_run(root: Path, result: str, status: str) -> bool:
+    """Runs the script that follows each run; returns whether it shut the machine down."""
+    (root / "bin").mkdir(exist_ok=True)
+    shut = root / "shut-down"
+    shut.unlink(missing_ok=True)
+    (root / "bin/shutdown").write_text(f'#!/bin/sh\necho "$@" >{shut}\n')
+    (root / "bin/shutdown").chmod(0o755)
+    done = subprocess.run(
+        ["unshare", "--mount", "bash", "-euc", 'mount --bind "$ROOT/opt" /opt; /opt/dataset-prep/after-run'],  # noqa: S607
+        env={
+            "PATH": f"{root / 'bin'}:{os.environ['PATH']}",
+            "ROOT": str(root),
+            "SERVICE_RESULT": result,
+            "EXIT_STATUS": status,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return shut.exists()
+
+
+def test_it_stops_itself_after_a_run_that_did_something(tmp_path: Path) -> None:
+    receipt = tmp_path / "data" / ".prep" / "run.json"
+    write(tmp_path, PREP_ROOT=str(receipt.parent.parent))
+    receipt.parent.mkdir(parents=True)
+    receipt.write_text('{"finished": "today"}')
+    # `systemctl stop`, a failure, a kill: the work is not done.
+    for result, status in (("success", "130"), ("exit-code", "1"), ("signal", "KILL")):
+        assert not after_run(tmp_path, result, status)
+    assert after_run(tmp_path, "success", "0")
+    assert (tmp_path / "shut-down").read_text().startswith("--poweroff +1 ")
+    # Started again by its owner: the run finds all done, and leaves the receipt as it is.
+    assert not after_run(tmp_path, "success", "0")
+    receipt.write_text('{"finished": "tomorrow"}')
+    assert after_run(tmp_path, "success", "0")
+
+
+def test_it_keeps_running_if_asked(tmp_path: Path) -> None:
+    receipt = tmp_path / "data" / ".prep" / "run.json"
+    write(tmp_path, PREP_ROOT=str(receipt.parent.parent), WHEN_DONE="keep")
+    receipt.parent.mkdir(parents=True)
+    receipt.write_text("{}")
+    assert not after_run(tmp_path, "success", "0")
+
+
+def test_logs_go_to_the_group_if_asked(tmp_path: Path) -> None:
+    write(tmp_path / "without")
+    assert not (tmp_path / "without" / "opt" / "agent-called").exists()
+    assert not list((tmp_path / "without" / AGENT / "etc").iterdir())
+    write(tmp_path / "with", LOG_GROUP="/a-1/prep")
+    config = json.loads((tmp_path / "with" / AGENT / "etc" / "dataset-prep.json").read_text())
+    files = config["logs"]["logs_collected"]["files"]["collect_list"]
+    assert {file["log_group_name"] for file in files} == {"/a-1/prep"}
+    assert {file["file_path"]: file["log_stream_name"] for file in files} == {
+        "/var/log/cloud-init-output.log": "{instance_id}/boot",
+        "/var/log/dataset-prep.log": "{instance_id}/service",
+    }
+    # The stack sets the retention: with it in here, the agent would need a permission more.
+    assert "retention" not in json.dumps(config)
+    called = (tmp_path / "with" / "opt" / "agent-called").read_text()
+    assert called == f"-a fetch-config -m ec2 -s -c file:/{AGENT}/etc/dataset-prep.json\n"
+
+
+def test_no_agent_is_no_reason_to_fail(tmp_path: Path) -> None:
+    said = write(tmp_path, LOG_GROUP="/a-1/prep", MISSING="amazon-cloudwatch-agent")
+    assert "could not install the CloudWatch agent: the logs stay on this instance" in said
+    assert not (tmp_path / "opt" / "agent-called").exists()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd's own check of units")
+def test_systemd_understands_the_units(tmp_path: Path) -> None:
+    """Amazon Linux 2023 has systemd 252, as Debian 12 does."""
+    write(tmp_path, LOG_GROUP="/a-1/prep")
+    python = tmp_path / "opt/dataset-prep/venv/bin/python"
+    python.parent.mkdir(parents=True)
+    shutil.copy("/bin/true", python)
+    assert len(list((tmp_path / "etc/systemd/system").glob("*.service"))) == 3
+    check = 'systemd-analyze verify --man=no --recursive-errors=no "$ROOT"/etc/systemd/system/*.service'
+    done = subprocess.run(  # noqa: S603
+        ["unshare", "--mount", "bash", "-c", f'mount --bind "$ROOT/opt" /opt; {check}'],  # noqa: S607
+        env={"ROOT": str(tmp_path), "PATH": os.environ["PATH"], "SYSTEMD_LOG_LEVEL": "warning"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

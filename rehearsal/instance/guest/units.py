@@ -60,22 +60,14 @@ class Command:
 
 
 def service_command(unit: Unit, line: str | None = None) -> Command:
-    """ExecStart, or another command line, under the unit's user, capabilities, folder and environment."""
-    user = last(unit, "Service", "User", "root")
-    argv = ["setpriv"]
-    # setpriv needs its own capabilities until the user has changed, so the bounding set goes by it too.
-    for option, key in (("--bounding-set", "CapabilityBoundingSet"),):
-        if unit["Service"][key]:
-            argv += [option, _capabilities(unit["Service"][key], drop=True)]
-    ambient = unit["Service"]["AmbientCapabilities"]
-    if ambient:
-        argv += ["--inh-caps", _capabilities(ambient), "--ambient-caps", _capabilities(ambient)]
-    if last(unit, "Service", "NoNewPrivileges").lower() in ("yes", "true", "1"):
-        argv.append("--no-new-privs")
-    home = "/root"
-    if user != "root":
-        argv += ["--reuid", user, "--regid", user, "--init-groups"]
-        home = f"/home/{user}"
+    """ExecStart, or another command line, under the unit's user, capabilities, folder and environment.
+
+    A line that begins with "+" runs as root, with all capabilities.
+    """
+    line = last(unit, "Service", "ExecStart") if line is None else line
+    user = "root" if line.startswith("+") else last(unit, "Service", "User", "root")
+    argv = ["env"] if line.startswith("+") else _with_privileges(unit, user)
+    home = "/root" if user == "root" else f"/home/{user}"
     environment = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": home, "USER": user, "LOGNAME": user}
     environment |= {
         name: value
@@ -86,9 +78,24 @@ def service_command(unit: Unit, line: str | None = None) -> Command:
         environment |= dict(word.split("=", 1) for word in shlex.split(words))
     for path in unit["Service"]["EnvironmentFile"]:
         environment |= _environment_file(path)
-    line = last(unit, "Service", "ExecStart") if line is None else line
-    start = [word.replace("%%", "%") for word in shlex.split(line)]
+    start = [word.replace("%%", "%") for word in shlex.split(line.removeprefix("+"))]
     return Command([*argv, *start], last(unit, "Service", "WorkingDirectory", "/"), environment)
+
+
+def _with_privileges(unit: Unit, user: str) -> list[str]:
+    argv = ["setpriv"]
+    # setpriv needs its own capabilities until the user has changed, so the bounding set goes by it too.
+    for option, key in (("--bounding-set", "CapabilityBoundingSet"),):
+        if unit["Service"][key]:
+            argv += [option, _capabilities(unit["Service"][key], drop=True)]
+    ambient = unit["Service"]["AmbientCapabilities"]
+    if ambient:
+        argv += ["--inh-caps", _capabilities(ambient), "--ambient-caps", _capabilities(ambient)]
+    if last(unit, "Service", "NoNewPrivileges").lower() in ("yes", "true", "1"):
+        argv.append("--no-new-privs")
+    if user != "root":
+        argv += ["--reuid", user, "--regid", user, "--init-groups"]
+    return argv
 
 
 def _capabilities(values: list[str], *, drop: bool = False) -> str:
@@ -135,16 +142,33 @@ def supervise(name: str) -> None:
         starts = [moment for moment in starts if time.monotonic() - moment < window]
         if len(starts) >= burst:
             write_state(name, "failed", result="start-limit-hit", starts=len(starts))
+            _start_on_failure(unit)
             return
         starts.append(time.monotonic())
         status = _run_once(name, unit, len(starts))
-        failed = status != 0
-        if restart == "always" or (restart == "on-failure" and failed):
+        failed = not _is_success(unit, status)
+        wanted = restart == "always" or (restart == "on-failure" and failed)
+        if wanted and status not in _statuses(unit, "RestartPreventExitStatus"):
             write_state(name, "activating", sub="auto-restart", status=status, starts=len(starts))
             time.sleep(pause)
             continue
         write_state(name, "failed" if failed else "inactive", status=status, starts=len(starts))
+        if failed:
+            _start_on_failure(unit)
         return
+
+
+def _statuses(unit: Unit, key: str) -> list[int]:
+    return [int(word) for value in unit["Service"][key] for word in value.split()]
+
+
+def _is_success(unit: Unit, status: int) -> bool:
+    return status in (0, *_statuses(unit, "SuccessExitStatus"))
+
+
+def _start_on_failure(unit: Unit) -> None:
+    for other in " ".join(unit["Unit"]["OnFailure"]).split():
+        supervise(other)
 
 
 def _run_once(name: str, unit: Unit, start: int) -> int:
@@ -155,7 +179,13 @@ def _run_once(name: str, unit: Unit, start: int) -> int:
                 return status
         process = _start(service_command(unit), log)
         write_state(name, "active", pid=process.pid, supervisor=os.getpid(), starts=start)
-        return process.wait()
+        status = process.wait()
+        for line in unit["Service"]["ExecStopPost"]:
+            command = service_command(unit, line)
+            result = "success" if _is_success(unit, status) else "exit-code" if status > 0 else "signal"
+            command.environment.update(SERVICE_RESULT=result, EXIT_STATUS=str(abs(status)))
+            _start(command, log).wait()
+        return status
 
 
 def _start(command: Command, log: IO[bytes]) -> subprocess.Popen[bytes]:

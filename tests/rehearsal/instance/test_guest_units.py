@@ -97,3 +97,46 @@ def test_commands_before_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert units._run_once("x.service", units.read_unit("x.service"), 1) == status
         assert (tmp_path / "x.service.log").read_text().split() == seen.split()
         (tmp_path / "x.service.log").unlink()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for units, states and logs."""
+    monkeypatch.setattr(units, "UNITS", tmp_path)
+    monkeypatch.setattr(units, "STATE", tmp_path / "state")
+    monkeypatch.setattr(units, "LOGS", tmp_path)
+    return tmp_path
+
+
+SERVICE = """[Unit]
+OnFailure=told.service
+StartLimitIntervalSec=1h
+StartLimitBurst=2
+[Service]
+ExecStart=sh -c 'echo run; exit {status}'
+ExecStopPost=+sh -c 'echo "$SERVICE_RESULT $EXIT_STATUS" as "$USER"'
+SuccessExitStatus=130
+Restart=on-failure
+RestartSec=0
+RestartPreventExitStatus=2 3
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="services are started as other users, by root")
+@pytest.mark.parametrize(
+    ("status", "runs", "result", "state"),
+    [
+        (0, 1, "success", "inactive"),
+        (130, 1, "success", "inactive"),
+        (3, 1, "exit-code", "failed"),
+        (1, 2, "exit-code", "failed"),
+    ],
+)
+def test_the_end_of_a_service(machine: Path, status: int, runs: int, result: str, state: str) -> None:
+    """ExecStopPost= after each run; OnFailure= only when it is not started again."""
+    (machine / "x.service").write_text(SERVICE.format(status=status))
+    (machine / "told.service").write_text("[Service]\nType=oneshot\nExecStart=echo told\n")
+    units.supervise("x.service")
+    assert (machine / "x.service.log").read_text() == f"run\n{result} {status} as root\n" * runs
+    assert units.read_state("x.service")["state"] == state
+    assert (machine / "told.service.log").exists() == (state == "failed")

@@ -1,0 +1,171 @@
+"""Notices: what the owner is told by e-mail when all is done, or when the service has given up."""
+
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from prep import contract, prices, summary
+from prep.aws.errors import aws_errors
+from prep.errors import IntegrityError, PrepError
+from prep.job import Job
+from prep.progress import one_line
+from prep.stages.status import STAGES, status
+from prep.state import receipts
+from prep.state.files import write_whole
+from prep.state.receipts import Receipt
+from prep.usage import so_far
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns import SNSClient
+
+LOG_LINES = 10  # of the service's log, in a notice of a failure
+LOG_WIDTH = 400  # characters of such a line
+SEARCHED_LINES = 200  # among which the last error is looked for
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The prep instance: its id, and what is paid for by the hour, as contract.ENV_MACHINE has it."""
+
+    instance: str
+    paid: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Subject and text. A subject has less than 100 characters and no line break.
+
+    https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+    """
+
+    subject: str
+    text: str
+
+
+def of_run(job: Job, done: Sequence[Receipt], machine: Machine) -> Notice:
+    """The notice about a run that has done everything; its receipt is the last of `done`."""
+    name = job.description.name
+    lines = [
+        f"The data set {name} is ready.",
+        "",
+        summary.of_run(job, done),
+        *summary.rows("cost", [_cost(done[-1].counts["parts"], machine)]),
+        *summary.rows("a month", _monthly(job, done, machine)),
+    ]
+    return Notice(f"Data set {name}: ready", "\n".join(lines))
+
+
+def of_failure(job: Job, log: Sequence[str], machine: Machine) -> Notice:
+    """The notice about a service that has failed and is not started again; `log` is the end of its log."""
+    name = job.description.name
+    found = status(job.layout)
+    hour = prices.machine_hour(machine.paid)
+    idle = [f"about ${hour:.2f} an hour as long as the instance runs"] if hour else []
+    lines = [
+        f"The preparation of the data set {name} has failed. It does not start again by itself.",
+        "",
+        *summary.rows("error", [_last_error(log)]),
+        *summary.rows("stages", [", ".join(f"{stage} {found[stage]['state']}" for stage in STAGES)]),
+        *summary.rows("cost", [_cost(so_far(job.layout.usage)["parts"], machine), *idle]),
+        *summary.rows("to do", _remedy(machine.instance or "INSTANCE_ID")),
+        *summary.rows("log", [line[:LOG_WIDTH] for line in log[-LOG_LINES:]]),
+    ]
+    return Notice(f"Data set {name}: failed", "\n".join(lines))
+
+
+def service_log() -> list[str]:
+    """The last lines of the service's log; none where there is no journal."""
+    command = ["journalctl", "--unit", contract.SERVICE, "--lines", str(SEARCHED_LINES)]
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed
+            [*command, "--output", "cat", "--no-pager"], capture_output=True, check=False
+        )
+    except OSError:
+        return []
+    text = done.stdout.decode(errors="replace")
+    return [line for line in map(one_line, text.splitlines()[-SEARCHED_LINES:]) if line.strip()]
+
+
+def last_run(job: Job) -> list[Receipt]:
+    """The receipts of the last run.
+
+    Raises:
+        IntegrityError: there is no complete run.
+    """
+    found = [receipts.read(job.layout, stage) for stage in (*STAGES, "run")]
+    if found[-1] is None:
+        raise IntegrityError(f"notify: there is no complete run in {job.layout.root}: run first")
+    return [receipt for receipt in found if receipt]
+
+
+def send(sns: "SNSClient", topic: str, notice: Notice) -> None:
+    """Publish a notice.
+
+    Raises:
+        AwsError: SNS refuses it or fails.
+    """
+    with aws_errors(f"publish to {topic}"):
+        sns.publish(TopicArn=topic, Subject=notice.subject, Message=notice.text)
+
+
+def send_once(sns: "SNSClient", topic: str, job: Job, done: Sequence[Receipt], machine: Machine) -> None:
+    """Publish the notice about a run, unless that has happened. A failure is noted, and does no harm."""
+    marker, finished = job.layout.notified, done[-1].finished
+    try:
+        if marker.exists() and marker.read_text() == finished:
+            return
+        send(sns, topic, of_run(job, done, machine))
+        write_whole(marker, finished.encode())
+    except (PrepError, OSError) as error:
+        job.progress.note(f"no notice was sent: {error}")
+
+
+def _cost(parts: Mapping[str, Mapping[str, Any]], machine: Machine) -> str:
+    """What these parts of a run have cost."""
+    hours = sum(float(part["seconds"]) for part in parts.values()) / 3600
+    hour = prices.machine_hour(machine.paid)
+    if hour is None:
+        return f"not known for {machine.paid or 'this machine'}"
+    date = prices.load().date
+    return (
+        f"about ${hours * hour:.2f}: {hours:.1f} hours of {machine.paid} (list prices of us-east-1, {date})"
+    )
+
+
+def _monthly(job: Job, done: Sequence[Receipt], machine: Machine) -> list[str]:
+    by_stage = {receipt.stage: receipt for receipt in done}
+    lines = []
+    if "snapshot" in by_stage:
+        mount = job.layout.root if job.snapshot_of == "work" else job.layout.packed
+        lines.append(
+            f"about ${prices.stored_month('snapshot', shutil.disk_usage(mount).used):.2f} for the snapshot"
+        )
+    if "backup" in by_stage:
+        size = sum(int(facts.get("bytes", 0)) for facts in by_stage["backup"].outputs.values())
+        lines.append(f"about ${prices.stored_month('bucket', size):.2f} for the backup")
+    volumes = prices.volumes_month(machine.paid)
+    if volumes:
+        last = prices.stored_month("snapshot", shutil.disk_usage(job.layout.root).used)
+        lines += [
+            f"about ${volumes:.2f} for the volumes, until you run: make destroy STACKS=Prep",
+            f"then about ${last:.2f} for the last snapshot of the work volume, until you delete it: "
+            "the backup has the same",
+        ]
+    return lines or ["nothing on AWS"]
+
+
+def _last_error(log: Sequence[str]) -> str:
+    """The last line that prep wrote as an error; the last line of all after a kill."""
+    errors = [line for line in log if line.startswith("error: ")]
+    return (errors or list(log) or ["there is no log"])[-1].removeprefix("error: ")
+
+
+def _remedy(instance: str) -> list[str]:
+    return [
+        "correct the cause that the error names; then start the service again, and it continues:",
+        f"aws ssm start-session --target {instance}",
+        f"sudo systemctl reset-failed {contract.SERVICE}",
+        f"sudo systemctl start {contract.SERVICE}",
+    ]
