@@ -69,7 +69,7 @@ def choose_zone(
     account: Account, settings: Settings, there: Deployed, unknown: Finding | None
 ) -> tuple[str | None, Finding]:
     """The zone for the prep instance and its volumes. It does not change while the volumes exist."""
-    wanted: str | None = getattr(settings, "prep_zone", None)
+    wanted = settings.prep_zone
     if unknown and wanted is None:
         return None, zones.not_known(unknown)
     try:
@@ -92,17 +92,17 @@ def _checks(account: Account, settings: Settings, dataset: Dataset, there: Deplo
         ("VPCs", lambda: quotas.check_vpcs(account, there)),
         (image.CHECK, lambda: image.check(account)),
     ]
-    key: str | None = getattr(settings, "key", None)
+    key = settings.key
     if key and key.startswith("arn:"):
         checks.append(("key", lambda: keys.check_setting(account, key)))
     elif not key:
         checks.append(("default EBS key", lambda: keys.check_default(account)))
-    for name, volume in (
-        ("work_snapshot", settings.work_volume),
-        ("dataset_snapshot", settings.dataset_volume),
+    for name, snapshot_id, gib in (
+        ("work_snapshot", settings.work_snapshot, settings.work_volume_gib),
+        ("dataset_snapshot", settings.dataset_snapshot, settings.dataset_volume_gib),
     ):
-        if snapshot_id := getattr(settings, name, None):
-            checks.append((name, _snapshot_check(account, name, snapshot_id, volume.gib)))
+        if snapshot_id:
+            checks.append((name, _snapshot_check(account, name, snapshot_id, gib)))
     return checks
 
 
@@ -116,8 +116,7 @@ def check_source(account: Account, settings: Settings, dataset: Dataset) -> list
     source = settings.source
     if source is not None and site.is_in_s3(source):
         return [site.check(site.bucket_source(account, source), facts)]
-    own_name: str = getattr(dataset, "own_name", dataset.name)
-    found, credentials = secret.check(account, settings.secret_name or f"{own_name}/credentials")
+    found, credentials = secret.check(account, settings.secret_name or f"{dataset.own_name}/credentials")
     if credentials is None:
         return [found, warning(site.CHECK, "not checked, because there are no credentials to try")]
     return [found, site.check(site.web_source(source, credentials), facts)]
