@@ -1,10 +1,7 @@
 """The command line: `python -m prep …`. Results go to standard output, everything else to standard error."""
 
 import json
-import os
-import signal
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -12,19 +9,17 @@ from typing import Any
 
 import click
 
-from prep import summary
+from prep import command_line, summary
 from prep.datasets import description
-from prep.errors import PrepError
 from prep.job import Job
 from prep.options import BUCKET, COMMON, DOWNLOADING, PACKING, SNAPSHOT, STRICT, THREADS
+from prep.owner.cli import COMMANDS as OWNERS_COMMANDS
 from prep.progress import Progress, one_line
 from prep.run import run
 from prep.stages.pack import PackSettings
 from prep.stages.status import STAGES, status
 from prep.state.layout import Layout
 from prep.state.receipts import Receipt
-
-INTERRUPTED = 130
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -38,6 +33,10 @@ def cli() -> None:
     Environment variables can replace options: PREP_DATASET, PREP_ROOT, PREP_PACKED, PREP_SOURCE,
     PREP_SECRET, PREP_RESIZE, PREP_QUALITY, PREP_BUCKET, PREP_VOLUME and PREP_SNAPSHOT_OF.
     """
+
+
+for _command in OWNERS_COMMANDS:
+    cli.add_command(_command)
 
 
 @cli.command("download")
@@ -244,42 +243,9 @@ def _do(
         click.echo(last_words(job, result))
 
 
-def _complain(text: str) -> None:
-    """Write one line to standard error, without control characters from servers or archives."""
-    click.echo(f"error: {one_line(text)}", err=True)
-
-
 def main() -> int:
     """Run the command line and return its exit code. Every expected failure is reported in one line."""
-
-    def stop(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)  # systemd stops a service this way
-    try:
-        cli.main(standalone_mode=False, prog_name="python -m prep")
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
-        return error.exit_code
-    except click.ClickException as error:
-        _complain(error.format_message())
-        return error.exit_code
-    except click.Abort:
-        click.echo("interrupted: run the same command again; it continues where it stopped", err=True)
-        if threading.active_count() > 1:
-            # A thread may wait for a silent server, and Python would wait for it. A kill is safe at any time.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(INTERRUPTED)
-        return INTERRUPTED
-    except PrepError as error:
-        _complain(str(error))
-        return error.exit_code
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error}: check --root and --packed, and their owner")
-        return PrepError.exit_code
-    return 0
+    return command_line.run(cli, "python -m prep")
 
 
 if __name__ == "__main__":

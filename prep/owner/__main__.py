@@ -1,0 +1,9 @@
+"""`python -m prep.owner …`: the owner's commands alone, for a machine without the packages for images."""
+
+import sys
+
+from prep import command_line
+from prep.owner.cli import owner
+
+if __name__ == "__main__":
+    sys.exit(command_line.run(owner, "python -m prep.owner"))
