@@ -3,11 +3,10 @@
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
-from botocore.exceptions import NoRegionError, ProfileNotFound
+from botocore.exceptions import NoRegionError
 
 from prep.aws.errors import aws_errors
 from prep.aws.retries import Note, repeat_calls
-from prep.errors import CredentialsError
 
 if TYPE_CHECKING:
     from boto3 import Session
@@ -43,12 +42,7 @@ def region_of(profile: str | None = None) -> str:
         CredentialsError: it names none, or there is no such profile.
     """
     with aws_errors("find the AWS Region"):
-        try:
-            region = _session(profile).region_name
-        except ProfileNotFound as error:
-            raise CredentialsError(
-                f"{error}: list the profiles with `aws configure list-profiles`"
-            ) from error
+        region = _session(profile).region_name
         if region is None:
             raise NoRegionError
         return region

@@ -204,7 +204,7 @@ def share_command(
         if other is not None and published:
             sharing.adopt(other, dataset, result.snapshot, result.manifest)
     document = asdict(result) | {"dataset": dataset, "dry_run": dry_run, "published_there": published}
-    _print(as_json, document, reports.share_text(result, dry_run, published))
+    _print(as_json, document, reports.share_text(result, others, dry_run, published))
 
 
 @owner.command("copy")
@@ -213,7 +213,7 @@ def share_command(
 @click.option("--key", default="", help="ARN of the copy's key, in that Region.  [default: the default key]")
 @click.option("--snapshot", type=SNAPSHOT_FORM, help="Snapshot to copy.  [default: the published one]")
 @click.option(
-    "--manifest", type=MANIFEST_FORM, default="", help="SHA-256 of the manifest, for a shared snapshot."
+    "--manifest", type=MANIFEST_FORM, help="SHA-256 of the manifest, for a snapshot that is shared with you."
 )
 @DRY_RUN
 def copy_command(
@@ -224,7 +224,7 @@ def copy_command(
     to: str,
     key: str,
     snapshot: str | None,
-    manifest: str,
+    manifest: str | None,
     dry_run: bool,
 ) -> None:
     """Copy a snapshot into another Region, or under another key, and publish it there.
@@ -237,7 +237,7 @@ def copy_command(
     """
     with Progress(shown=not no_progress) as progress:
         account = Account(region, note=progress.note)
-        order = copying.make_order(account, dataset, snapshot, to, key, manifest)
+        order = copying.make_order(account, dataset, snapshot, to, key, manifest or "")
         if dry_run:
             there = account.elsewhere(to)
             name = copying.under_way(there, order)

@@ -1,6 +1,7 @@
 """The options of the owner's commands, and the questions that they ask."""
 
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -49,9 +50,7 @@ REGION_OPTION: Option = click.option(
     "--region", type=REGION_FORM, help="Region to work in.  [default: that of the environment or the profile]"
 )
 JSON: Option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-NO_PROGRESS: Option = click.option(
-    "--no-progress", is_flag=True, help="Show no progress bars and no progress lines."
-)
+NO_PROGRESS: Option = click.option("--no-progress", is_flag=True, help="Show no progress.")
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -73,6 +72,6 @@ def confirm(question: str, yes: bool) -> None:
 
 def agrees(question: str) -> bool:
     """Whether the user answers yes. Without anybody to ask, the answer is no."""
-    if not click.get_text_stream("stdin").isatty():
+    if not sys.stdin.isatty():
         return False
     return click.confirm(question, err=True)

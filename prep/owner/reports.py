@@ -92,12 +92,13 @@ def pruned(region: str, dataset: str, chosen: Sequence[Snapshot], deleted: Seque
     return snapshots(region, dataset, chosen) | {"deleted": list(deleted)}
 
 
-def share_text(result: Sharing, dry_run: bool, published: bool) -> str:
-    """The text of `share`."""
-    verb = "would be shared" if dry_run else "is shared with"
-    lines = [f"{result.snapshot} in {result.region} {verb} {', '.join(result.shared_with) * (not dry_run)}"]
-    if not dry_run and not result.shared_with:
-        lines = [f"{result.snapshot} in {result.region} is not shared"]
+def share_text(result: Sharing, others: Sequence[str], dry_run: bool, published: bool) -> str:
+    """The text of `share`; `others` are the accounts that a dry run would add."""
+    whom = ", ".join(others if dry_run else result.shared_with)
+    state = f"is shared with {whom}" if whom else "is not shared"
+    if dry_run:
+        state = f"would be shared with {whom}" if result.commands else f"would not be shared with {whom}"
+    lines = [f"{result.snapshot} in {result.region} {state}"]
     if published:
         lines.append("it is tagged and published in the other account")
     elif result.commands:
@@ -107,7 +108,7 @@ def share_text(result: Sharing, dry_run: bool, published: bool) -> str:
             f"  {copy}",
         ]
         lines += ["or use the shared snapshot as it is:", f"  {use}"]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(lines)
 
 
 def copy_text(result: Copied, price_note: str, dry_run: bool) -> str:
