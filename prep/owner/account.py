@@ -33,11 +33,11 @@ class Account:
     ) -> None:
         self.region = region or clients.region_of(profile)
         self.profile = profile
-        self._note = note
+        self.note = note
 
     def elsewhere(self, region: str) -> "Account":
         """The same account in another Region."""
-        return self if region == self.region else Account(region, self.profile, self._note)
+        return self if region == self.region else Account(region, self.profile, self.note)
 
     @cached_property
     def number(self) -> str:
@@ -48,43 +48,43 @@ class Account:
     @cached_property
     def ec2(self) -> "EC2Client":
         """Instances, volumes, snapshots."""
-        client: EC2Client = clients.client("ec2", self.region, self.profile, self._note)
+        client: EC2Client = clients.client("ec2", self.region, self.profile, self.note)
         return client
 
     @cached_property
     def ssm(self) -> "SSMClient":
         """The parameter that publishes a snapshot."""
-        client: SSMClient = clients.client("ssm", self.region, self.profile, self._note)
+        client: SSMClient = clients.client("ssm", self.region, self.profile, self.note)
         return client
 
     @cached_property
     def s3(self) -> "S3Client":
         """The bucket of the backup."""
-        client: S3Client = clients.client("s3", self.region, self.profile, self._note)
+        client: S3Client = clients.client("s3", self.region, self.profile, self.note)
         return client
 
     @cached_property
     def kms(self) -> "KMSClient":
         """Keys."""
-        client: KMSClient = clients.client("kms", self.region, self.profile, self._note)
+        client: KMSClient = clients.client("kms", self.region, self.profile, self.note)
         return client
 
     @cached_property
     def secretsmanager(self) -> "SecretsManagerClient":
         """The secret with the site's credentials; its value is never read."""
-        client: SecretsManagerClient = clients.client("secretsmanager", self.region, self.profile, self._note)
+        client: SecretsManagerClient = clients.client("secretsmanager", self.region, self.profile, self.note)
         return client
 
     @cached_property
     def cloudformation(self) -> "CloudFormationClient":
         """Stacks."""
-        client: CloudFormationClient = clients.client("cloudformation", self.region, self.profile, self._note)
+        client: CloudFormationClient = clients.client("cloudformation", self.region, self.profile, self.note)
         return client
 
     @cached_property
     def sts(self) -> "STSClient":
         """Whose credentials these are."""
-        client: STSClient = clients.client("sts", self.region, self.profile, self._note)
+        client: STSClient = clients.client("sts", self.region, self.profile, self.note)
         return client
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import click
 
+from prep.aws import clients
 from prep.command_line import INTERRUPTED
 from prep.errors import AwsError, DescriptionError
 from prep.owner import copy as copying
@@ -27,6 +28,7 @@ from prep.owner.options import (
     common,
     confirm,
 )
+from prep.owner.stacks import PARTS
 from prep.progress import Progress
 
 
@@ -77,14 +79,14 @@ def launch_command(
     Example: python -m prep launch --count 4 --type g5.xlarge --spot
     """
     with Progress(shown=not no_progress) as progress:
-        account = Account(region, note=progress.note)
+        account = _account(region, progress, no_progress)
         wish = launching.Wish(dataset, count, instance_type, spot, zones)
         plan = launching.make_plan(account, wish)
         fleet = launching.Fleet(uuid.uuid4().hex, time.monotonic())
         if not dry_run:
             try:
-                launching.launch(account, plan, fleet, progress.note)
-                launching.wait(account, fleet, timeout * 60.0, progress.note)
+                launching.launch(account, plan, fleet, account.note)
+                launching.wait(account, fleet, timeout * 60.0, account.note)
             except KeyboardInterrupt:
                 click.echo(launching.costs(fleet) or "interrupted: no instance was launched", err=True)
                 raise click.exceptions.Exit(INTERRUPTED) from None
@@ -114,7 +116,7 @@ def snapshots_group(
     if context.invoked_subcommand is not None:
         return
     with Progress(shown=not no_progress) as progress:
-        account = Account(region, note=progress.note)
+        account = _account(region, progress, no_progress)
         found = snapshots.list_snapshots(account, dataset, prices.load(), datetime.now(UTC))
     text = f"{reports.snapshots_text(found)}\n{prices.load().note(account.region)}"
     _print(as_json, reports.snapshots(account.region, dataset, found), text)
@@ -139,7 +141,7 @@ def prune_command(
     Snapshots that CloudFormation kept of the volumes are not touched: `destroy` offers to remove those.
     """
     with Progress(shown=not no_progress) as progress:
-        account = Account(region, note=progress.note)
+        account = _account(region, progress, no_progress)
         found = snapshots.list_snapshots(account, dataset, prices.load(), datetime.now(UTC))
         chosen = snapshots.to_prune(found, keep)
         deleted: list[str] = []
@@ -149,7 +151,7 @@ def prune_command(
             for each in chosen:
                 snapshots.delete(account, each.snapshot)
                 deleted.append(each.snapshot)
-                progress.note(f"snapshots: {each.snapshot}: deleted")
+                account.note(f"snapshots: {each.snapshot}: deleted")
     _print(
         as_json,
         reports.pruned(account.region, dataset, chosen, deleted),
@@ -190,8 +192,8 @@ def share_command(
     if profile and (stop or len(others) > 1):
         raise DescriptionError("share: --profile is for one --account, and not for --stop: leave it out")
     with Progress(shown=not no_progress) as progress:
-        account = Account(region, note=progress.note)
-        other = Account(account.region, profile, progress.note) if profile else None
+        account = _account(region, progress, no_progress)
+        other = Account(account.region, profile, account.note) if profile else None
         if other is not None and other.number != others[0]:
             raise DescriptionError(
                 f"share: profile {profile} is of account {other.number}, not {others[0]}: give its profile"
@@ -236,7 +238,7 @@ def copy_command(
     Example: python -m prep copy --to eu-west-1
     """
     with Progress(shown=not no_progress) as progress:
-        account = Account(region, note=progress.note)
+        account = _account(region, progress, no_progress)
         order = copying.make_order(account, dataset, snapshot, to, key, manifest or "")
         if dry_run:
             there = account.elsewhere(to)
@@ -250,6 +252,14 @@ def copy_command(
 
 @owner.command("destroy")
 @common
+@click.option(
+    "--stack",
+    "parts",
+    type=click.Choice(PARTS),
+    multiple=True,
+    default=PARTS,
+    help="Stack to delete; may be repeated.  [default: all three]",
+)
 @click.option(
     "--work-snapshot",
     type=click.Choice(["ask", "keep", "delete"]),
@@ -269,6 +279,7 @@ def destroy_command(
     region: str | None,
     as_json: bool,
     no_progress: bool,
+    parts: tuple[str, ...],
     work_snapshot: str,
     also_data: str | None,
     yes: bool,
@@ -282,30 +293,32 @@ def destroy_command(
     Example: python -m prep destroy --dry-run
              python -m prep destroy --also-data ilsvrc2012
     """
-    if also_data is not None and also_data != dataset:
+    if also_data not in (None, dataset):
         raise DescriptionError(
             f"destroy: --also-data {also_data} is not the data set, {dataset}: nothing was deleted"
         )
+    if also_data and set(parts) != set(PARTS):
+        raise DescriptionError("destroy: --also-data goes with all stacks: leave out --stack")
     with Progress(shown=not no_progress) as progress:
-        account = Account(region, note=progress.note)
-        list_prices = prices.load()
-        plan = destroying.make_plan(account, dataset, list_prices, datetime.now(UTC), progress.note)
-        note = list_prices.note(account.region)
+        account = _account(region, progress, no_progress)
+        note, money = account.note, prices.load()
+        plan = destroying.make_plan(account, dataset, parts, money, datetime.now(UTC), note)
+        words = reports.destroy_text(plan, money.note(account.region), also_data is not None)
         deleted: list[str] = []
         if not dry_run:
-            click.echo(reports.destroy_text(plan, note, also_data is not None), err=True)
+            click.echo(words, err=True)
             confirm("Delete all that is listed as going?", yes)
-            destroying.delete_stacks(account, plan, progress.note)
+            destroying.delete_stacks(account, plan, note)
             deleted = [stack.name for stack in plan.stacks]
-            plan = destroying.make_plan(account, dataset, list_prices, datetime.now(UTC), progress.note)
+            after = destroying.make_plan_after(account, plan, parts, money, datetime.now(UTC), note)
             if also_data is not None:
-                deleted += destroying.delete_data(account, plan, progress.note)
+                deleted += destroying.delete_data(account, after, note)
             else:
-                deleted += _offer(account, plan, work_snapshot)
-            if len(deleted) > 0:
-                plan = destroying.make_plan(account, dataset, list_prices, datetime.now(UTC), progress.note)
+                deleted += _offer(account, after, work_snapshot)
+            plan = destroying.make_plan_after(account, after, parts, money, datetime.now(UTC), note)
+            words = reports.destroy_text(plan, money.note(account.region), False)
     document = reports.destroy(account.region, plan, deleted, dry_run, also_data is not None)
-    _print(as_json, document, reports.destroy_text(plan, note, dry_run and also_data is not None))
+    _print(as_json, document, words)
 
 
 def _offer(account: Account, plan: destroying.Plan, work_snapshot: str) -> list[str]:
@@ -322,6 +335,11 @@ def _offer(account: Account, plan: destroying.Plan, work_snapshot: str) -> list[
         return [spare.snapshot]
     click.echo(f"{question} Then run again with --work-snapshot delete", err=True)
     return []
+
+
+def _account(region: str | None, progress: Progress, no_progress: bool) -> Account:
+    """The account; its lines of progress go to standard error, or nowhere."""
+    return Account(region, note=clients.silent if no_progress else progress.note)
 
 
 def _print(as_json: bool, document: object, text: str) -> None:

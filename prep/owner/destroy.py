@@ -1,6 +1,7 @@
 """Destroy: delete the stacks, say what stays and what it costs; the data goes only on an explicit word."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from botocore.exceptions import ClientError
@@ -41,31 +42,40 @@ class Plan:
         }
 
 
-def make_plan(account: Account, dataset: str, prices: Prices, now: datetime, note: Note) -> Plan:
-    """Look at everything of the data set.
+def make_plan(
+    account: Account, dataset: str, parts: Collection[str], prices: Prices, now: datetime, note: Note
+) -> Plan:
+    """Look at everything of the data set. `parts` are the stacks that are to go.
 
     Raises:
-        DescriptionError: training instances still use the network of the stacks.
+        DescriptionError: training instances still use what these stacks have.
         AwsError: a call was refused.
     """
-    running = _instances(account, dataset)
+    running = _instances(account, dataset) if {"training", "dataset"} & set(parts) else []
     if running:
         raise DescriptionError(
             f"destroy: {len(running)} training instances are still there: end them first: "
             f"aws ec2 terminate-instances --region {account.region} --instance-ids {' '.join(running)}"
         )
-    there = stacks.find_stacks(account, dataset)
-    retained = [
-        Thing(each.type.removeprefix("AWS::"), each.physical, None, None, "kept by its deletion policy")
-        for stack in there
-        for each in stack.resources
-        if each.action == stacks.RETAIN
-    ]
-    named = [each.name for each in retained if each.what == "S3::Bucket"]
+    there = stacks.find_stacks(account, dataset, parts)
+    retained = [each for stack in there for each in stack.resources if each.action == stacks.RETAIN]
+    named = [each.physical for each in retained if each.type == "AWS::S3::Bucket"]
     bucket = remains.find_bucket(account, dataset, named)
     kept = snapshots.list_snapshots(account, dataset, prices, now)
     things = remains.remaining(account, dataset, bucket, kept, retained, prices, note)
     return Plan(dataset, there, bucket, kept, things)
+
+
+def make_plan_after(
+    account: Account, before: Plan, parts: Collection[str], prices: Prices, now: datetime, note: Note
+) -> Plan:
+    """Look again. Things that only the deleted stacks or snapshots had led to, such as a key, are kept in."""
+    plan = make_plan(account, before.dataset, parts, prices, now, note)
+    names = {each.name for each in plan.remaining}
+    lost = [
+        each for each in before.remaining if each.what not in remains.LOOKED_UP and each.name not in names
+    ]
+    return replace(plan, remaining=[*plan.remaining, *lost])
 
 
 def _instances(account: Account, dataset: str) -> list[str]:

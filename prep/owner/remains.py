@@ -12,9 +12,12 @@ from prep.owner import keys, snapshots
 from prep.owner.account import Account
 from prep.owner.prices import Prices
 from prep.owner.snapshots import GIB, Snapshot
+from prep.owner.stacks import Resource
 
 # A page of a bucket's list has 1,000 keys; with loose images there are 1,300 pages. A line after so many.
 PAGES_A_LINE = 100
+# What every look finds again; other things are known from stacks or snapshots, which may be gone.
+LOOKED_UP = ("bucket", "snapshot", "secret")
 MISSING = {"ResourceNotFoundException", "InvalidRequestException"}  # the second: marked for deletion
 
 
@@ -82,7 +85,7 @@ def remaining(
     dataset: str,
     bucket: str | None,
     kept: Sequence[Snapshot],
-    retained: Sequence[Thing],
+    retained: Sequence[Resource],
     prices: Prices,
     note: Note,
 ) -> list[Thing]:
@@ -97,11 +100,22 @@ def remaining(
     things += [_of_snapshot(each) for each in kept]
     customer = sorted({each.key for each in kept if each.key_kind == keys.CUSTOMER})
     things += [Thing("key", arn, None, prices.key, "encrypts snapshots above") for arn in customer]
-    things += [each for each in retained if each.name not in (bucket, *_ids(customer))]
+    things += _retained(retained, [bucket, *_ids(customer)], prices)
     secret = f"{dataset}/credentials"
     if _has_secret(account, secret):
         things.append(Thing("secret", secret, None, prices.secret, "you made it"))
     return things
+
+
+def _retained(resources: Sequence[Resource], known: Sequence[str | None], prices: Prices) -> list[Thing]:
+    """Resources that stacks leave behind, apart from those that are known."""
+    return [
+        Thing("key", each.physical, None, prices.key, "kept by its stack")
+        if each.type == "AWS::KMS::Key"
+        else Thing(each.type, each.physical, None, None, "kept by its stack")
+        for each in resources
+        if each.physical not in known
+    ]
 
 
 def _of_snapshot(each: Snapshot) -> Thing:

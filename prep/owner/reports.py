@@ -6,6 +6,7 @@ from typing import Any
 
 from prep import contract
 from prep.owner import remains, stacks
+from prep.owner import snapshots as snapshot_kinds
 from prep.owner.copy import Copied
 from prep.owner.destroy import Plan as Destruction
 from prep.owner.launch import Fleet, Plan
@@ -133,7 +134,17 @@ def destroy(
         "deleted": list(deleted),
         "remaining": [asdict(each) for each in plan.remaining],
         "month_usd": remains.total(plan.remaining),
+        "settings_to_continue": continuation(plan),
     }
+
+
+def continuation(plan: Destruction) -> dict[str, str]:
+    """The settings with which a new deployment continues unfinished work from the volumes' last snapshots."""
+    if any(each.published for each in plan.snapshots):
+        return {}
+    settings = {"work_snapshot": snapshot_kinds.WORK, "dataset_snapshot": snapshot_kinds.PACKED}
+    newest = {each.kind: each.snapshot for each in reversed(plan.snapshots)}
+    return {name: newest[kind] for name, kind in settings.items() if kind in newest}
 
 
 def destroy_text(plan: Destruction, price_note: str, data: bool) -> str:
@@ -150,6 +161,9 @@ def destroy_text(plan: Destruction, price_note: str, data: bool) -> str:
     if things:
         total = f"total a month: {dollars(remains.total(plan.remaining))} ({price_note})"
         parts += [heading, table(["what", "name", "GiB", "a month", "note"], things), total]
+    settings = " ".join(f"{name}={value}" for name, value in continuation(plan).items())
+    if settings and not data:
+        parts.append(f'No snapshot is published. To continue the work: make deploy SETTINGS="{settings}"')
     parameter = contract.snapshot_parameter(plan.dataset)
     return (
         "\n".join(parts)

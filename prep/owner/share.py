@@ -7,9 +7,10 @@ https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/Using_Tags.html
 
 import json
 import shlex
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from prep import contract
 from prep.aws.errors import aws_errors
@@ -20,6 +21,11 @@ from prep.owner.account import Account, publish, published_snapshot
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import SnapshotTypeDef
+
+
+# The other account may see a shared snapshot some seconds later, as descriptions are eventually consistent.
+# https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
+PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,19 @@ def stop(
     return _sharing(account, dataset, found, keys.kind_of(account, found.get("KmsKeyId", "")), False, ())
 
 
-def adopt(other: Account, dataset: str, snapshot: str, manifest: str) -> str | None:
+def _sees(other: Account, snapshot: str) -> bool:
+    with aws_errors(f"look at snapshot {snapshot}"):
+        filters = [{"Name": "snapshot-id", "Values": [snapshot]}]
+        return bool(other.ec2.describe_snapshots(Filters=cast(Any, filters))["Snapshots"])
+
+
+def adopt(
+    other: Account,
+    dataset: str,
+    snapshot: str,
+    manifest: str,
+    pause: Callable[[float], None] = time.sleep,
+) -> str | None:
     """In the account with which a snapshot is shared: give it tags there, and publish it there.
 
     Returns:
@@ -90,6 +108,10 @@ def adopt(other: Account, dataset: str, snapshot: str, manifest: str) -> str | N
         PrepError: the account doesn't see the snapshot.
         AwsError: a call was refused.
     """
+    for seconds in PAUSES:
+        if _sees(other, snapshot):
+            break
+        pause(seconds)
     snapshots.find(other, snapshot)
     with aws_errors(f"tag snapshot {snapshot} in account {other.number}"):
         other.ec2.create_tags(

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,10 +45,10 @@ class Stack:
     resources: list[Resource]
 
 
-def find_stacks(account: Account, dataset: str) -> list[Stack]:
-    """The data set's stacks that are there, in the order of deletion."""
+def find_stacks(account: Account, dataset: str, parts: Collection[str] = PARTS) -> list[Stack]:
+    """The data set's stacks that are there, those of `parts`, in the order of deletion."""
     stacks = []
-    for part in PARTS:
+    for part in (each for each in PARTS if each in parts):
         found = find_stack(account, stack_name(dataset, part))
         if found is not None:
             resources = _resources(account, found["StackId"])
