@@ -29,7 +29,7 @@ from prep.owner.options import (
     confirm,
 )
 from prep.owner.stacks import PARTS
-from prep.progress import Progress
+from prep.progress import Progress, one_line
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -343,8 +343,8 @@ def _account(region: str | None, progress: Progress, no_progress: bool) -> Accou
 
 
 def _print(as_json: bool, document: object, text: str) -> None:
-    """Print the result: as JSON, or the text for people."""
-    click.echo(json.dumps(document, indent=2) if as_json else text)
+    """Print the result: as JSON, or the text for people, without control characters from tags."""
+    click.echo(json.dumps(document, indent=2) if as_json else "\n".join(map(one_line, text.split("\n"))))
 
 
 COMMANDS = tuple(owner.commands.values())

@@ -106,9 +106,9 @@ def share_text(result: Sharing, others: Sequence[str], dry_run: bool, published:
         copy, use = result.commands
         lines += [
             "with the other account's credentials, either make a copy there (recommended):",
-            f"  {copy}",
+            copy,
         ]
-        lines += ["or use the shared snapshot as it is:", f"  {use}"]
+        lines += ["or use the shared snapshot as it is:", use]
     return "\n".join(lines)
 
 

@@ -89,6 +89,18 @@ def test_table(call: Command, four: list[str]) -> None:
     assert lines[-1].startswith("list prices of us-east-1 of 20")
 
 
+def test_nothing_from_a_tag_steers_the_terminal(call: Command, four: list[str]) -> None:
+    """XML has no escape, but the one-byte form of its sequence, and what turns the direction of text."""
+    tag = {"Key": "dataset-manifest-sha256", "Value": "\x9b31mred\u202e"}
+    boto3.client("ec2").create_tags(Resources=four, Tags=[tag])  # type: ignore[list-item]
+    out = call("snapshots").out
+    assert "?31mred?" in out
+    assert not {"\x9b", "\u202e"} & set(out)
+    shared = call("share", "--account", OTHER).out
+    assert "?31mred?" in shared
+    assert not {"\x9b", "\u202e"} & set(shared)
+
+
 def test_what_the_blocks_hold_is_what_costs(call: Command, monkeypatch: pytest.MonkeyPatch, aws: str) -> None:
     """Moto does not tell; EC2 does since 2025."""
     assert aws
