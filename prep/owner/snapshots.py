@@ -82,7 +82,7 @@ def _snapshot(
 ) -> Snapshot:
     tags = tags_of(found)
     # https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Snapshot.html
-    full = found.get("FullSnapshotSizeInBytes")
+    full = found.get("FullSnapshotSizeInBytes") or None  # 0 while it is pending
     bytes_billed = full or found["VolumeSize"] * GIB
     return Snapshot(
         snapshot=found["SnapshotId"],

@@ -19,6 +19,7 @@ from prep.owner import launch, stacks
 from prep.owner.account import Account
 from prep.owner.cli import owner
 from tests.conftest import REGION
+from tests.prep.owner import documented
 from tests.prep.owner.proxy import Proxy
 
 DATASET = "pets"
@@ -72,6 +73,8 @@ def call(
         capsys.readouterr()
         proxy.calls.clear()  # those of the test itself
         code = command_line.run(owner, "prep")
+        called = {each.name for each in proxy.calls if not each.name.isupper()}
+        assert called <= documented.actions(arguments[0])
         return Answer(code, *capsys.readouterr())
 
     monkeypatch.setenv("PREP_DATASET", DATASET)
@@ -171,9 +174,11 @@ def publish(snapshot: str) -> None:
     boto3.client("ssm").put_parameter(Name=PARAMETER, Value=snapshot, Type="String", Overwrite=True)
 
 
-def parameter(region: str = REGION) -> str | None:
+def parameter(region: str = REGION, endpoint: str | None = None) -> str | None:
     """The parameter in a Region, or None."""
-    found = boto3.client("ssm", region_name=region).get_parameters(Names=[PARAMETER])["Parameters"]
+    found = boto3.client("ssm", region_name=region, endpoint_url=endpoint).get_parameters(Names=[PARAMETER])[
+        "Parameters"
+    ]
     return found[0]["Value"] if found else None
 
 

@@ -49,15 +49,19 @@ def fill(*keys: str) -> None:
 
 
 @pytest.fixture
-def kept(proxy: Proxy) -> list[str]:
+def kept(proxy: Proxy, aws: str) -> list[str]:
     """What moto lacks: CloudFormation takes a last snapshot of each volume; as documented, without tags."""
     taken: list[str] = []
 
     def plan(each: Call) -> Refusal | None:
         if each.name == "DeleteStack" and "pets-prep" in each.parameters["StackName"]:
-            resources = boto3.client("cloudformation").describe_stack_resources(StackName="pets-prep")
+            resources = boto3.client("cloudformation", endpoint_url=aws).describe_stack_resources(
+                StackName="pets-prep"
+            )
             for resource in resources["StackResources"]:
-                made = boto3.client("ec2").create_snapshot(VolumeId=resource["PhysicalResourceId"])
+                made = boto3.client("ec2", endpoint_url=aws).create_snapshot(
+                    VolumeId=resource["PhysicalResourceId"]
+                )
                 taken.append(made["SnapshotId"])
         return None
 
