@@ -1,7 +1,6 @@
 """`python -m prep`."""
 
-import sys
-
+from prep import command_line
 from prep.cli import main
 
-sys.exit(main())
+command_line.end(main())

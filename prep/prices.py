@@ -8,6 +8,7 @@ from pathlib import Path
 
 HOURS_A_MONTH = 730  # as AWS converts them
 GIB = 1 << 30
+FILE = Path(__file__).with_name("prices.toml")
 
 
 @dataclass(frozen=True)
@@ -15,16 +16,23 @@ class Prices:
     """List prices of one Region in US dollars, as they were at `date`."""
 
     date: str
+    region: str
     instance_hour: Mapping[str, float]
     volume_gib_month: Mapping[str, float]
     gib_month: Mapping[str, float]
     month: Mapping[str, float]
+    gib_once: Mapping[str, float]
+
+    def note(self, region: str) -> str:
+        """Which prices these are, for a person who reads a sum for `region`."""
+        other = "" if region == self.region else f"; those of {region} differ"
+        return f"list prices of {self.region} of {self.date}{other}"
 
 
 @cache
 def load() -> Prices:
     """The prices that come with the package."""
-    return Prices(**tomllib.loads((Path(__file__).parent / "prices.toml").read_text()))
+    return Prices(**tomllib.loads(FILE.read_text(encoding="utf-8")))
 
 
 def machine_hour(machine: str) -> float | None:

@@ -1,7 +1,9 @@
 """AWS clients. Each calls `note` with a line of text when a call is repeated."""
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+from botocore.exceptions import NoRegionError
 
 from prep.aws.errors import aws_errors
 from prep.aws.retries import Note, repeat_calls
@@ -23,7 +25,7 @@ def silent(_text: str) -> None:
 
 
 @cache
-def _session() -> "Session":
+def _session(profile: str | None = None, region: str | None = None) -> "Session":
     # Imported here: boto3 takes half of the start time of a command, and most commands do not need it.
     from boto3 import Session
     from botocore.config import Config
@@ -31,7 +33,28 @@ def _session() -> "Session":
 
     core = get_session()
     core.set_default_client_config(Config(**OPTIONS))
-    return Session(botocore_session=core)
+    return Session(botocore_session=core, profile_name=profile, region_name=region)
+
+
+def region_of(profile: str | None = None) -> str:
+    """The Region that the environment or the profile names.
+
+    Raises:
+        CredentialsError: it names none, or there is no such profile.
+    """
+    with aws_errors("find the AWS Region"):
+        region = _session(profile).region_name
+        if region is None:
+            raise NoRegionError
+        return region
+
+
+def client(service: str, region: str, profile: str | None, note: Note) -> Any:
+    """A client for any service, in a Region, with the credentials of a profile or of the environment."""
+    with aws_errors(f"make a client for {service}"):
+        made = cast(Any, _session(profile, region)).client(service)
+    repeat_calls(made, note)
+    return made
 
 
 def s3(note: Note = silent) -> "S3Client":

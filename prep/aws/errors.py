@@ -4,7 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    NoRegionError,
+    ProfileNotFound,
+)
 
 from prep.errors import AwsError, CredentialsError, PrepError
 
@@ -43,6 +49,10 @@ def aws_errors(operation: str) -> Iterator[None]:
     except NoCredentialsError as error:
         raise CredentialsError(
             f"{operation}: no AWS credentials: run `aws configure`, or use a role"
+        ) from error
+    except ProfileNotFound as error:
+        raise CredentialsError(
+            f"{operation}: {error}: `aws configure list-profiles` lists those that are there"
         ) from error
     except NoRegionError as error:
         raise CredentialsError(f"{operation}: no AWS Region: set AWS_DEFAULT_REGION") from error

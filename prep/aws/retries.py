@@ -32,8 +32,11 @@ LONGEST_SECONDS = 600.0
 # The pauses double from one second up to this; each is shortened at random by up to half.
 LONGEST_PAUSE = 30.0
 BUSY_STATUS = {429, 500, 502, 503, 504}
-# CreateSnapshot has no client token: if it were repeated after a lost answer, there would be two snapshots.
-NOT_TWICE = {"CreateSnapshot"}
+# They have no client token: if they were repeated after a lost answer, there would be two snapshots.
+NOT_TWICE = {"CopySnapshot", "CreateSnapshot"}
+# EC2 answers with status 500, but the zone has no such instance for longer than anybody waits; another may.
+# https://github.com/hashicorp/terraform-provider-aws/pull/21293
+LASTING = {"InsufficientInstanceCapacity"}
 PASSING = (BotoConnectionError, HTTPClientError)
 # After these errors, the request has not left this machine.
 NOT_SENT = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
@@ -92,6 +95,8 @@ def _passing(
         return None
     http, parsed = response
     code = str(parsed.get("Error", {}).get("Code", ""))
+    if code in LASTING:
+        return None
     throttled = http.status_code == 429 or code in BUSY
     if not throttled and operation in NOT_TWICE:
         return None

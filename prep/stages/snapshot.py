@@ -55,7 +55,7 @@ def snapshot(
     if name is None:
         name = _create(ec2, description, volume, mount, manifest_sha256)
     progress.note(f"snapshot: {name} of {volume}")
-    _wait(ec2, name, progress, pause)
+    wait_until_complete(ec2, name, progress, pause)
     parameter = contract.snapshot_parameter(description.name)
     with aws_errors(f"write the parameter {parameter}"):
         ssm.put_parameter(
@@ -141,7 +141,14 @@ def _freeze(mount: Path) -> None:
         )
 
 
-def _wait(ec2: "EC2Client", name: str, progress: Progress, pause: Callable[[float], None]) -> None:
+def wait_until_complete(
+    ec2: "EC2Client", name: str, progress: Progress, pause: Callable[[float], None] = time.sleep
+) -> None:
+    """Wait for a snapshot, or for a copy of one, and show how far it is.
+
+    Raises:
+        AwsError: it failed, is gone, or took more than two days.
+    """
     task = f"snapshot {name}"
     progress.add(task, 100)
     deadline = time.monotonic() + LONGEST_SECONDS

@@ -7,6 +7,7 @@ import sys
 
 from urllib3.util import Timeout
 
+from prep import command_line
 from prep.aws import clients, retries
 from prep.cli import main
 from prep.sources import arrival, fetch, http
@@ -31,4 +32,4 @@ def hurry() -> None:
 
 if __name__ == "__main__":
     hurry()
-    sys.exit(main())
+    command_line.end(main())

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import Any
 
+from prep import command_line
 from prep.archives import passes
 from prep.cli import main
 from prep.sources import arrival, fetch
@@ -35,4 +36,4 @@ if __name__ == "__main__":
         hurry()
     if OPENED in os.environ:
         sys.addaudithook(_note)
-    sys.exit(main())
+    command_line.end(main())

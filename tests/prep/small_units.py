@@ -1,7 +1,6 @@
 """`python -m prep` with units and buckets so small that a sample of a few megabytes has many of each."""
 
-import sys
-
+from prep import command_line
 from prep.archives import units
 from prep.cli import main
 from prep.records import buckets
@@ -12,4 +11,4 @@ buckets.BUCKET_BYTES = 4 << 20
 group_commit.WORTH_BYTES = 0
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command_line.end(main())

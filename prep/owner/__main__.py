@@ -1,0 +1,7 @@
+"""`python -m prep.owner …`: the owner's commands alone, for a machine without the packages for images."""
+
+from prep import command_line
+from prep.owner.cli import owner
+
+if __name__ == "__main__":
+    command_line.end(command_line.run(owner, "python -m prep.owner"))

@@ -1,0 +1,197 @@
+"""Destroy: delete the stacks, say what stays and what it costs; the data goes only on an explicit word."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from botocore.exceptions import ClientError
+
+from prep import contract
+from prep.aws.errors import aws_errors
+from prep.aws.retries import Note
+from prep.errors import DescriptionError
+from prep.owner import remains, snapshots, stacks
+from prep.owner.account import Account
+from prep.owner.remains import Thing
+from prep.owner.snapshots import Snapshot
+from prep.owner.stacks import Stack
+from prep.prices import Prices
+
+ALIVE = ["pending", "running", "stopping", "stopped"]
+ROLE_TRAINING = "training"
+BATCH = 1000  # the most that one DeleteObjects takes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is of a data set. `remaining`: what stays without the stacks."""
+
+    dataset: str
+    stacks: list[Stack]
+    bucket: str | None
+    snapshots: list[Snapshot]
+    remaining: list[Thing]
+
+    def volumes(self) -> dict[str, str]:
+        """The volumes of which CloudFormation takes a last snapshot, with their role."""
+        return {
+            each.physical: snapshots.WORK if each.logical.startswith("Work") else snapshots.PACKED
+            for stack in self.stacks
+            for each in stack.resources
+            if each.action == stacks.SNAPSHOT and each.type == "AWS::EC2::Volume"
+        }
+
+
+def make_plan(
+    account: Account, dataset: str, parts: Collection[str], prices: Prices, now: datetime, note: Note
+) -> Plan:
+    """Look at everything of the data set. `parts` are the stacks that are to go.
+
+    Raises:
+        DescriptionError: training instances still use what these stacks have.
+        AwsError: a call was refused.
+    """
+    running = _instances(account, dataset) if {"training", "dataset"} & set(parts) else []
+    if running:
+        raise DescriptionError(
+            f"destroy: {len(running)} training instances are still there: end them first: "
+            f"aws ec2 terminate-instances --region {account.region} --instance-ids {' '.join(running)}"
+        )
+    there = stacks.find_stacks(account, dataset, parts)
+    retained = [each for stack in there for each in stack.resources if each.action == stacks.RETAIN]
+    named = [each.physical for each in retained if each.type == "AWS::S3::Bucket"]
+    bucket = remains.find_bucket(account, dataset, named)
+    kept = snapshots.list_snapshots(account, dataset, prices, now)
+    things = remains.remaining(account, dataset, bucket, kept, retained, prices, note)
+    return Plan(dataset, there, bucket, kept, things)
+
+
+def make_plan_after(
+    account: Account, before: Plan, parts: Collection[str], prices: Prices, now: datetime, note: Note
+) -> Plan:
+    """Look again. Things that only the deleted stacks or snapshots had led to, such as a key, are kept in."""
+    plan = make_plan(account, before.dataset, parts, prices, now, note)
+    names = {each.name for each in plan.remaining}
+    lost = [
+        each for each in before.remaining if each.what not in remains.LOOKED_UP and each.name not in names
+    ]
+    return replace(plan, remaining=[*plan.remaining, *lost])
+
+
+def _instances(account: Account, dataset: str) -> list[str]:
+    filters = {
+        f"tag:{contract.TAG_DATASET}": [dataset],
+        f"tag:{contract.TAG_ROLE}": [ROLE_TRAINING],
+        "instance-state-name": ALIVE,
+    }
+    with aws_errors("look for training instances"):
+        pages = account.ec2.get_paginator("describe_instances").paginate(
+            Filters=[{"Name": name, "Values": values} for name, values in filters.items()]
+        )
+        return [each["InstanceId"] for page in pages for made in page["Reservations"]
+                for each in made["Instances"]]  # fmt: skip
+
+
+def delete_stacks(account: Account, plan: Plan, note: Note) -> None:
+    """Delete the stacks, and tag the snapshots that CloudFormation took of their volumes.
+
+    Raises:
+        AwsError: a stack could not be deleted; those before it are gone.
+    """
+    volumes = plan.volumes()
+    try:
+        for stack in plan.stacks:
+            stacks.delete(account, stack, note)
+    finally:
+        _tag(account, plan.dataset, volumes)
+
+
+def _tag(account: Account, dataset: str, volumes: dict[str, str]) -> None:
+    """Whether CloudFormation's snapshots get the volumes' tags is not documented; lists go by these."""
+    if not volumes:
+        return
+    with aws_errors("tag the snapshots of the volumes"):
+        found = account.ec2.describe_snapshots(
+            OwnerIds=["self"], Filters=[{"Name": "volume-id", "Values": list(volumes)}]
+        )["Snapshots"]
+        for each in found:
+            if contract.TAG_DATASET not in snapshots.tags_of(each):
+                tags = {contract.TAG_DATASET: dataset, contract.TAG_ROLE: volumes[each["VolumeId"]]}
+                account.ec2.create_tags(
+                    Resources=[each["SnapshotId"]],
+                    Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+                )
+
+
+def spare_snapshot(account: Account, plan: Plan) -> Snapshot | None:
+    """The newest snapshot of the work volume, if all that it holds is safe: the data set's snapshot is
+    published and complete, and the backup in S3 has been finished. Else None.
+    """
+    done = any(each.published and each.state == snapshots.COMPLETED for each in plan.snapshots)
+    work = [each for each in plan.snapshots if each.kind == snapshots.WORK]
+    if not (done and work and plan.bucket and _backed_up(account, plan.bucket, plan.dataset)):
+        return None
+    return work[0]
+
+
+def _backed_up(account: Account, bucket: str, dataset: str) -> bool:
+    """Whether the receipt of the backup is in the bucket: it is sent last."""
+    key = f"{contract.receipts_prefix(dataset)}backup.json"
+    with aws_errors(f"look at s3://{bucket}/{key}"):
+        try:
+            account.s3.head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("404", "NoSuchKey", "NotFound"):
+                raise
+            return False
+    return True
+
+
+def delete_data(account: Account, plan: Plan, note: Note) -> list[str]:
+    """Delete the bucket with all its versions, all snapshots of the data set, and the parameter.
+
+    Returns:
+        The names of what was deleted. Keys and the secret stay: copies elsewhere may need them.
+
+    Raises:
+        AwsError: a call was refused; what was deleted before is gone, and another run does the rest.
+    """
+    deleted = []
+    name = contract.snapshot_parameter(plan.dataset)
+    with aws_errors(f"delete the parameter {name}"):
+        if account.ssm.delete_parameters(Names=[name])["DeletedParameters"]:
+            deleted.append(name)
+    for each in plan.snapshots:
+        snapshots.delete(account, each.snapshot)
+        deleted.append(each.snapshot)
+        note(f"destroy: {each.snapshot}: deleted")
+    if plan.bucket is not None:
+        _delete_bucket(account, plan.bucket, note)
+        deleted.append(plan.bucket)
+    return deleted
+
+
+def _delete_bucket(account: Account, bucket: str, note: Note) -> None:
+    count = 0
+    with aws_errors(f"empty the bucket {bucket}"):
+        for page in account.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+            found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
+            for first in range(0, len(found), BATCH):
+                batch = [
+                    {"Key": each["Key"], "VersionId": each["VersionId"]}
+                    for each in found[first : first + BATCH]
+                ]
+                answer = account.s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
+                if answer.get("Errors"):
+                    raise DescriptionError(
+                        f"empty the bucket {bucket}: {answer['Errors'][0].get('Message', '')}"
+                    )
+                count += len(batch)
+                note(f"destroy: {bucket}: {count:,} objects deleted")
+        for uploads in account.s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
+            for upload in uploads.get("Uploads", []):
+                account.s3.abort_multipart_upload(
+                    Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                )
+    with aws_errors(f"delete the bucket {bucket}"):
+        account.s3.delete_bucket(Bucket=bucket)

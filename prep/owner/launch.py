@@ -1,0 +1,321 @@
+"""Launch: start training instances, spread over the zones, and wait until each has mounted the data set."""
+
+import itertools
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from botocore.exceptions import ClientError
+
+from prep import contract
+from prep.aws.errors import aws_errors
+from prep.aws.retries import Note
+from prep.errors import DescriptionError, PrepError
+from prep.interrupt import stopping
+from prep.owner.account import Account, output, published_snapshot
+from prep.progress import duration
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import InstanceTypeDef
+
+# CloudFormation makes a new version at an update, but leaves the default version as it is.
+# https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/1518
+VERSION = "$Latest"
+# Refusals that concern one zone: the next may have what this one lacks. A quota is one of the Region.
+# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
+ZONE_REFUSES = {
+    "InsufficientCapacity",
+    "InsufficientFreeAddressesInSubnet",
+    "InsufficientInstanceCapacity",
+    "UnfulfillableCapacity",
+    "Unsupported",
+}
+# How often the instances are looked at, and how often a line is printed if nothing changes.
+PAUSE = 5.0
+LINE_SECONDS = 30.0
+# A filter takes 200 values at most: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
+FILTER_VALUES = 200
+BOOTING, READY, FAILED, GONE = "booting", "ready", "failed", "terminated"
+ENDED = {"shutting-down", "terminated", "stopping", "stopped"}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for. Without `instance_type`, the launch template's; without zones, all that have it."""
+
+    dataset: str
+    count: int = 1
+    instance_type: str | None = None
+    spot: bool = False
+    zones: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked wish: the template, the type, and the subnet of each zone, in the order of their use."""
+
+    wish: Wish
+    template: str
+    instance_type: str
+    snapshot: str
+    subnets: Mapping[str, str]
+
+    def shares(self) -> dict[str, int]:
+        """How many instances each zone gets, if all have room."""
+        return _shares(list(self.subnets), self.wish.count)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A launched instance; `seconds` is the time from its launch to its state."""
+
+    instance: str
+    zone: str
+    state: str = BOOTING
+    seconds: float = 0.0
+    reason: str = ""
+
+    @property
+    def connect(self) -> str:
+        """The command that opens a shell on it."""
+        return f"aws ssm start-session --target {self.instance}"
+
+
+@dataclass
+class Fleet:
+    """The instances of one launch, by their IDs; `refusals` says why there are not more."""
+
+    token: str
+    begun: float
+    instances: dict[str, Instance] = field(default_factory=dict)
+    refusals: list[str] = field(default_factory=list)
+
+    def count(self, state: str) -> int:
+        """How many are in a state."""
+        return sum(instance.state == state for instance in self.instances.values())
+
+
+def make_plan(account: Account, wish: Wish) -> Plan:
+    """Find the launch template, the subnets and the zones; check what can be checked before money is spent.
+
+    Raises:
+        DescriptionError: stacks are missing, no snapshot is published, or no wanted zone has the type.
+        AwsError: a call was refused.
+    """
+    template = output(account, wish.dataset, "training", "LaunchTemplateId")
+    subnets = _subnets(account, output(account, wish.dataset, "dataset", "SubnetIds").split(","))
+    snapshot = _usable_snapshot(account, wish.dataset)
+    instance_type = wish.instance_type or _type_of(account, template)
+    offered = _zones_with(account, instance_type)
+    wanted = list(wish.zones) or sorted(subnets)
+    lacking = [zone for zone in wanted if zone not in offered or zone not in subnets]
+    usable = sorted(offered & set(subnets))
+    if lacking and wish.zones:
+        raise DescriptionError(
+            f"launch: {', '.join(lacking)}: no {instance_type} or no subnet there: "
+            f"use {', '.join(usable) or 'another --type'}"
+        )
+    if not usable:
+        raise DescriptionError(
+            f"launch: no zone of {account.region} with a subnet offers {instance_type}: give another --type"
+        )
+    zones = [zone for zone in wanted if zone in usable]
+    return Plan(wish, template, instance_type, snapshot, {zone: subnets[zone] for zone in zones})
+
+
+def _usable_snapshot(account: Account, dataset: str) -> str:
+    snapshot = published_snapshot(account, dataset)
+    if snapshot is None:
+        raise DescriptionError(
+            f"launch: {contract.snapshot_parameter(dataset)} names no snapshot yet in {account.region}: "
+            "wait until the prep instance is done"
+        )
+    with aws_errors(f"look at snapshot {snapshot}"):
+        found = account.ec2.describe_snapshots(Filters=[{"Name": "snapshot-id", "Values": [snapshot]}])
+    states = [each["State"] for each in found["Snapshots"]]
+    if states != ["completed"]:
+        raise DescriptionError(
+            f"launch: snapshot {snapshot}, which {contract.snapshot_parameter(dataset)} names, "
+            f"is {states[0] if states else 'not there'}: `prep snapshots` lists those that are"
+        )
+    return snapshot
+
+
+def _subnets(account: Account, ids: Sequence[str]) -> dict[str, str]:
+    """The subnet of each zone."""
+    with aws_errors("look at the subnets"):
+        found = account.ec2.describe_subnets(SubnetIds=list(ids))["Subnets"]
+    return {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in found}
+
+
+def _type_of(account: Account, template: str) -> str:
+    with aws_errors(f"look at the launch template {template}"):
+        found = account.ec2.describe_launch_template_versions(LaunchTemplateId=template, Versions=[VERSION])
+    return found["LaunchTemplateVersions"][0]["LaunchTemplateData"]["InstanceType"]
+
+
+def _zones_with(account: Account, instance_type: str) -> set[str]:
+    """The zones of the Region that offer the type."""
+    zones: set[str] = set()
+    with aws_errors(f"look for zones with {instance_type}"):
+        for page in account.ec2.get_paginator("describe_instance_type_offerings").paginate(
+            LocationType="availability-zone",
+            Filters=[{"Name": "instance-type", "Values": [instance_type]}],
+        ):
+            zones |= {offering["Location"] for offering in page["InstanceTypeOfferings"]}
+    return zones
+
+
+def launch(account: Account, plan: Plan, fleet: Fleet, note: Note) -> None:
+    """Launch the instances of a plan into the fleet. A zone without capacity is skipped; the others take its
+    share. After another refusal, no more are launched: the fleet says why.
+
+    Raises:
+        PrepError: the first call was refused for another reason than the zone's, so nothing was launched.
+        KeyboardInterrupt: Ctrl-C, held back until the call at hand is answered.
+    """
+    zones = list(plan.subnets)
+    attempt = itertools.count()
+    while zones and (left := plan.wish.count - len(fleet.instances)) > 0:
+        for zone, share in _shares(zones, left).items():
+            try:
+                _run_instances(account, plan, fleet, zone, share, f"{fleet.token}-{next(attempt)}")
+            except PrepError as error:
+                lacks = _code(error) in ZONE_REFUSES
+                if not lacks and not fleet.instances:
+                    raise
+                fleet.refusals.append(str(error))
+                if not lacks:
+                    return
+                note(f"{error}: trying the next zone")
+                zones.remove(zone)
+                continue
+            here = [each.instance for each in fleet.instances.values() if each.zone == zone]
+            note(f"launch: in {zone}: {' '.join(here)}")
+
+
+def _run_instances(account: Account, plan: Plan, fleet: Fleet, zone: str, share: int, token: str) -> None:
+    """Launch up to `share` instances into the fleet. A repeat of the call with this token makes no more."""
+    options: dict[str, Any] = {"InstanceMarketOptions": {"MarketType": "spot"}} if plan.wish.spot else {}
+    with _answered(), aws_errors(f"launch {share} {plan.instance_type} in {zone}"):
+        made = account.ec2.run_instances(
+            LaunchTemplate={"LaunchTemplateId": plan.template, "Version": VERSION},
+            InstanceType=cast(Any, plan.instance_type),  # the stubs know only the types of their day
+            SubnetId=plan.subnets[zone],
+            MinCount=1,
+            MaxCount=share,
+            ClientToken=token,
+            **options,
+        )
+        for instance in made["Instances"]:
+            fleet.instances[instance["InstanceId"]] = Instance(instance["InstanceId"], zone)
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Hold back Ctrl-C and SIGTERM until a call is answered: a lost answer hides instances that cost money.
+
+    A call that is being repeated is not repeated any more.
+    """
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda *_: stopping.set()) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if stopping.is_set():
+            stopping.clear()
+            raise KeyboardInterrupt
+
+
+def _code(error: PrepError) -> str:
+    """AWS's code of the refusal that an error was made of."""
+    cause = error.__cause__
+    return str(cause.response["Error"].get("Code", "")) if isinstance(cause, ClientError) else ""
+
+
+def _shares(zones: Sequence[str], count: int) -> dict[str, int]:
+    """`count` spread over the zones, as evenly as possible; zones that get none are left out."""
+    least, more = divmod(count, len(zones))
+    shares = {zone: least + (index < more) for index, zone in enumerate(zones)}
+    return {zone: share for zone, share in shares.items() if share}
+
+
+def wait(
+    account: Account,
+    fleet: Fleet,
+    longest: float,
+    note: Note,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until every instance of the fleet says that the data set is mounted, says that it failed, or has
+    ended; `longest` seconds at most. What is still booting then stays so in the fleet.
+    """
+    said, line = "", clock()
+    while fleet.count(BOOTING):
+        _look(account, fleet, clock() - fleet.begun)
+        counts = ", ".join(
+            f"{fleet.count(state)} {state}" for state in (READY, FAILED, GONE, BOOTING) if fleet.count(state)
+        )
+        if counts != said or clock() - line >= LINE_SECONDS:
+            said, line = counts, clock()
+            note(f"launch: {counts} ({duration(clock() - fleet.begun)})")
+        if clock() - fleet.begun >= longest:
+            return
+        if fleet.count(BOOTING):
+            pause(PAUSE)
+
+
+def _look(account: Account, fleet: Fleet, seconds: float) -> None:
+    """Note the new states of instances that were booting."""
+    booting = [each.instance for each in fleet.instances.values() if each.state == BOOTING]
+    for first in range(0, len(booting), FILTER_VALUES):
+        # A filter, because an ID that EC2 does not know yet would make the whole call fail.
+        wanted = {"Name": "instance-id", "Values": booting[first : first + FILTER_VALUES]}
+        with aws_errors("look at the instances"):
+            for page in account.ec2.get_paginator("describe_instances").paginate(Filters=[cast(Any, wanted)]):
+                for found in (each for made in page["Reservations"] for each in made["Instances"]):
+                    known = fleet.instances[found["InstanceId"]]
+                    state, reason = _state(found)
+                    if state != BOOTING:
+                        fleet.instances[known.instance] = replace(
+                            known, state=state, reason=reason, seconds=round(seconds, 1)
+                        )
+
+
+def _state(found: "InstanceTypeDef") -> tuple[str, str]:
+    """The state of an instance, and why."""
+    if found["State"]["Name"] in ENDED:
+        return GONE, found.get("StateReason", {}).get("Message", "") or found["State"]["Name"]
+    tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
+    state = tags.get(contract.TAG_STATE, BOOTING)
+    if state == FAILED:
+        return FAILED, "see /var/log/cloud-init-output.log on the instance"
+    return (READY, "") if state == READY else (BOOTING, "")
+
+
+def shortfall(plan: Plan, fleet: Fleet) -> str | None:
+    """Why the fleet is not what was asked for, in one line, or None if all instances are ready."""
+    ready = fleet.count(READY)
+    if ready == plan.wish.count:
+        return None
+    parts = [f"launch: {ready} of {plan.wish.count} instances are ready"]
+    parts += [f"{each.instance} {each.state}: {each.reason or 'no answer yet'}" for each in
+              fleet.instances.values() if each.state != READY]  # fmt: skip
+    return ": ".join([parts[0], "; ".join([*parts[1:], *dict.fromkeys(fleet.refusals)])])
+
+
+def costs(fleet: Fleet) -> str | None:
+    """Which instances of the fleet cost money, and how to end that; None if there are none."""
+    running = [each.instance for each in fleet.instances.values() if each.state != GONE]
+    if not running:
+        return None
+    return (
+        f"{len(running)} instances cost money until you end them: "
+        f"aws ec2 terminate-instances --instance-ids {' '.join(running)}"
+    )

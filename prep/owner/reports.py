@@ -1,0 +1,176 @@
+"""Results of the commands: documents for --json, and text for people; see docs/owner-commands.md."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from prep import contract
+from prep.owner import remains, stacks
+from prep.owner import snapshots as snapshot_kinds
+from prep.owner.copy import Copied
+from prep.owner.destroy import Plan as Destruction
+from prep.owner.launch import Fleet, Plan
+from prep.owner.share import Sharing
+from prep.owner.snapshots import Snapshot
+from prep.owner.tables import dollars, table
+
+
+def launch(plan: Plan, fleet: Fleet, dry_run: bool) -> dict[str, Any]:
+    """The document of `launch`."""
+    return {
+        "dataset": plan.wish.dataset,
+        "dry_run": dry_run,
+        "launch_template": plan.template,
+        "instance_type": plan.instance_type,
+        "spot": plan.wish.spot,
+        "snapshot": plan.snapshot,
+        "wanted": plan.wish.count,
+        "zones": plan.shares(),
+        "instances": [asdict(each) | {"connect": each.connect} for each in fleet.instances.values()],
+        "refusals": fleet.refusals,
+    }
+
+
+def launch_text(plan: Plan, fleet: Fleet, dry_run: bool) -> str:
+    """The table of `launch`."""
+    if dry_run:
+        kind = f"{'spot ' * plan.wish.spot}{plan.instance_type}"
+        rows = [(zone, share, kind, plan.subnets[zone]) for zone, share in plan.shares().items()]
+        return table(["zone", "instances", "type", "subnet"], rows)
+    return table(
+        ["instance", "zone", "state", "seconds", "connect"],
+        [
+            (each.instance, each.zone, each.state, each.seconds, each.connect)
+            for each in fleet.instances.values()
+        ],
+    )
+
+
+def snapshots(region: str, dataset: str, found: Sequence[Snapshot]) -> dict[str, Any]:
+    """The document of `snapshots`."""
+    return {
+        "dataset": dataset,
+        "region": region,
+        "snapshots": [asdict(each) for each in found],
+        "month_usd": round(sum(each.month_usd for each in found), 2),
+    }
+
+
+def snapshots_text(found: Sequence[Snapshot]) -> str:
+    """The table of `snapshots`. "<" before a cost: at most."""
+    head = [
+        "snapshot",
+        "kind",
+        "manifest",
+        "GiB",
+        "days",
+        "state",
+        "key",
+        "shared with",
+        "published",
+        "a month",
+    ]
+    rows = [
+        (
+            each.snapshot,
+            each.kind,
+            each.manifest[:12],
+            each.volume_gib,
+            each.age_days,
+            each.state if each.state == "completed" else f"{each.state} {each.progress}",
+            each.key.rpartition("/")[2] if each.key_kind == "customer" else each.key_kind,
+            " ".join(each.shared_with),
+            "yes" if each.published else "",
+            f"{'<' * each.month_is_most}{dollars(each.month_usd)}",
+        )
+        for each in found
+    ]
+    return table(head, rows) if rows else "no snapshots"
+
+
+def pruned(region: str, dataset: str, chosen: Sequence[Snapshot], deleted: Sequence[str]) -> dict[str, Any]:
+    """The document of `snapshots prune`."""
+    return snapshots(region, dataset, chosen) | {"deleted": list(deleted)}
+
+
+def share_text(result: Sharing, others: Sequence[str], dry_run: bool, published: bool) -> str:
+    """The text of `share`; `others` are the accounts that a dry run would add."""
+    whom = ", ".join(others if dry_run else result.shared_with)
+    state = f"is shared with {whom}" if whom else "is not shared"
+    if dry_run:
+        state = f"would be shared with {whom}" if result.commands else f"would not be shared with {whom}"
+    lines = [f"{result.snapshot} in {result.region} {state}"]
+    if published:
+        lines.append("it is tagged and published in the other account")
+    elif result.commands:
+        copy, use = result.commands
+        lines += [
+            "with the other account's credentials, either make a copy there (recommended):",
+            copy,
+        ]
+        lines += ["or use the shared snapshot as it is:", use]
+    return "\n".join(lines)
+
+
+def copy_text(result: Copied, price_note: str, dry_run: bool) -> str:
+    """The text of `copy`."""
+    costs = f"at most {dollars(result.once_usd)} once and {dollars(result.month_usd)} a month ({price_note})"
+    if dry_run and not result.snapshot:
+        return f"{result.source} would be copied to {result.region}: {costs}"
+    verb = "is under way or there" if dry_run else "is complete and published"
+    return f"{result.snapshot} in {result.region} {verb}: a copy of {result.source}: {costs}"
+
+
+def destroy(
+    region: str, plan: Destruction, deleted: Sequence[str], dry_run: bool, data: bool
+) -> dict[str, Any]:
+    """The document of `destroy`: after it ran, `stacks` are those that are left."""
+    return {
+        "dataset": plan.dataset,
+        "region": region,
+        "dry_run": dry_run,
+        "also_data": data,
+        "stacks": [asdict(stack) for stack in plan.stacks],
+        "deleted": list(deleted),
+        "remaining": [asdict(each) for each in plan.remaining],
+        "month_usd": remains.total(plan.remaining),
+        "settings_to_continue": continuation(plan),
+    }
+
+
+def continuation(plan: Destruction) -> dict[str, str]:
+    """The settings with which a new deployment continues unfinished work from the volumes' last snapshots."""
+    if any(each.published for each in plan.snapshots):
+        return {}
+    settings = {"work_snapshot": snapshot_kinds.WORK, "dataset_snapshot": snapshot_kinds.PACKED}
+    newest = {each.kind: each.snapshot for each in reversed(plan.snapshots)}
+    return {name: newest[kind] for name, kind in settings.items() if kind in newest}
+
+
+def destroy_text(plan: Destruction, price_note: str, data: bool) -> str:
+    """What goes, what stays, and what it costs."""
+    parts = []
+    resources = [(stack.name, each) for stack in plan.stacks for each in stack.resources]
+    if resources:
+        rows = [(name, each.type, each.physical, _fate(each.action)) for name, each in resources]
+        parts.append(table(["stack", "resource", "name", "what happens"], rows))
+    things = [(each.what, each.name, each.gib, dollars(each.month_usd), each.note) for each in plan.remaining]
+    heading = "Stays, and its cost a month:"
+    if data:
+        heading = "Goes as well, except keys and the secret: all the data. This can't be undone:"
+    if things:
+        total = f"total a month: {dollars(remains.total(plan.remaining))} ({price_note})"
+        parts += [heading, table(["what", "name", "GiB", "a month", "note"], things), total]
+    settings = " ".join(f"{name}={value}" for name, value in continuation(plan).items())
+    if settings and not data:
+        parts.append(f'No snapshot is published. To continue the work: make deploy SETTINGS="{settings}"')
+    parameter = contract.snapshot_parameter(plan.dataset)
+    return (
+        "\n".join(parts)
+        if parts
+        else f"nothing of {plan.dataset} is left, apart from {parameter} if published"
+    )
+
+
+def _fate(action: str) -> str:
+    return {stacks.DELETE: "goes", stacks.SNAPSHOT: "goes, a snapshot stays"}.get(action, "stays")

@@ -1,0 +1,339 @@
+"""Destroy: the stacks go in order, the data stays, what stays has its price; data goes only by its name."""
+
+from datetime import timedelta
+from typing import Any
+
+import boto3
+import pytest
+from moto.ec2.models import ec2_backends
+
+from prep.owner import options
+from prep.owner.options import SNAPSHOT
+from tests.conftest import REGION
+from tests.prep.owner.conftest import (
+    ACCOUNT,
+    DATASET,
+    PARAMETER,
+    Command,
+    owned,
+    parameter,
+    publish,
+    take_snapshot,
+)
+from tests.prep.owner.proxy import Call, Proxy, Refusal
+
+pytestmark = pytest.mark.usefixtures("deployed")
+SHAPE = {"dataset", "region", "dry_run", "also_data", "stacks", "deleted", "remaining", "month_usd",
+    "settings_to_continue",
+}  # fmt: skip
+STACKS = ["pets-training", "pets-prep", "pets-dataset"]
+
+
+def stacks() -> list[str]:
+    found = boto3.client("cloudformation").describe_stacks()["Stacks"]
+    return sorted(each["StackName"] for each in found)
+
+
+def bucket() -> str | None:
+    names = [each["Name"] for each in boto3.client("s3").list_buckets()["Buckets"]]
+    return next((name for name in names if name.startswith("pets-dataset-")), None)
+
+
+def fill(*keys: str) -> None:
+    """Objects in the bucket: two versions of each, 1 MiB together."""
+    s3 = boto3.client("s3")
+    s3.put_bucket_versioning(Bucket=bucket() or "", VersioningConfiguration={"Status": "Enabled"})
+    for key in keys:
+        for _ in range(2):
+            s3.put_object(Bucket=bucket() or "", Key=key, Body=bytes(1 << 19))
+
+
+@pytest.fixture
+def kept(proxy: Proxy, aws: str) -> list[str]:
+    """What moto lacks: CloudFormation takes a last snapshot of each volume; as documented, without tags."""
+    taken: list[str] = []
+
+    def plan(each: Call) -> Refusal | None:
+        if each.name == "DeleteStack" and "pets-prep" in each.parameters["StackName"]:
+            resources = boto3.client("cloudformation", endpoint_url=aws).describe_stack_resources(
+                StackName="pets-prep"
+            )
+            for resource in resources["StackResources"]:
+                made = boto3.client("ec2", endpoint_url=aws).create_snapshot(
+                    VolumeId=resource["PhysicalResourceId"]
+                )
+                taken.append(made["SnapshotId"])
+        return None
+
+    proxy.plan = plan
+    return taken
+
+
+def test_stacks_go_in_order_and_the_data_stays(
+    call: Command, published: str, proxy: Proxy, kept: list[str]
+) -> None:
+    fill("pets/packed/train.rec")
+    name = bucket()
+    answer = call("destroy", "--yes", "--json")
+    assert answer.code == 0, answer.err
+    document = answer.document
+    assert set(document) == SHAPE
+    assert document["deleted"] == STACKS
+    deleted = [each.parameters["StackName"] for each in proxy.named("DeleteStack")]
+    assert [each.split("/")[1] for each in deleted] == STACKS
+    assert (stacks(), document["stacks"]) == ([], [])
+    assert bucket() == name
+    assert parameter() == published
+    remaining = {each["name"]: each for each in document["remaining"]}
+    assert set(remaining) == {name, published, *kept}
+    assert all(set(each) == {"what", "name", "gib", "month_usd", "note"} for each in remaining.values())
+    assert (remaining[str(name)]["what"], remaining[str(name)]["note"]) == ("bucket", "2 objects")
+    assert remaining[published]["note"] == "data, published, at most"
+    assert document["month_usd"] == pytest.approx(0.4 + 50 + 50)
+    # The snapshots of the volumes are found by these tags, which CloudFormation may not have given them.
+    assert sorted(owned()[each]["dataset-role"] for each in kept) == ["packed", "work"]
+    assert all(owned()[each]["dataset"] == DATASET for each in kept)
+    for stack in STACKS:
+        assert f"destroy: {stack}: gone" in answer.err
+
+
+def test_dry_run_says_what_goes_and_what_stays(call: Command, proxy: Proxy, published: str) -> None:
+    boto3.client("secretsmanager").create_secret(Name="pets/credentials", SecretString="{}")
+    key = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+    encrypted = take_snapshot(16, Encrypted=True, KmsKeyId=key)
+    answer = call("destroy", "--dry-run", "--json")
+    assert answer.code == 0, answer.err
+    assert proxy.changes() == []
+    document = answer.document
+    assert set(document) == SHAPE
+    assert [each["name"] for each in document["stacks"]] == STACKS
+    actions = {each["logical"]: each["action"] for stack in document["stacks"] for each in stack["resources"]}
+    assert (actions["LaunchTemplate"], actions["Backup"]) == ("delete", "retain")
+    assert (actions["WorkABC"], actions["Network"]) == ("snapshot", "delete")
+    prices = {each["name"]: (each["what"], each["month_usd"]) for each in document["remaining"]}
+    assert prices == {
+        bucket(): ("bucket", 0.0),
+        published: ("snapshot", 0.4),
+        encrypted: ("snapshot", 0.8),
+        key: ("key", 1.0),
+        "pets/credentials": ("secret", 0.4),
+    }
+    text = call("destroy", "--dry-run").out
+    assert "pets-prep      AWS::EC2::Volume" in text
+    assert "goes, a snapshot stays" in text
+    assert "Stays, and its cost a month:" in text
+    assert "total a month: $2.60 (list prices of us-east-1" in text
+    assert sorted(STACKS) == stacks()
+
+
+def test_a_second_run_does_the_rest(call: Command, published: str, proxy: Proxy) -> None:
+    """A stack that could not be deleted: its reason, what is done stays done, and the next run goes on."""
+    proxy.plan = lambda each: (
+        Refusal("ValidationError", message="Export pets-dataset:x is in use")
+        if each.name == "DeleteStack" and "pets-dataset" in each.parameters["StackName"]
+        else None
+    )
+    answer = call("destroy", "--yes")
+    assert (answer.code, answer.out) == (7, "")
+    assert "delete the stack pets-dataset: DeleteStack: ValidationError: Export" in answer.err
+    assert stacks() == ["pets-dataset"]
+    proxy.plan = None
+    answer = call("destroy", "--yes", "--json")
+    assert (answer.code, answer.document["deleted"]) == (0, ["pets-dataset"])
+    # Without the stack, the bucket is found by its name and its tag.
+    again = call("destroy", "--yes", "--json")
+    assert (again.code, again.document["deleted"]) == (0, [])
+    assert {each["name"] for each in again.document["remaining"]} == {bucket(), published}
+
+
+def test_failed_deletion_names_the_resource(call: Command, proxy: Proxy) -> None:
+    from moto.cloudformation.models import cloudformation_backends
+
+    backend = cloudformation_backends["123456789012"][REGION]
+
+    def plan(each: Call) -> Refusal | None:
+        if each.name == "DeleteStack":
+            (stack,) = [held for held in backend.stacks.values() if held.name == "pets-training"]
+            stack.status = "DELETE_FAILED"
+            stack.status_reason = "The following resource(s) failed to delete: [Role]."
+            return Refusal("Throttling", 503) if each.number else None
+        return None
+
+    proxy.plan = plan
+    original = backend.delete_stack
+    backend.delete_stack = lambda *_, **__: None  # type: ignore[method-assign]
+    try:
+        answer = call("destroy", "--yes")
+    finally:
+        backend.delete_stack = original  # type: ignore[method-assign]
+    assert answer.code == 7
+    assert "destroy: pets-training: " in answer.err.splitlines()[-1]
+    assert "remove the cause, then run again" in answer.err.splitlines()[-1]
+    assert len(proxy.named("DeleteStack")) == 1
+
+
+def test_training_instances_are_in_the_way(call: Command, proxy: Proxy) -> None:
+    """They cost money, and hold the network: they are named, not ended."""
+    ec2 = boto3.client("ec2")
+    tags = [{"Key": "dataset", "Value": "pets"}, {"Key": "dataset-role", "Value": "training"}]
+    made = ec2.run_instances(
+        ImageId="ami-12c6146b", MinCount=2, MaxCount=2,
+        TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],  # type: ignore[list-item]
+    )["Instances"]  # fmt: skip
+    names = [each["InstanceId"] for each in made]
+    ec2.stop_instances(InstanceIds=names[:1])
+    answer = call("destroy", "--yes")
+    assert (answer.code, answer.out, proxy.changes()) == (2, "", [])
+    assert "2 training instances are still there: end them first" in answer.err
+    assert all(name in answer.err for name in names)
+    ec2.terminate_instances(InstanceIds=names)
+    assert call("destroy", "--yes").code == 0
+
+
+@pytest.mark.parametrize("answers", [None, False, True])
+def test_it_asks(call: Command, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, answers: bool | None) -> None:
+    monkeypatch.setattr(options.sys.stdin, "isatty", lambda: answers is not None)
+    monkeypatch.setattr(options.click, "confirm", lambda *_, **__: bool(answers))
+    answer = call("destroy")
+    assert "Stays, and its cost a month:" in answer.err
+    if answers:
+        assert (answer.code, stacks()) == (0, [])
+    else:
+        assert (answer.code, answer.out, proxy.changes()) == (1, "", [])
+        assert "not confirmed: nothing was deleted" in answer.err
+
+
+@pytest.fixture
+def finished(deployed: str, published: str) -> str:
+    """All is done: the snapshot is published, the backup complete; a snapshot of the work volume was kept."""
+    fill("pets/receipts/backup.json", "pets/archives/train.tar")
+    assert deployed
+    assert published
+    older = ec2_backends[ACCOUNT][REGION].snapshots[take_snapshot(1000, role="work")]
+    older.start_time -= timedelta(days=1)
+    return take_snapshot(1000, role="work")
+
+
+def test_the_spare_snapshot_is_offered(call: Command, finished: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 has what it holds: $50 a month for nothing, at most. Only the newest, and only on a yes."""
+    asked: list[str] = []
+
+    def confirm(question: str, **_: Any) -> bool:
+        asked.append(question)
+        return True
+
+    monkeypatch.setattr(options.sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(options.click, "confirm", confirm)
+    answer = call("destroy", "--yes", "--json")
+    assert answer.document["deleted"] == [*STACKS, finished]
+    (question,) = asked
+    assert question.startswith(f"{finished} of the work volume costs up to $50.00 a month, and S3 has its")
+    assert finished not in owned()
+    assert len(owned()) == 2
+
+
+def test_yes_alone_does_not_delete_it(call: Command, finished: str) -> None:
+    answer = call("destroy", "--yes", "--json")
+    assert answer.document["deleted"] == STACKS
+    assert "Then run again with --work-snapshot delete" in answer.err
+    assert call("destroy", "--yes", "--work-snapshot", "keep").err.count("--work-snapshot delete") == 0
+    assert finished in owned()
+    answer = call("destroy", "--yes", "--work-snapshot", "delete", "--json")
+    assert answer.document["deleted"] == [finished]
+    assert finished not in owned()
+
+
+@pytest.mark.parametrize("lacks", ["backup", "published", "complete"])
+def test_what_is_not_safe_is_not_offered(call: Command, finished: str, lacks: str) -> None:
+    if lacks == "backup":
+        boto3.client("s3").delete_object(Bucket=bucket() or "", Key="pets/receipts/backup.json")
+    elif lacks == "published":
+        boto3.client("ssm").delete_parameter(Name=PARAMETER)
+    else:
+        publish("snap-00000000")
+    answer = call("destroy", "--yes", "--work-snapshot", "delete", "--json")
+    assert (answer.code, answer.document["deleted"]) == (0, STACKS)
+    assert finished in owned()
+
+
+@pytest.mark.usefixtures("finished")
+def test_data_goes_only_with_its_name(call: Command, proxy: Proxy) -> None:
+    answer = call("destroy", "--yes", "--also-data", "cars")
+    assert (answer.code, answer.out, proxy.calls) == (2, "", [])
+    assert "--also-data cars is not the data set, pets: nothing was deleted" in answer.err
+    assert len(owned()) == 3
+
+
+def test_also_the_data(call: Command, finished: str, kept: list[str]) -> None:
+    """Everything of this data set, all versions and unfinished uploads; nothing of another, no secret."""
+    boto3.client("secretsmanager").create_secret(Name="pets/credentials", SecretString="{}")
+    other = take_snapshot()
+    boto3.client("ec2").create_tags(Resources=[other], Tags=[{"Key": "dataset", "Value": "cars"}])
+    boto3.client("s3").delete_object(Bucket=bucket() or "", Key="pets/archives/train.tar")
+    boto3.client("s3").create_multipart_upload(Bucket=bucket() or "", Key="pets/archives/other.tar")
+    before = set(owned())
+    name = bucket()
+    dry = call("destroy", "--dry-run", "--also-data", "pets")
+    assert "This can't be undone" in dry.out
+    assert set(owned()) == before
+    answer = call("destroy", "--yes", "--also-data", "pets", "--json")
+    assert answer.code == 0, answer.err
+    deleted = answer.document["deleted"]
+    assert deleted[:4] == [*STACKS, PARAMETER]
+    assert {each for each in deleted if SNAPSHOT.fullmatch(each)} == (before | set(kept)) - {other}
+    assert deleted[-1] == name
+    assert finished in deleted
+    assert (bucket(), parameter(), set(owned())) == (None, None, {other})
+    assert [each["what"] for each in answer.document["remaining"]] == ["secret"]
+
+
+def test_one_stack(call: Command, kept: list[str], published: str) -> None:
+    """As when the prep instance is done: training goes on, and its instances are in nobody's way."""
+    assert published
+    tags = [{"Key": "dataset", "Value": "pets"}, {"Key": "dataset-role", "Value": "training"}]
+    boto3.client("ec2").run_instances(
+        ImageId="ami-12c6146b", MinCount=1, MaxCount=1,
+        TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],  # type: ignore[list-item]
+    )  # fmt: skip
+    answer = call("destroy", "--stack", "prep", "--yes", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.document["deleted"] == ["pets-prep"]
+    assert stacks() == ["pets-dataset", "pets-training"]
+    assert {each["name"] for each in answer.document["remaining"]} == {bucket(), published, *kept}
+    assert "leave out --stack" in call("destroy", "--stack", "prep", "--also-data", "pets").err
+
+
+def test_unfinished_work_can_be_continued(call: Command, kept: list[str], published: str) -> None:
+    boto3.client("ssm").delete_parameter(Name=PARAMETER)
+    settings = call("destroy", "--yes", "--json").document["settings_to_continue"]
+    roles = {owned()[each]["dataset-role"]: each for each in kept}
+    assert settings == {"work_snapshot": roles["work"], "dataset_snapshot": roles["packed"]}
+    wanted = f'make deploy SETTINGS="work_snapshot={roles["work"]} dataset_snapshot={roles["packed"]}"'
+    assert wanted in call("destroy", "--dry-run").out
+    publish(published)
+    assert call("destroy", "--yes", "--json").document["settings_to_continue"] == {}
+
+
+def test_a_key_is_named_even_when_nothing_leads_to_it_any_more(call: Command, deployed: str) -> None:
+    """It costs a dollar a month, and is not deleted: copies elsewhere may need it."""
+    assert deployed
+    key = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+    take_snapshot(Encrypted=True, KmsKeyId=key)
+    answer = call("destroy", "--yes", "--also-data", "pets", "--json")
+    assert answer.code == 0, answer.err
+    assert [(each["what"], each["name"], each["month_usd"]) for each in answer.document["remaining"]] == [
+        ("key", key, 1.0)
+    ]
+
+
+def test_nothing_there(call: Command) -> None:
+    answer = call("destroy", "--dataset", "cars", "--dry-run")
+    assert (answer.code, answer.err) == (0, "")
+    assert "nothing of cars is left" in answer.out
+
+
+def test_refused(call: Command, proxy: Proxy) -> None:
+    proxy.plan = lambda each: Refusal("AccessDenied", 403) if each.name == "DescribeStacks" else None
+    answer = call("destroy", "--yes")
+    assert (answer.code, answer.out, proxy.changes()) == (7, "", [])
+    assert "look at the stack pets-training: DescribeStacks: AccessDenied" in answer.err
