@@ -20,11 +20,11 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
 
 def install(volumes: Volumes, guests: Guests, account_id: str, region: str) -> None:
     """Changes moto, for the life of this process."""
-    from rehearsal.cloud.moto_gaps import ebs, instances, notices, signals, stacks
+    from rehearsal.cloud.moto_gaps import ebs, instances, keys, signals, stacks
 
     ebs.install(volumes, guests)
     instances.install(volumes, guests)
     instances.public_parameters(account_id, region)
     stacks.install()
     signals.install(guests)
-    notices.install()
+    keys.install()
