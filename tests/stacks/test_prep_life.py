@@ -64,7 +64,7 @@ def test_logs_have_an_end_and_a_group_of_their_own(extras: Synthesis) -> None:
     assert group["Properties"]["LogGroupName"] == exports(extras)["LOG_GROUP"] == "/ilsvrc2012-dev/prep"
     for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
         ((resources, _),) = granted(extras, "Prep", action)
-        assert [r.split(":", 5)[-1] for r in resources] == ["log-group:/ilsvrc2012-dev/prep:log-stream:*"]
+        assert [r.split(":", 5)[-1] for r in resources] == ["log-group:/ilsvrc2012-dev/prep:*"]
     assert not granted(extras, "Prep", "logs:CreateLogGroup")
 
 
