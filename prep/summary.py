@@ -98,7 +98,7 @@ def _next(job: Job) -> list[str]:
     name, options = job.description.name, job.description.options
     if job.volume:
         parameter = contract.snapshot_parameter(name)
-        return [f"launch GPU instances with the stack's launch template: the snapshot's ID is in {parameter}"]
+        return [f"python -m prep launch --dataset {name}   (the snapshot's ID is in {parameter})"]
     if job.bucket:
         return [f"python -m prep verify {options} --against s3://{job.bucket}"]
     return [f"python -m prep backup {options} --bucket BUCKET   (or read {job.layout.packed} as it is)"]

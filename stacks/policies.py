@@ -169,11 +169,15 @@ def notices(topic: str) -> list[Grant]:
 
 
 def logs(group: str) -> list[Grant]:
-    """Allows to write streams of the log group, which the stack makes. group: its ARN, without ":*"."""
+    """Allows to write streams of the log group, which the stack makes. group: its ARN, without ":*".
+
+    The same as CDK's `LogGroup.grantWrite`:
+    https://docs.aws.amazon.com/cdk/api/v2/docs/aws-cdk-lib.aws_logs.LogGroup.html
+    """
     return [
         Grant(
             ["logs:CreateLogStream", "logs:PutLogEvents"],
-            [f"{group}:log-stream:*"],
+            [f"{group}:*"],
             wildcard="A stream carries the id of the instance, which is not known yet.",
         )
     ]

@@ -184,7 +184,10 @@ def _read_dataset(name: str, environment: str | None) -> Dataset:
             f"its name, {title}, must be at most 30 lower-case letters, digits and hyphens, and must not "
             "begin with aws or ssm",
         )
-    return Dataset(contract.resource_name(title, environment), title, path, shipped, sum(sizes))
+    resources = contract.resource_name(title, environment)
+    if not re.fullmatch(contract.DATASET_NAME, resources):
+        raise SettingsError("environment", environment, f"{resources} has more than 30 characters")
+    return Dataset(resources, title, path, shipped, sum(sizes))
 
 
 def _check_names(settings: Settings) -> None:

@@ -196,7 +196,7 @@ start_log_agent() {
 Description=Write the journal of ${SERVICE} into ${SERVICE_LOG}
 
 [Service]
-ExecStart=/usr/bin/journalctl --boot --follow --lines=all --output=short-iso --unit=${SERVICE}
+ExecStart=journalctl --boot --follow --lines=all --output=short-iso --unit=${SERVICE}
 StandardOutput=append:${SERVICE_LOG}
 Restart=on-failure
 

@@ -81,12 +81,14 @@ class Description:
         Raises:
             DescriptionError: an environment can't have that name.
         """
+        name = contract.resource_name(self.name, environment)
         if not re.fullmatch(contract.ENVIRONMENT_NAME, environment):
             raise DescriptionError(
                 f"environment {environment!r}: must be at most 15 lower-case letters, digits and hyphens, "
                 "such as dev"
             )
-        name = contract.resource_name(self.name, environment)
+        if not re.fullmatch(contract.DATASET_NAME, name):
+            raise DescriptionError(f"environment {environment!r}: {name} has more than 30 characters")
         return replace(self, name=name, options=f"{self.options} --environment {environment}")
 
     def split_of(self, archive: str) -> Split | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import boto3
 import pytest
 
 from prep import contract, notify, prices
+from prep.datasets import description
+from prep.errors import DescriptionError
 from prep.notify import Machine
 from tests.prep.commands import run
 from tests.prep.small_sets import TINY, job, place_archives, write_folders
@@ -110,6 +113,13 @@ def test_an_environment_that_can_not_be(options: dict[str, str | None]) -> None:
     done = run("status", env=options | {contract.ENV_ENVIRONMENT: "a/b"})
     assert done.returncode == 2
     assert done.stderr.startswith("error: environment 'a/b': must be at most 15 lower-case letters")
+
+
+def test_an_environment_that_makes_the_name_too_long() -> None:
+    described = replace(description.load("ilsvrc2012"), name="a" * 27)
+    assert described.in_environment("qa").name == f"{'a' * 27}-qa"
+    with pytest.raises(DescriptionError, match="a-dev has more than 30 characters"):
+        described.in_environment("dev")
 
 
 def test_a_failure_is_told_with_its_reason(

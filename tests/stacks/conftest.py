@@ -52,6 +52,12 @@ class Synthesis:
         template: dict[str, Any] = json.loads((self.folder / f"{stack}.template.json").read_text())
         return template
 
+    @property
+    def name(self) -> str:
+        """What the resources are called: the data set's name, with the environment if there is one."""
+        artifacts = json.loads((self.folder / "manifest.json").read_text())["artifacts"]
+        return str(artifacts["Training"]["properties"]["stackName"]).removesuffix("-training")
+
     def resources(self, kind: str | None = None, stack: str | None = None) -> dict[str, dict[str, Any]]:
         """Resources of one type or of all: of one stack by logical id, of all stacks by stack/logical id."""
         if stack is None:

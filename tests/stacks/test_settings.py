@@ -174,6 +174,16 @@ def test_an_environment_is_part_of_the_resources_names() -> None:
     assert (dataset.name, dataset.own_name) == ("ilsvrc2012-dev", "ilsvrc2012")
 
 
+def test_an_environment_that_makes_the_name_too_long(tmp_path: Path) -> None:
+    """The resources' name is held to the same form as a data set's, so that every command takes it."""
+    path = tmp_path / "set.toml"
+    path.write_text(f"name = '{'a' * 27}'\narchives = []")
+    load_settings({"dataset": str(path), "environment": "qa"})
+    with pytest.raises(SettingsError) as raised:
+        load_settings({"dataset": str(path), "environment": "dev"})
+    assert str(raised.value) == f"setting environment=dev: {'a' * 27}-dev has more than 30 characters"
+
+
 def test_the_readme_has_every_setting() -> None:
     """In its table, where `dataset_volume_gib`, `_type` stands for two of one beginning."""
     rows = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "README.md").read_text(), re.MULTILINE)

@@ -172,8 +172,7 @@ def test_burstable_machines_are_not_held_back(defaults: Synthesis, custom: Synth
 
 
 def test_the_cost_tag_is_on_everything_that_costs(synthesis: Synthesis) -> None:
-    (dataset,) = re.findall(r"^export DATASET=(.*)$", user_data(synthesis, "Training"), re.MULTILINE)
-    tag = {"Key": "dataset", "Value": dataset}
+    tag = {"Key": "dataset", "Value": synthesis.name}
     for kind in ("AWS::S3::Bucket", "AWS::EC2::Volume", "AWS::EC2::Instance", "AWS::EC2::VPC"):
         for resource in synthesis.resources(kind).values():
             assert tag in resource["Properties"]["Tags"], kind

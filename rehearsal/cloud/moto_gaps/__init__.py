@@ -20,7 +20,7 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
 
 def install(volumes: Volumes, guests: Guests, account_id: str, region: str) -> None:
     """Changes moto, for the life of this process."""
-    from rehearsal.cloud.moto_gaps import ebs, instances, limits, notices, signals, stacks
+    from rehearsal.cloud.moto_gaps import ebs, instances, keys, limits, signals, stacks
 
     ebs.install(volumes, guests)
     instances.install(volumes, guests)
@@ -28,4 +28,4 @@ def install(volumes: Volumes, guests: Guests, account_id: str, region: str) -> N
     limits.install()
     stacks.install()
     signals.install(guests)
-    notices.install()
+    keys.install()

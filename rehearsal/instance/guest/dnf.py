@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rehearsal.instance.guest import log_agent
+
 # Package → the command or shared library that shows that the host has what it brings.
+AGENT = "amazon-cloudwatch-agent"
 COMMANDS = {
+    AGENT: "",
     "awscli-2": "aws",
     "coreutils": "cp",
     "curl": "curl",
@@ -58,6 +62,8 @@ def main() -> int:
         return 1
     if any(package.startswith("python3.11") for package in words):
         provide_python(Path("/usr/bin/python3.11"))
+    if AGENT in words:
+        log_agent.install()
     return 0
 
 

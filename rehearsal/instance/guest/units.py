@@ -172,7 +172,7 @@ def _start_on_failure(unit: Unit) -> None:
 
 
 def _run_once(name: str, unit: Unit, start: int) -> int:
-    with (LOGS / f"{name}.log").open("ab") as log:
+    with _output(unit, LOGS / f"{name}.log").open("ab") as log:
         for line in unit["Service"]["ExecStartPre"]:  # with a minus it may fail
             status = _start(service_command(unit, line.removeprefix("-")), log).wait()
             if status and not line.startswith("-"):
@@ -186,6 +186,12 @@ def _run_once(name: str, unit: Unit, start: int) -> int:
             command.environment.update(SERVICE_RESULT=result, EXIT_STATUS=str(abs(status)))
             _start(command, log).wait()
         return status
+
+
+def _output(unit: Unit, log: Path) -> Path:
+    """Where a service writes: its log, or the file of StandardOutput=append:FILE."""
+    kind, _, path = last(unit, "Service", "StandardOutput").partition(":")
+    return Path(path) if kind == "append" else log
 
 
 def _start(command: Command, log: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -108,6 +108,14 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_a_service_that_writes_into_a_file(machine: Path) -> None:
+    output = machine / "other.log"
+    (machine / "x.service").write_text(f"[Service]\nExecStart=echo said\nStandardOutput=append:{output}\n")
+    units.supervise("x.service")
+    assert output.read_text() == "said\n"
+    assert not (machine / "x.service.log").exists()
+
+
 SERVICE = """[Unit]
 OnFailure=told.service
 StartLimitIntervalSec=1h
