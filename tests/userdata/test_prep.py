@@ -17,6 +17,7 @@ WRITE = """
 mount --bind "$ETC" /etc
 systemctl() { :; }
 source "$USERDATA/volume.sh"
+source "$USERDATA/permanent.sh"
 source <(sed '$d' "$USERDATA/prep.sh")
 write_service
 """
