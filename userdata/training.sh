@@ -23,7 +23,7 @@ ask() { # ARGUMENTS...: calls AWS; a message goes to the file SAID
 }
 
 said() {
-  tr '\n' ' ' <"${SAID}"
+  sed --null-data 's/\n/ /g; s/^ *//; s/ *$//' "${SAID}"
 }
 
 # refuse OPERATION: fails with what AWS said, the reason and the remedy.

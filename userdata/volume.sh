@@ -111,7 +111,7 @@ attach_volume() {
     # Just made, still being created, or still attached elsewhere: that passes. Anything else does not.
     if [[ ! ${said} =~ InvalidVolume\.NotFound|IncorrectState|VolumeInUse ]] || ((SECONDS - begun >= WAIT_LIMIT)); then
       fail attachment-refused \
-        "could not attach volume ${volume} to ${INSTANCE_ID} as ${ATTACHED_AS}: ${said//$'\n'/ }"
+        "could not attach volume ${volume} to ${INSTANCE_ID} as ${ATTACHED_AS}: ${said##*$'\n'}"
     fi
     # A minute, because a new volume may be listed late.
     if ((SECONDS - begun >= WAIT_LIMIT / 5)); then

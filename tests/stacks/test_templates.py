@@ -261,6 +261,11 @@ def test_user_data(synthesis: Synthesis, stack: str) -> None:
     # What a reference stands for is at most 63 characters (a bucket's name): as many x as that for each.
     longest = re.sub(r"<[\w:.-]+>", "x" * 63, script)
     assert len(longest.encode()) < USER_DATA_LIMIT
+    # cloud-init takes what begins with "#!" for a script. Its command `cloud-init schema` can't check one:
+    # docs/aws-facts/restore.md
+    assert script.isascii()
+    assert "\r" not in script
+    assert "MIME-Version" not in script
     checked = subprocess.run(["bash", "-n"], input=longest, capture_output=True, text=True, check=False)  # noqa: S607
     assert (checked.returncode, checked.stderr) == (0, "")
     head = script.splitlines()

@@ -1,5 +1,6 @@
 """An embedded AWS in this process, in front of which faults can be put, and a metadata service."""
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -54,6 +55,7 @@ class Cloud:
         if fault and fault.no_answer:
             if fault.times == ALWAYS - 1:
                 list(self.application(environ, lambda *_: None))
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionAbortedError
         answer = list(self.application(environ, start_response))
         if fault and fault.after:

@@ -111,8 +111,7 @@ class Machine:
             check=False,
         )
         status, *mounts = done.stdout.partition("status ")[2].splitlines()
-        pairs = [line.split() for line in mounts]
-        return Boot(int(status), done.stderr, {target: options for target, options in pairs})
+        return Boot(int(status), done.stderr, dict(line.split() for line in mounts))
 
     def volumes(self) -> list[dict[str, Any]]:
         """Those that it made: found by tag."""

@@ -1,4 +1,4 @@
-"""The functions of userdata/volume.sh and permanent.sh, run by bash on real files, a real HTTP server and an embedded AWS."""
+"""The functions of userdata/volume.sh and permanent.sh, run by bash on real files, with an embedded AWS."""
 
 import os
 import shutil
