@@ -275,7 +275,7 @@ restore() { # PARAMETER DEVICE
 tag() {
   local -a tags=("Key=${TAG_STATE},Value=$1")
   if [[ -n $2 || -f ${STATE}/tagged ]]; then
-    # EC2's limit for a value is 256 characters.
+    # EC2's limit for a value is 256 characters. The command line would split it at a comma.
     tags+=("Key=${TAG_REASON},Value=${2:0:256}")
     : >"${STATE}/tagged"
   fi
@@ -318,9 +318,9 @@ main() {
     if ((status != 0)); then
       state=failed
       [[ -s ${REASON_FILE} ]] || printf unknown >"${REASON_FILE}"
-      reasons+="${reasons:+, }${DATASET}: $(<"${REASON_FILE}")"
+      reasons+="${reasons:+; }${DATASET}: $(<"${REASON_FILE}")"
     elif [[ -f ${FILES}.notice ]]; then
-      reasons+="${reasons:+, }${DATASET}: $(<"${FILES}.notice")"
+      reasons+="${reasons:+; }${DATASET}: $(<"${FILES}.notice")"
     fi
     number=$((number + 1))
   done

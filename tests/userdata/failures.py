@@ -94,11 +94,11 @@ def _state_error(scene: Scene) -> None:
         """A volume that EC2 could not create."""
 
         __module__ = Volume.__module__  # moto reads a service's name there
-        status = "error"  # type: ignore[assignment]
+        status = "error"
 
     def spoil() -> None:
         for volume in _volumes(scene).values():
-            volume.__class__ = Failed
+            volume.__class__ = Failed  # type: ignore[type-abstract]
 
     scene.cloud.faults.append(Fault("CreateVolume", after=spoil))
     scene.cloud.faults.append(Fault("AttachVolume", "IncorrectState", "vol-1 is not 'available'."))

@@ -67,7 +67,7 @@ def attached_disk(file: Path) -> Iterator[Disk]:
     """16 MiB."""
     with file.open("wb") as content:
         content.truncate(16 * 1024 * 1024)
-    command = ["losetup", "--find", "--show", file]
+    command = ["losetup", "--find", "--show", str(file)]
     made = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     loop = made.stdout.strip()
     yield Disk(file, Path(loop))

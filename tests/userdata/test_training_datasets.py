@@ -75,8 +75,8 @@ def test_all_that_fail_are_in_the_tag(machine: Machine, disks: list[Disk]) -> No
     boot = machine.boot()
     assert boot.status == 1
     assert machine.volumes() == []
-    reasons = "tiny: parameter-invalid, pets: file-system"
-    assert machine.tags() == {"dataset-state": "failed", "dataset-reason": reasons}
+    reasons = "tiny: parameter-invalid; pets: file-system"
+    assert machine.tags() == {"dataset-state": "failed", "dataset-reason": reasons}, boot.log
 
 
 def test_a_second_run_does_only_what_is_missing(machine: Machine, cloud: Cloud) -> None:
