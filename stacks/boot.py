@@ -24,6 +24,7 @@ COMMAND_LINE: Final = {
 }
 # The files of functions that a script needs, in order.
 FUNCTIONS: Final = {"prep.sh": ("volume.sh", "permanent.sh"), "training.sh": ("volume.sh",)}
+LIMIT: Final = 16 * 1024  # bytes
 USERDATA: Final = Path(__file__).parent.parent / "userdata"
 
 
@@ -39,7 +40,12 @@ def render(script: str, exports: Mapping[str, str]) -> ec2.UserData:
         lines.append(f"export {name}={shlex.quote(value)}")
     for file in (*FUNCTIONS.get(script, ()), script):
         lines += _condensed((USERDATA / file).read_text(encoding="utf-8"))
-    return ec2.UserData.custom("\n".join([*lines, ""]))
+    text = "\n".join([*lines, ""])
+    if len(text.encode()) > LIMIT:
+        raise ValueError(
+            f"user data of {script} would have {len(text.encode())} bytes, more than EC2's {LIMIT}"
+        )
+    return ec2.UserData.custom(text)
 
 
 def _condensed(text: str) -> Iterator[str]:

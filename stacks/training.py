@@ -82,7 +82,8 @@ class TrainingStack(Stack):
         wish = self._settings.restored_volume
         rate = self._settings.initialization_rate
         return common_exports(self) | {
-            "DATASETS": " ".join(f"{name}={contract.snapshot_parameter(name)}" for name in self._mounted),
+            "DATASETS": " ".join(self._mounted),
+            "SNAPSHOT_PARAMETER": contract.snapshot_parameter("*"),
             "MOUNT_POINT": self._settings.mount_point,
             "RESTORE": self._settings.restore,
             "VOLUME_TYPE": wish.type,

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Boots a training instance: for each data set, creates a volume in the instance's zone, attaches it and mounts it
 # read-only; then tags the instance with the result. A second run reuses what it finds.
-# DATASETS holds NAME=PARAMETER words; the SSM parameter holds the ID of the data set's newest snapshot.
+# DATASETS holds names. SNAPSHOT_PARAMETER, with a name for its "*", is an SSM parameter: the ID of the newest snapshot.
 # VOLUME_IOPS, VOLUME_THROUGHPUT and INITIALIZATION_RATE are empty if they do not apply.
 set -euo pipefail
 
-: "${DATASETS:?}" "${MOUNT_POINT:?}" "${AWS_DEFAULT_REGION:?}" "${INSTANCE_ARNS:?}" "${RESTORE:?}"
+: "${DATASETS:?}" "${SNAPSHOT_PARAMETER:?}" "${MOUNT_POINT:?}" "${AWS_DEFAULT_REGION:?}" "${INSTANCE_ARNS:?}" "${RESTORE:?}"
 : "${VOLUME_TYPE:?}" "${VOLUME_IOPS?}" "${VOLUME_THROUGHPUT?}" "${INITIALIZATION_RATE?}"
 : "${TAG_DATASET:?}" "${TAG_ROLE:?}" "${TAG_STATE:?}" "${TAG_REASON:?}" "${TAG_INSTANCE:?}" "${TAG_SNAPSHOT:?}"
 export LOG_TAG=dataset-training-boot
@@ -300,9 +300,8 @@ main() {
   # The role may be known a little later than the instance. Without it, there can be no tag.
   wait_until $((WAIT_LIMIT / 5)) has_role || fail credentials \
     "the metadata service has no credentials of a role: check the instance's profile, then run this again"
-  local state=ready reasons="" status number=0 each
-  for each in ${DATASETS}; do
-    DATASET="${each%%=*}"
+  local state=ready reasons="" status number=0
+  for DATASET in ${DATASETS}; do
     FILES="${STATE}/${DATASET}"
     REASON_FILE="${FILES}.reason"
     PLACE="${MOUNT_POINT}"
@@ -312,7 +311,7 @@ main() {
     rm --force "${REASON_FILE}" "${FILES}.notice"
     # Not in an "if": set -e would not hold in there.
     set +e
-    (set -e && restore "${each#*=}" "/dev/sd${LETTERS:number:1}")
+    (set -e && restore "${SNAPSHOT_PARAMETER/\*/${DATASET}}" "/dev/sd${LETTERS:number:1}")
     status=$?
     set -e
     if ((status != 0)); then

@@ -292,7 +292,8 @@ def test_user_data_holds_settings(custom: Synthesis, stack: str) -> None:
             "AWS_DEFAULT_REGION": "eu-west-1",
         },
         "Training": {
-            "DATASETS": "'tiny=/tiny/snapshot-id pets=/pets/snapshot-id'",
+            "DATASETS": "'tiny pets'",
+            "SNAPSHOT_PARAMETER": "'/*/snapshot-id'",
             "MOUNT_POINT": "/mnt/images",
             "RESTORE": "auto",
             "INSTANCE_ARNS": "'arn:aws:ec2:eu-west-1:<AWS::AccountId>:instance/'",

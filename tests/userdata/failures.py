@@ -165,7 +165,7 @@ _HOT = {"INITIALIZATION_RATE": "300"}
 FAILURES: dict[str, Failure] = {
     "parameter missing": Failure(
         "The parameter is not there, because no snapshot has been taken",
-        _variables(DATASETS="tiny=/tiny/not-yet"),
+        _variables(SNAPSHOT_PARAMETER="/*/not-yet"),
         "FAILED: could not read the snapshot's ID from the parameter /tiny/not-yet: An error occurred "
         "(ParameterNotFound) …: when the prep instance is done, run this again", "parameter-missing"),
     "parameter invalid": Failure(

@@ -34,7 +34,7 @@ def machine(
     metadata.items["instance-id"] = instances[0]
     publish("pets", take_snapshot(ec2))
     made = make_machine(tmp_path, disks, account, metadata, ec2)
-    made.variables["DATASETS"] = "tiny=/tiny/snapshot-id pets=/pets/snapshot-id"
+    made.variables["DATASETS"] = "tiny pets"
     return made
 
 

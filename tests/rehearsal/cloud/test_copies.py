@@ -27,7 +27,8 @@ TRUST = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service":
 TAGS = {"dataset": "tiny", "dataset-role": "training"}
 SETTINGS = {
     "AWS_DEFAULT_REGION": "us-east-1",
-    "DATASETS": "tiny=/tiny/snapshot-id",
+    "DATASETS": "tiny",
+    "SNAPSHOT_PARAMETER": "/*/snapshot-id",
     "MOUNT_POINT": "/data",
     "RESTORE": "auto",
     "VOLUME_TYPE": "gp3",
