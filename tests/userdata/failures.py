@@ -240,6 +240,10 @@ FAILURES: dict[str, Failure] = {
         "The AWS command line is too old for `--volume-initialization-rate`", _old_command_line,
         "this AWS command line is too old for --volume-initialization-rate: blocks load when first read",
         ready=True),
+    "not there yet": Failure(
+        "The volume is still being created when it is to be attached: the call is repeated",
+        _fault(lambda: Fault("AttachVolume", "IncorrectState", "vol-1 is not 'available'.", times=2)),
+        "the data set tiny is at …", ready=True),
     "attachment refused": Failure(
         "EC2 refuses to attach the volume",
         _refused("InvalidParameterValue", "Attachment point /dev/sdf is already in use", "AttachVolume"),
@@ -253,6 +257,17 @@ FAILURES: dict[str, Failure] = {
         "The volume is attached, but its device never appears", _variables(DEVICES=""),
         "FAILED: volume vol-… is attached as /dev/sdf, but its device has not appeared in … s: reboot the "
         "instance, or launch another", "device-missing"),
+    "not marked yet": Failure(
+        "The device is there, but EC2 still calls the volume `attaching`, and does not mark it to be deleted "
+        "with the instance: the call is repeated",
+        _fault(lambda: Fault("ModifyInstanceAttribute", "IncorrectState", "is not attached", times=1)),
+        "the data set tiny is at …", ready=True),
+    "not marked": Failure(
+        "EC2 never marks the volume to be deleted with the instance",
+        _fault(lambda: Fault("ModifyInstanceAttribute", "UnauthorizedOperation", "Not authorized.", 403)),
+        "FAILED: could not mark volume vol-… to be deleted with the instance: An error occurred "
+        "(UnauthorizedOperation) …: allow it to this instance's role: deploy the stack Training again",
+        "not-allowed"),
     "no file system": Failure(
         "The volume holds no file system", _blank,
         "FAILED: volume vol-… (/dev/xvdf) holds no ext4 file system, or a damaged one: check snapshot snap-…",
