@@ -44,6 +44,9 @@ class Account:
     def stack_arn(self, name_or_arn: str) -> str:
         return name_or_arn
 
+    def ec2_key(self, resource_id: str) -> str:  # noqa: ARG002 - nothing is encrypted with a key of one's own
+        return ""
+
     def volumes_at(self, instance_id: str, devices: list[str]) -> list[str]:
         return ["vol-own" if instance_id == MINE else "vol-foreign" for _ in devices]
 
