@@ -28,6 +28,10 @@ TAG_DATASET: Final = "dataset"
 TAG_ROLE: Final = "dataset-role"  # which volume: "work", "packed" or "restored"
 TAG_MANIFEST: Final = "dataset-manifest-sha256"
 TAG_STATE: Final = "dataset-state"  # on an instance: "ready" or "failed"
+TAG_REASON: Final = "dataset-reason"  # on an instance: "<data set>: <word>" for each that failed
+# On a restored volume: the ARN of the instance that it was made for, and the snapshot of its bytes.
+TAG_INSTANCE: Final = "dataset-instance"
+TAG_SNAPSHOT: Final = "dataset-snapshot"
 
 # The data set site's credentials: a Secrets Manager secret holding JSON with these two keys.
 SECRET_USERNAME: Final = "username"  # noqa: S105 - a key, not a value

@@ -41,7 +41,9 @@ def own_volume(subject: Subject, instance_id: str, narrator: Narrator) -> None:
     snapshot = subject.published()
     attached = [{"Name": "attachment.instance-id", "Values": [instance_id]}]
     volumes = ec2.describe_volumes(Filters=attached)["Volumes"]
-    restored = [volume for volume in volumes if volume.get("SnapshotId") == snapshot]
+    # By its tag: a copy of a volume has no snapshot's id.
+    tag = {"Key": "dataset-snapshot", "Value": snapshot}
+    restored = [volume for volume in volumes if tag in volume.get("Tags", [])]
     options = ["--noheadings", "--output", "SOURCE,OPTIONS", subject.mount]
     shown = in_instance(subject.cloud, instance_id, "findmnt", *options)
     source, _, flags = (part.strip() for part in shown.stdout.strip().partition(" "))

@@ -47,12 +47,14 @@ def arns(stack: Stack, dataset: str) -> Arns:
     return Arns(
         f"arn:{stack.partition}:ec2:{stack.region}:{stack.account}",
         f"arn:{stack.partition}:ec2:{stack.region}::snapshot",
-        stack.format_arn(
-            service="ssm",
-            resource="parameter",
-            resource_name=contract.snapshot_parameter(dataset).removeprefix("/"),
-        ),
+        parameter(stack, dataset),
     )
+
+
+def parameter(stack: Stack, dataset: str) -> str:
+    """The ARN of the parameter that holds the ID of the data set's newest snapshot."""
+    name = contract.snapshot_parameter(dataset).removeprefix("/")
+    return stack.format_arn(service="ssm", resource="parameter", resource_name=name)
 
 
 def add_grants(role: iam.Role, grants: Iterable[Grant]) -> None:
@@ -72,9 +74,10 @@ def add_grants(role: iam.Role, grants: Iterable[Grant]) -> None:
     acknowledge(role, reasons)
 
 
-def _tagged(dataset: str, role: str | None = None) -> dict[str, Any]:
-    """The condition that a resource has this data set's tag and, if given, this role's tag."""
-    tags = {f"aws:ResourceTag/{contract.TAG_DATASET}": dataset}
+def _tagged(dataset: str | Sequence[str], role: str | None = None) -> dict[str, Any]:
+    """The condition that a resource has the tag of one of these data sets and, if given, this role's tag."""
+    names = dataset if isinstance(dataset, str) else list(dataset)
+    tags: dict[str, Any] = {f"aws:ResourceTag/{contract.TAG_DATASET}": names}
     if role is not None:
         tags[f"aws:ResourceTag/{contract.TAG_ROLE}"] = role
     return {"StringEquals": tags}
@@ -240,48 +243,90 @@ def s3_source(partition: str, source: str | None) -> list[Grant]:
     ]
 
 
-def training(ec2: str, snapshots: str, dataset: str, parameter: str) -> list[Grant]:
-    """Allows to create a volume from the data set's snapshot, to attach it, and to delete it after a failure.
+def training(
+    arns: Arns, dataset: str, mounted: Sequence[str], parameters: Sequence[str], *, copies: bool
+) -> list[Grant]:
+    """Allows to create volumes from the data sets' snapshots, to attach them, to delete them after a failure.
 
-    ec2: `arn:aws:ec2:<region>:<account>`; snapshots: `arn:aws:ec2:<region>::snapshot`; parameter: ARN.
+    dataset: in the instances' tag; mounted: the data sets that they mount; parameters: the ARN of the
+    parameter of each. With `copies`, a volume may also be a copy of a restored one.
     """
-    volumes, instances = f"{ec2}:volume/*", f"{ec2}:instance/*"
-    request_tags = {
-        f"aws:RequestTag/{contract.TAG_DATASET}": dataset,
-        f"aws:RequestTag/{contract.TAG_ROLE}": ROLE_RESTORED,
-    }
     newest = "The newest snapshot is known at boot only; its tag tells that it is the data set's."
-    not_yet = (
-        "The volume has no id before it is made; it must be given the tags that the next grants ask for."
-    )
-    own_volumes = "Volumes that such instances made themselves, as their tags tell."
-    own_instances = "Instances of the launch template have no ids yet; its tags tell which are meant."
     return [
-        Grant(["ssm:GetParameter"], [parameter]),
+        Grant(["ssm:GetParameter"], parameters),
         Grant(["ec2:DescribeVolumes"], ["*"], wildcard=NO_ARN),
-        Grant(["ec2:CreateVolume"], [f"{snapshots}/*"], _tagged(dataset), newest),
-        Grant(["ec2:CreateVolume"], [volumes], {"StringEquals": request_tags}, not_yet),
-        Grant(["ec2:CreateTags"], [volumes], {"StringEquals": {"ec2:CreateAction": "CreateVolume"}}, not_yet),
-        # ModifyInstanceAttribute on volume and instance marks the volume to be deleted with the instance.
+        Grant(["ec2:CreateVolume"], [f"{arns.snapshots}/*"], _tagged(mounted), newest),
+        *_own_volumes(arns, mounted, copies=copies),
+        *_own_instance(arns, dataset),
+        *(_copies(arns, mounted) if copies else ()),
+    ]
+
+
+def _own_volumes(arns: Arns, mounted: Sequence[str], *, copies: bool) -> list[Grant]:
+    """What an instance may do with a volume, if the volume's tag tells that it has made it for itself."""
+    volumes = [f"{arns.ec2}:volume/*"]
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+    caller = "${ec2:SourceInstanceARN}"
+    new = {
+        f"aws:RequestTag/{contract.TAG_DATASET}": list(mounted),
+        f"aws:RequestTag/{contract.TAG_ROLE}": ROLE_RESTORED,
+        f"aws:RequestTag/{contract.TAG_INSTANCE}": caller,
+    }
+    own = {
+        f"aws:ResourceTag/{contract.TAG_ROLE}": ROLE_RESTORED,
+        f"aws:ResourceTag/{contract.TAG_INSTANCE}": caller,
+    }
+    ways = ["CreateVolume", "CopyVolumes"] if copies else ["CreateVolume"]
+    not_yet = "The volume has no id before it is made; it must be given the tags that the third asks for."
+    made = "Volumes that the calling instance made for itself, as their tags tell."
+    return [
+        Grant([f"ec2:{way}" for way in ways], volumes, {"StringEquals": new}, not_yet),
+        Grant(["ec2:CreateTags"], volumes, {"StringEquals": {"ec2:CreateAction": ways}}, not_yet),
         Grant(
             ["ec2:AttachVolume", "ec2:DeleteVolume", "ec2:DetachVolume", "ec2:ModifyInstanceAttribute"],
-            [volumes],
-            _tagged(dataset, ROLE_RESTORED),
-            own_volumes,
+            volumes,
+            {"StringEquals": own},
+            made,
         ),
+    ]
+
+
+def _own_instance(arns: Arns, dataset: str) -> list[Grant]:
+    """What an instance may do to an instance: only to itself."""
+    instances = [f"{arns.ec2}:instance/*"]
+    # In the form of AWS's own policy AWSEC2VssSnapshotPolicy:
+    # https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSEC2VssSnapshotPolicy.html
+    itself = _tagged(dataset, ROLE_TRAINING) | {
+        "ArnLike": {"ec2:SourceInstanceARN": f"{arns.ec2}:instance/${{ec2:InstanceID}}"}
+    }
+    tags = {"aws:TagKeys": [contract.TAG_STATE, contract.TAG_REASON]}
+    # AWS lists the key for this action, but documents neither its value here nor whether it is always there.
+    devices = {"ec2:Attribute": ["BlockDeviceMapping", "BlockDeviceMappings"]}
+    reason = "The instance has no id yet; it may do this only to itself."
+    return [
+        Grant(["ec2:AttachVolume", "ec2:DetachVolume"], instances, itself, reason),
+        # On volume and instance: marks the volume to be deleted with the instance.
         Grant(
-            ["ec2:AttachVolume", "ec2:DetachVolume", "ec2:ModifyInstanceAttribute"],
-            [instances],
-            _tagged(dataset, ROLE_TRAINING),
-            own_instances,
+            ["ec2:ModifyInstanceAttribute"],
+            instances,
+            itself | {"StringEqualsIgnoreCaseIfExists": devices},
+            reason,
         ),
-        Grant(
-            ["ec2:CreateTags"],
-            [instances],
-            {
-                **_tagged(dataset, ROLE_TRAINING),
-                "ForAllValues:StringEquals": {"aws:TagKeys": [contract.TAG_STATE]},
-            },
-            own_instances,
-        ),
+        Grant(["ec2:CreateTags"], instances, itself | {"ForAllValues:StringEquals": tags}, reason),
+    ]
+
+
+def _copies(arns: Arns, mounted: Sequence[str]) -> list[Grant]:
+    """Allows to copy restored volumes. "ec2:ResourceTag", as in AWS's own AmazonEBSCSIDriverPolicyV2.
+
+    https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonEBSCSIDriverPolicyV2.html
+    """
+    restored = {
+        f"ec2:ResourceTag/{contract.TAG_DATASET}": list(mounted),
+        f"ec2:ResourceTag/{contract.TAG_ROLE}": ROLE_RESTORED,
+    }
+    sources = "Any restored volume of the data sets; which are there is known at boot only."
+    return [
+        Grant(["ec2:CopyVolumes"], [f"{arns.ec2}:volume/vol-*"], {"StringEquals": restored}, sources),
+        Grant(["ec2:DescribeVolumeStatus"], ["*"], wildcard=NO_ARN),
     ]

@@ -20,6 +20,8 @@ PACKAGE: Final = Path(__file__).parent.parent / "prep"
 DATASETS: Final = PACKAGE / "datasets"
 
 GIB: Final = 1024**3
+# A volume each, from /dev/sdf to /dev/sdp: https://docs.aws.amazon.com/ebs/latest/userguide/device_naming.html
+MOST_DATASETS: Final = 11
 
 # Keys of the CDK command line among the settings, besides keys such as "@aws-cdk/…", "aws:cdk:…" and
 # "availability-zones:account=…".
@@ -99,6 +101,12 @@ class Settings:
     # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-ec2-volume.html
     work_snapshot: str | None = None
     dataset_snapshot: str | None = None
+    restore: str = "snapshot"
+    datasets: str | None = None  # names, separated by commas, of the data sets that training instances mount
+
+    def mounted(self, dataset: str) -> tuple[str, ...]:
+        """The data sets that training instances mount: `dataset` unless the setting names others."""
+        return (dataset,) if self.datasets is None else tuple(self.datasets.split(","))
 
     @property
     def work_volume(self) -> Volume:
@@ -148,6 +156,7 @@ def load_settings(context: Mapping[str, Any]) -> tuple[Settings, Dataset]:
     _check_images(settings)
     _check_prep_life(settings)
     _check_mount_point(settings.mount_point)
+    _check_training(settings)
     _check_source(settings.source)
     return settings, dataset
 
@@ -294,6 +303,20 @@ def _check_mount_point(mount_point: str) -> None:
         raise SettingsError(
             "mount_point", mount_point, "would hide a folder of the system; use a folder such as /data"
         )
+
+
+def _check_training(settings: Settings) -> None:
+    if settings.restore not in ("snapshot", "copy", "auto"):
+        raise SettingsError("restore", settings.restore, "must be snapshot, copy or auto")
+    if settings.datasets is None:
+        return
+    names = settings.datasets.split(",")
+    if not all(re.fullmatch(contract.DATASET_NAME, name) for name in names) or len(set(names)) < len(names):
+        raise SettingsError(
+            "datasets", settings.datasets, "must be different names of data sets, separated by commas"
+        )
+    if len(names) > MOST_DATASETS:
+        raise SettingsError("datasets", settings.datasets, f"an instance mounts at most {MOST_DATASETS}")
 
 
 def _check_source(source: str | None) -> None:

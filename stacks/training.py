@@ -32,6 +32,7 @@ class TrainingStack(Stack):
         self._settings = settings
         self._dataset = dataset
         self._base = base
+        self._mounted = settings.mounted(dataset.name)
         self._role = self._make_role()
         self.launch_template = self._make_launch_template()
         self._make_outputs()
@@ -43,7 +44,13 @@ class TrainingStack(Stack):
             self,
             f"What a training instance of {name} may do",
             [
-                *policies.training(arns.ec2, arns.snapshots, name, arns.parameter),
+                *policies.training(
+                    arns,
+                    name,
+                    self._mounted,
+                    [policies.parameter(self, each) for each in self._mounted],
+                    copies=self._settings.restore != "snapshot",
+                ),
                 *(policies.use_key(self._base.key.key_arn, self.region) if self._base.key else []),
             ],
         )
@@ -70,9 +77,10 @@ class TrainingStack(Stack):
         wish = self._settings.restored_volume
         rate = self._settings.initialization_rate
         return common_exports(self) | {
-            "DATASET": self._dataset.name,
-            "SNAPSHOT_PARAMETER": contract.snapshot_parameter(self._dataset.name),
+            "DATASETS": " ".join(self._mounted),
+            "SNAPSHOT_PARAMETER": contract.snapshot_parameter("*"),
             "MOUNT_POINT": self._settings.mount_point,
+            "RESTORE": self._settings.restore,
             "VOLUME_TYPE": wish.type,
             "VOLUME_IOPS": str(wish.iops or ""),
             "VOLUME_THROUGHPUT": str(wish.throughput or ""),
@@ -80,6 +88,10 @@ class TrainingStack(Stack):
             "TAG_DATASET": contract.TAG_DATASET,
             "TAG_ROLE": contract.TAG_ROLE,
             "TAG_STATE": contract.TAG_STATE,
+            "TAG_REASON": contract.TAG_REASON,
+            "TAG_INSTANCE": contract.TAG_INSTANCE,
+            "TAG_SNAPSHOT": contract.TAG_SNAPSHOT,
+            "INSTANCE_ARNS": f"{policies.arns(self, self._dataset.name).ec2}:instance/",
         }
 
     def _make_outputs(self) -> None:

@@ -140,8 +140,9 @@ def _new_resource(call: Call, account: Account, kind: str, context: Mapping[str,
         yield Check("ec2:CreateTags", arn, {**tag_context, "ec2:CreateAction": call.action})
 
 
-def _create_volume(call: Call, account: Account) -> Iterator[Check]:
-    context = {
+def _volume_context(call: Call) -> dict[str, str]:
+    """Condition keys of the volume that a call makes."""
+    return {
         key: str(call.params[name])
         for key, name in (
             ("ec2:VolumeSize", "Size"),
@@ -153,6 +154,18 @@ def _create_volume(call: Call, account: Account) -> Iterator[Check]:
         )
         if name in call.params
     }
+
+
+def _copy_volumes(call: Call, account: Account) -> Iterator[Check]:
+    """Source and copy, as AWS's policy AmazonEBSCSIDriverPolicyV2 grants them."""
+    source = call.params["SourceVolumeId"]
+    yield _ec2(call, account, "volume", source)
+    parent = {"ec2:ParentVolume": _ec2_arn(call, account, "volume", source)}
+    yield from _new_resource(call, account, "volume", _volume_context(call) | parent)
+
+
+def _create_volume(call: Call, account: Account) -> Iterator[Check]:
+    context = _volume_context(call)
     snapshot = call.params.get("SnapshotId")
     if snapshot:
         context["ec2:ParentSnapshot"] = _ec2_arn(call, account, "snapshot", snapshot)
@@ -186,7 +199,10 @@ def _snapshot(call: Call, account: Account) -> Iterator[Check]:
 
 def _modify_instance(call: Call, account: Account) -> Iterator[Check]:
     instance = call.params["InstanceId"]
-    yield _ec2(call, account, "instance", instance)
+    # Either as Attribute=disableApiTermination or as DisableApiTermination.Value.
+    names = [key.partition(".")[0] for key in call.params if "." in key]
+    attribute = str(call.params.get("Attribute") or "".join(names[:1]))
+    yield _ec2(call, account, "instance", instance, **{"ec2:Attribute": attribute})
     devices = [str(value) for key, value in call.params.items() if key.endswith(".DeviceName")]
     for volume in account.volumes_at(instance, devices):
         yield _ec2(call, account, "volume", volume)
@@ -234,6 +250,7 @@ def _role(call: Call, account: Account) -> Iterator[Check]:  # noqa: ARG001 (eve
 
 _TABLE: dict[str, Row] = {
     "ec2:AttachVolume": _volume_and_instance,
+    "ec2:CopyVolumes": _copy_volumes,
     "ec2:CreateSnapshot": _create_snapshot,
     "ec2:CreateTags": _tags,
     "ec2:CreateVolume": _create_volume,

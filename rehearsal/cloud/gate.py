@@ -22,7 +22,7 @@ StartResponse = Callable[..., Any]
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 # Calls that AWS makes once however often they are asked with one token.
-_IDEMPOTENT = ("ec2:CreateVolume", "ec2:RunInstances")
+_IDEMPOTENT = ("ec2:CopyVolumes", "ec2:CreateVolume", "ec2:RunInstances")
 
 
 class Gate:

@@ -37,6 +37,13 @@ class Volumes:
         with path.open("ab"):
             os.truncate(path, size_gib * GIB)
 
+    def copy(self, source_id: str, volume_id: str) -> None:
+        """The bytes of one volume into another, which may be larger."""
+        if self.volume(source_id).exists():
+            size = self.volume(volume_id).stat().st_size
+            copy_sparse(self.volume(source_id), self.volume(volume_id))
+            os.truncate(self.volume(volume_id), size)
+
     def take_snapshot(self, snapshot_id: str, volume_id: str) -> None:
         """The volume as it is now. What its file system has not written out yet is not in it, as on AWS."""
         if self.volume(volume_id).exists():

@@ -111,6 +111,8 @@ def custom(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
         "restored_volume_iops": "16000",
         "restored_volume_throughput": "1000",
         "initialization_rate": "300",
+        "restore": "auto",
+        "datasets": "tiny,pets",
     }
     return synthesize(tmp_path_factory.mktemp("custom"), settings)
 

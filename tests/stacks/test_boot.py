@@ -36,6 +36,23 @@ def test_a_value_is_a_word(scripts: Path, value: str) -> None:
     assert not (scripts / "owned").exists()
 
 
+def test_only_what_runs_is_kept(scripts: Path) -> None:
+    (scripts / "print.sh").write_text(
+        "# a comment\n\nif true; then\n  # another\n  cat <<'END'\n# text\n\n  more\nEND\nfi\n"
+    )
+    text = boot.render("print.sh", {}).render()
+    assert text.endswith("\nif true; then\ncat <<'END'\n# text\n\n  more\nEND\nfi\n")
+    done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True)  # noqa: S603, S607
+    assert done.stdout == "# text\n\n  more\n"
+
+
+def test_user_data_that_ec2_would_refuse(scripts: Path) -> None:
+    assert scripts
+    boot.render("print.sh", {"VALUE": "x" * 16000})
+    with pytest.raises(ValueError, match="more than EC2's 16384"):
+        boot.render("print.sh", {"VALUE": "x" * 16384})
+
+
 @pytest.mark.parametrize("name", ["lower", "A B", "A=1;B", "1A", "", "A\nB"])
 def test_a_name_is_a_name(scripts: Path, name: str) -> None:
     assert scripts

@@ -1,46 +1,15 @@
-"""An embedded AWS and a metadata service for the user data's shell to talk to."""
+"""An embedded AWS, a metadata service, disks and a training instance for the user data's shell."""
 
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
-ZONE = "us-east-1b"
-
-
-class Metadata(ThreadingHTTPServer):
-    """IMDSv2: a token by PUT, which every GET must show."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.items = {"instance-id": "i-0123", "placement/availability-zone": ZONE}
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Metadata
-
-    def do_PUT(self) -> None:
-        self._answer("the-token" if self.headers["X-aws-ec2-metadata-token-ttl-seconds"] else None)
-
-    def do_GET(self) -> None:
-        known = self.headers["X-aws-ec2-metadata-token"] == "the-token"
-        self._answer(self.server.items.get(self.path.removeprefix("/latest/meta-data/")) if known else None)
-
-    def _answer(self, body: str | None) -> None:
-        self.send_response(401 if body is None else 200)
-        self.end_headers()
-        self.wfile.write((body or "").encode())
-
-    def log_message(self, *_: object) -> None:
-        """No line on standard error for each request."""
+from tests.userdata.cloud import ZONE, Cloud, Metadata, serve_cloud
+from tests.userdata.machine import Disk, Machine, attached_disk, make_machine
 
 
 @pytest.fixture
@@ -52,19 +21,23 @@ def metadata() -> Iterator[Metadata]:
 
 
 @pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def running_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with serve_cloud(tmp_path_factory.mktemp("volumes")) as cloud:
+        yield cloud
 
 
 @pytest.fixture
-def account(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def cloud(running_cloud: Cloud) -> Cloud:
+    """Without the last test's faults."""
+    running_cloud.faults.clear()
+    return running_cloud
+
+
+@pytest.fixture
+def account(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The variables with which boto3 here and the aws command there reach the embedded AWS."""
     variables = {
-        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ENDPOINT_URL": cloud.endpoint,
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -92,3 +65,24 @@ def instances(ec2: Any) -> list[str]:
         Placement={"AvailabilityZone": ZONE},
     )
     return [instance["InstanceId"] for instance in made["Instances"]]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """The disk that comes with the first volume, without a file system."""
+    with attached_disk(tmp_path / "disk") as disk:
+        yield disk
+
+
+@pytest.fixture
+def machine(
+    tmp_path: Path,
+    disk: Disk,
+    account: dict[str, str],
+    metadata: Metadata,
+    ec2: Any,
+    instances: list[str],
+) -> Machine:
+    """A training instance about to boot, with a snapshot of the data set "tiny"."""
+    metadata.items["instance-id"] = instances[0]
+    return make_machine(tmp_path, [disk], account, metadata, ec2)

@@ -21,6 +21,7 @@ mount --bind "$ROOT/opt" /opt
 dnf() { [[ $* != *"$MISSING"* ]]; }
 systemctl() { :; }
 source "$USERDATA/volume.sh"
+source "$USERDATA/permanent.sh"
 source <(sed '$d' "$USERDATA/prep.sh")
 write_service
 start_log_agent

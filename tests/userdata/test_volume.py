@@ -1,4 +1,4 @@
-"""The functions of userdata/volume.sh, run by bash on real files, a real HTTP server and an embedded AWS."""
+"""The functions of userdata/volume.sh and permanent.sh, run by bash on real files, with an embedded AWS."""
 
 import os
 import shutil
@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.userdata.conftest import ZONE, Metadata
+from tests.userdata.cloud import ZONE, Metadata
 
-VOLUME_SH = Path(__file__).parent.parent.parent / "userdata" / "volume.sh"
+USERDATA = Path(__file__).parent.parent.parent / "userdata"
+FUNCTIONS = f"source {USERDATA}/volume.sh; source {USERDATA}/permanent.sh"
 MIB = 1024 * 1024
 
 
 def bash(commands: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Runs commands with the functions, under the settings of the user data."""
-    script = f"set -euo pipefail\nsource {VOLUME_SH}\n{commands}"
+    script = f"set -euo pipefail\n{FUNCTIONS}\n{commands}"
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
     return subprocess.run(  # noqa: S603
         ["bash", "-c", script],  # noqa: S607
@@ -210,7 +211,7 @@ class TestFstab:
             umount {tmp_path}/data
         """
         result = subprocess.run(  # noqa: S603
-            ["unshare", "--mount", "bash", "-c", f"set -eu; source {VOLUME_SH}\n{inside}"],  # noqa: S607
+            ["unshare", "--mount", "bash", "-c", f"set -eu; {FUNCTIONS}\n{inside}"],  # noqa: S607
             capture_output=True,
             text=True,
             check=False,

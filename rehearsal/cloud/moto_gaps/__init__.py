@@ -20,9 +20,10 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
 
 def install(volumes: Volumes, guests: Guests, account_id: str, region: str) -> None:
     """Changes moto, for the life of this process."""
-    from rehearsal.cloud.moto_gaps import ebs, instances, keys, limits, signals, stacks
+    from rehearsal.cloud.moto_gaps import copies, ebs, instances, keys, limits, signals, stacks
 
     ebs.install(volumes, guests)
+    copies.install(volumes)
     instances.install(volumes, guests)
     instances.public_parameters(account_id, region)
     limits.install()

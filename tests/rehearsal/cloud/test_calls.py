@@ -85,6 +85,11 @@ def test_a_volume_from_a_snapshot() -> None:
                 ("ec2:ModifyInstanceAttribute", f"{EC2}:volume/vol-i-1-/dev/sdf"),
             ],
         ),
+        (
+            "ec2:CopyVolumes",
+            {"SourceVolumeId": "vol-1"},
+            [("ec2:CopyVolumes", f"{EC2}:volume/vol-1"), ("ec2:CopyVolumes", f"{EC2}:volume/*")],
+        ),
         ("ec2:DescribeVolumes", {}, [("ec2:DescribeVolumes", "*")]),
         (
             "ssm:PutParameter",
@@ -106,6 +111,19 @@ def test_a_volume_from_a_snapshot() -> None:
 )
 def test_calls(action: str, params: dict[str, str], expected: list[tuple[str, str]]) -> None:
     assert judged(action, **params) == expected
+
+
+@pytest.mark.parametrize(
+    ("params", "attribute"),
+    [
+        ({"BlockDeviceMapping.1.DeviceName": "/dev/sdf"}, "BlockDeviceMapping"),
+        ({"InstanceInitiatedShutdownBehavior.Value": "terminate"}, "InstanceInitiatedShutdownBehavior"),
+        ({"Attribute": "userData", "Value": "x"}, "userData"),
+    ],
+)
+def test_the_attribute_of_an_instance(params: dict[str, str], attribute: str) -> None:
+    found = _checks("ec2:ModifyInstanceAttribute", InstanceId="i-1", **params)
+    assert found[0].context["ec2:Attribute"] == attribute
 
 
 def test_tags_on_what_exists() -> None:
