@@ -56,6 +56,8 @@ GROUPS: Final[Mapping[str, Sequence[Choice]]] = {
         {"restored_volume_type": "io2", "restored_volume_iops": "5000"},
     ],
     "initialization": [{}, {"initialization_rate": "300"}],
+    "restore": [{}, {"restore": "copy"}, {"restore": "auto"}],
+    "data sets": [{}, {"datasets": "pets,ilsvrc2012"}],
 }
 
 
