@@ -22,6 +22,10 @@ from tests.stacks.intrinsics import Templates
 # Findings that are accepted, each with its reason.
 EXCEPTIONS: dict[str, str] = {}
 
+# Keys that the reference does not list, for an action and a kind of resource, but AWS's own policies use:
+# https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AmazonEBSCSIDriverPolicyV2.html
+MORE_KEYS = {("ec2:CopyVolumes", "volume"): frozenset({"ec2:ResourceTag/${TagKey}"})}
+
 # Keys that exist in every request, or in every request with the credentials of an instance:
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
 # aws:RequestTag, aws:ResourceTag and aws:TagKeys are not among them: only some actions have them.
@@ -118,14 +122,15 @@ def find_actions(pattern: str) -> Iterator[Action]:
             yield Action(
                 f"{service}:{each}",
                 frozenset(facts["conditionKeys"]),
-                {kind["name"]: _keys(service, kind) for kind in facts["resourceTypes"]},
+                {kind["name"]: _keys(f"{service}:{each}", kind) for kind in facts["resourceTypes"]},
             )
 
 
-def _keys(service: str, kind: Mapping[str, Any]) -> frozenset[str]:
+def _keys(action: str, kind: Mapping[str, Any]) -> frozenset[str]:
     """The keys of a kind of resource for an action; where the reference lists none, those of the kind."""
-    facts = DATA.resources.get_resource_type_details(service, kind["name"])
-    return frozenset(kind["conditionKeys"] or facts.get("conditionKeys", ()))
+    facts = DATA.resources.get_resource_type_details(action.partition(":")[0], kind["name"])
+    listed = frozenset(kind["conditionKeys"] or facts.get("conditionKeys", ()))
+    return listed | MORE_KEYS.get((action, kind["name"]), frozenset())
 
 
 def is_kind(arn: str, service: str, kind: str) -> bool:
