@@ -307,8 +307,9 @@ def destroy_command(
         words = reports.destroy_text(plan, money.note(account.region), also_data is not None)
         deleted: list[str] = []
         if not dry_run:
-            click.echo(words, err=True)
-            confirm("Delete all that is listed as going?", yes)
+            if plan.stacks or also_data is not None:
+                click.echo(words, err=True)
+                confirm("Delete all that is listed as going?", yes)
             destroying.delete_stacks(account, plan, note)
             deleted = [stack.name for stack in plan.stacks]
             after = destroying.make_plan_after(account, plan, parts, money, datetime.now(UTC), note)

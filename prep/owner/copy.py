@@ -28,7 +28,6 @@ class Order:
 
     dataset: str
     snapshot: str
-    owner: str
     source_region: str
     to: str
     key: str
@@ -79,7 +78,6 @@ def make_order(
     return Order(
         dataset=dataset,
         snapshot=name,
-        owner=found["OwnerId"],
         source_region=source.region,
         to=to,
         key=key,

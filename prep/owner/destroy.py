@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from prep import contract
 from prep.aws.errors import aws_errors
 from prep.aws.retries import Note
-from prep.errors import DescriptionError
+from prep.errors import AwsError, DescriptionError
 from prep.owner import remains, snapshots, stacks
 from prep.owner.account import Account
 from prep.owner.prices import Prices
@@ -185,9 +185,7 @@ def _delete_bucket(account: Account, bucket: str, note: Note) -> None:
                 ]
                 answer = account.s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
                 if answer.get("Errors"):
-                    raise DescriptionError(
-                        f"empty the bucket {bucket}: {answer['Errors'][0].get('Message', '')}"
-                    )
+                    raise AwsError(f"empty the bucket {bucket}: {answer['Errors'][0].get('Message', '')}")
                 count += len(batch)
                 note(f"destroy: {bucket}: {count:,} objects deleted")
         for uploads in account.s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
