@@ -241,12 +241,13 @@ def copy_command(
     with Progress(shown=not no_progress) as progress:
         account = _account(region, progress, no_progress)
         order = copying.make_order(account, dataset, snapshot, to, key, manifest or "")
+        there = account.elsewhere(to)
+        copying.check_key(there, order.key)
         if dry_run:
-            there = account.elsewhere(to)
             name = copying.under_way(there, order)
             result = copying.planned(order, prices.load(), name or "", name is not None)
         else:
-            result = copying.copy(account.elsewhere(to), order, prices.load(), progress)
+            result = copying.copy(there, order, prices.load(), progress)
     document = asdict(result) | {"dataset": dataset, "dry_run": dry_run}
     _print(as_json, document, reports.copy_text(result, prices.load().note(to), dry_run))
 
@@ -307,8 +308,9 @@ def destroy_command(
         words = reports.destroy_text(plan, money.note(account.region), also_data is not None)
         deleted: list[str] = []
         if not dry_run:
-            click.echo(words, err=True)
-            confirm("Delete all that is listed as going?", yes)
+            if plan.stacks or also_data is not None:
+                click.echo(words, err=True)
+                confirm("Delete all that is listed as going?", yes)
             destroying.delete_stacks(account, plan, note)
             deleted = [stack.name for stack in plan.stacks]
             after = destroying.make_plan_after(account, plan, parts, money, datetime.now(UTC), note)

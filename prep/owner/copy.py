@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prep import contract
 from prep.aws.errors import aws_errors
 from prep.errors import DescriptionError
-from prep.owner import snapshots
+from prep.owner import keys, snapshots
 from prep.owner.account import Account, publish, published_snapshot
 from prep.prices import Prices
 from prep.progress import Progress
@@ -28,7 +28,6 @@ class Order:
 
     dataset: str
     snapshot: str
-    owner: str
     source_region: str
     to: str
     key: str
@@ -75,12 +74,10 @@ def make_order(
         raise DescriptionError(
             f"copy: snapshot {name} is in {to} already: give another Region with --to, or a --key"
         )
-    _check_key(key, to)
     tags = snapshots.tags_of(found)
     return Order(
         dataset=dataset,
         snapshot=name,
-        owner=found["OwnerId"],
         source_region=source.region,
         to=to,
         key=key,
@@ -90,16 +87,25 @@ def make_order(
     )
 
 
-def _check_key(key: str, region: str) -> None:
-    """A key of another Region is found out only after the call, when the copy fails.
+def check_key(there: Account, key: str) -> None:
+    """Refuse a key with which the copy would fail: EC2 finds that out only after the call.
 
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopySnapshot.html
+
+    Raises:
+        DescriptionError: EBS can't encrypt with it in that Region.
     """
+    if not key:
+        return
+    region = there.region
     parts = key.split(":")
-    if key and (len(parts) != 6 or parts[2] != "kms" or parts[3] != region):
+    if len(parts) != 6 or parts[2] != "kms" or parts[3] != region:
         raise DescriptionError(
             f"copy: --key {key}: give the ARN of a key in {region}: arn:aws:kms:{region}:…"
         )
+    reason = keys.unusable(there, key)
+    if reason is not None:
+        raise DescriptionError(f"copy: --key {key}: {reason}: give another key of {region}")
 
 
 def copy(there: Account, order: Order, prices: Prices, progress: Progress) -> Copied:

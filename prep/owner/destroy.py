@@ -1,6 +1,6 @@
 """Destroy: delete the stacks, say what stays and what it costs; the data goes only on an explicit word."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from prep import contract
 from prep.aws.errors import aws_errors
 from prep.aws.retries import Note
-from prep.errors import DescriptionError
+from prep.errors import AwsError, DescriptionError
 from prep.owner import remains, snapshots, stacks
 from prep.owner.account import Account
 from prep.owner.remains import Thing
@@ -32,15 +32,6 @@ class Plan:
     snapshots: list[Snapshot]
     remaining: list[Thing]
 
-    def volumes(self) -> dict[str, str]:
-        """The volumes of which CloudFormation takes a last snapshot, with their role."""
-        return {
-            each.physical: snapshots.WORK if each.logical.startswith("Work") else snapshots.PACKED
-            for stack in self.stacks
-            for each in stack.resources
-            if each.action == stacks.SNAPSHOT and each.type == "AWS::EC2::Volume"
-        }
-
 
 def make_plan(
     account: Account, dataset: str, parts: Collection[str], prices: Prices, now: datetime, note: Note
@@ -62,7 +53,8 @@ def make_plan(
     named = [each.physical for each in retained if each.type == "AWS::S3::Bucket"]
     bucket = remains.find_bucket(account, dataset, named)
     kept = snapshots.list_snapshots(account, dataset, prices, now)
-    things = remains.remaining(account, dataset, bucket, kept, retained, prices, note)
+    volumes = list(_volumes(there))
+    things = remains.remaining(account, dataset, bucket, kept, retained, volumes, prices, note)
     return Plan(dataset, there, bucket, kept, things)
 
 
@@ -76,6 +68,16 @@ def make_plan_after(
         each for each in before.remaining if each.what not in remains.LOOKED_UP and each.name not in names
     ]
     return replace(plan, remaining=[*plan.remaining, *lost])
+
+
+def _volumes(there: Sequence[Stack]) -> dict[str, str]:
+    """The volumes of which CloudFormation takes a last snapshot, with their role."""
+    return {
+        each.physical: snapshots.WORK if each.logical.startswith("Work") else snapshots.PACKED
+        for stack in there
+        for each in stack.resources
+        if each.action == stacks.SNAPSHOT and each.type == "AWS::EC2::Volume"
+    }
 
 
 def _instances(account: Account, dataset: str) -> list[str]:
@@ -98,7 +100,7 @@ def delete_stacks(account: Account, plan: Plan, note: Note) -> None:
     Raises:
         AwsError: a stack could not be deleted; those before it are gone.
     """
-    volumes = plan.volumes()
+    volumes = _volumes(plan.stacks)
     try:
         for stack in plan.stacks:
             stacks.delete(account, stack, note)
@@ -183,9 +185,7 @@ def _delete_bucket(account: Account, bucket: str, note: Note) -> None:
                 ]
                 answer = account.s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
                 if answer.get("Errors"):
-                    raise DescriptionError(
-                        f"empty the bucket {bucket}: {answer['Errors'][0].get('Message', '')}"
-                    )
+                    raise AwsError(f"empty the bucket {bucket}: {answer['Errors'][0].get('Message', '')}")
                 count += len(batch)
                 note(f"destroy: {bucket}: {count:,} objects deleted")
         for uploads in account.s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):

@@ -22,6 +22,7 @@ USE: Final = (
     "kms:ReEncryptTo",
 )
 GRANT: Final = "kms:CreateGrant"
+SYMMETRIC: Final = "SYMMETRIC_DEFAULT"
 # Kinds of keys.
 NONE, DEFAULT, CUSTOMER, UNKNOWN = "none", "default", "customer", "unknown"
 
@@ -47,6 +48,26 @@ def kind_of(account: Account, arn: str) -> Key:
                 raise
             return Key(arn, UNKNOWN)
     return Key(arn, DEFAULT if manager == "AWS" else CUSTOMER)
+
+
+def unusable(account: Account, arn: str) -> str | None:
+    """Why EBS can't encrypt with this key; None if it can, or if these credentials may not look at the key.
+
+    Symmetric only: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyEbsDefaultKmsKeyId.html
+    """
+    with aws_errors(f"look at the key {arn}"):
+        try:
+            facts = account.kms.describe_key(KeyId=arn)["KeyMetadata"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NotFoundException":
+                return f"there is no such key in {account.region}"
+            if error.response["Error"]["Code"] not in DENIED:
+                raise
+            return None
+    if facts.get("KeyState", "Enabled") != "Enabled":
+        return f"its state is {facts['KeyState']}"
+    spec = facts.get("KeySpec", SYMMETRIC)
+    return None if spec == SYMMETRIC else f"it is of the kind {spec}, and EBS takes symmetric keys only"
 
 
 def missing(account: Account, key: str, other: str) -> list[str] | None:

@@ -15,6 +15,7 @@ from prep.aws.errors import aws_errors
 from prep.aws.retries import Note
 from prep.errors import DescriptionError, PrepError
 from prep.interrupt import stopping
+from prep.owner import snapshots
 from prep.owner.account import Account, output, published_snapshot
 from prep.progress import duration
 
@@ -133,13 +134,11 @@ def _usable_snapshot(account: Account, dataset: str) -> str:
             f"launch: {contract.snapshot_parameter(dataset)} names no snapshot yet in {account.region}: "
             "wait until the prep instance is done"
         )
-    with aws_errors(f"look at snapshot {snapshot}"):
-        found = account.ec2.describe_snapshots(Filters=[{"Name": "snapshot-id", "Values": [snapshot]}])
-    states = [each["State"] for each in found["Snapshots"]]
-    if states != ["completed"]:
+    found = snapshots.look(account, snapshot)
+    if found is None or found["State"] != snapshots.COMPLETED:
         raise DescriptionError(
             f"launch: snapshot {snapshot}, which {contract.snapshot_parameter(dataset)} names, "
-            f"is {states[0] if states else 'not there'}: `prep snapshots` lists those that are"
+            f"is {found['State'] if found else 'not there'}: `prep snapshots` lists those that are"
         )
     return snapshot
 

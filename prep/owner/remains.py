@@ -17,7 +17,7 @@ from prep.prices import Prices
 # A page of a bucket's list has 1,000 keys; with loose images there are 1,300 pages. A line after so many.
 PAGES_A_LINE = 100
 # What every look finds again; other things are known from stacks or snapshots, which may be gone.
-LOOKED_UP = ("bucket", "snapshot", "secret")
+LOOKED_UP = ("bucket", "snapshot", "snapshot to come", "secret")
 MISSING = {"ResourceNotFoundException", "InvalidRequestException"}  # the second: marked for deletion
 
 
@@ -41,7 +41,10 @@ class Contents:
 
 
 def find_bucket(account: Account, dataset: str, known: Iterable[str]) -> str | None:
-    """The backup's bucket: the one the stack names, or after its deletion the one with its prefix and tag."""
+    """The backup's bucket: the one the stack names, or after its deletion the one with its prefix and tag.
+
+    Only one of the account's Region, as a list of buckets has those of all Regions.
+    """
     names = list(known)
     if names:
         return names[0]
@@ -49,9 +52,16 @@ def find_bucket(account: Account, dataset: str, known: Iterable[str]) -> str | N
     with aws_errors("list the buckets"):
         buckets = [each["Name"] for each in account.s3.list_buckets()["Buckets"]]
     for name in buckets:
-        if name.startswith(prefix) and _bucket_tag(account, name) == dataset:
+        if name.startswith(prefix) and _is_here(account, name) and _bucket_tag(account, name) == dataset:
             return name
     return None
+
+
+def _is_here(account: Account, bucket: str) -> bool:
+    with aws_errors(f"ask for the Region of the bucket {bucket}"):
+        # us-east-1 has none: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketLocation.html
+        location = account.s3.get_bucket_location(Bucket=bucket).get("LocationConstraint")
+    return (location or "us-east-1") == account.region
 
 
 def _bucket_tag(account: Account, bucket: str) -> str | None:
@@ -86,6 +96,7 @@ def remaining(
     bucket: str | None,
     kept: Sequence[Snapshot],
     retained: Sequence[Resource],
+    volumes: Sequence[str],
     prices: Prices,
     note: Note,
 ) -> list[Thing]:
@@ -108,6 +119,7 @@ def remaining(
     things += [Thing("key", arn, None, prices.month["key"], "encrypts snapshots above") for arn in customer]
     things += _retained(retained, [bucket, *_ids(customer)], prices)
     secret = f"{dataset}/credentials"
+    things += _to_come(account, volumes, prices)
     if _has_secret(account, secret):
         things.append(Thing("secret", secret, None, prices.month["secret"], "you made it"))
     return things
@@ -121,6 +133,24 @@ def _retained(resources: Sequence[Resource], known: Sequence[str | None], prices
         else Thing(each.type, each.physical, None, None, "kept by its stack")
         for each in resources
         if each.physical not in known
+    ]
+
+
+def _to_come(account: Account, volumes: Sequence[str], prices: Prices) -> list[Thing]:
+    """The last snapshots of the volumes that are to go."""
+    if not volumes:
+        return []
+    with aws_errors("look at the volumes of the stacks"):
+        found = account.ec2.describe_volumes(Filters=[{"Name": "volume-id", "Values": list(volumes)}])
+    return [
+        Thing(
+            "snapshot to come",
+            each["VolumeId"],
+            float(each["Size"]),
+            round(each["Size"] * prices.snapshot_gb, 2),
+            "last state of the volume, at most",
+        )
+        for each in found["Volumes"]
     ]
 
 

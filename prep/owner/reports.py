@@ -14,6 +14,8 @@ from prep.owner.share import Sharing
 from prep.owner.snapshots import Snapshot
 from prep.owner.tables import dollars, table
 
+MOST_NAMES = 2  # of resources of one kind, in a row
+
 
 def launch(plan: Plan, fleet: Fleet, dry_run: bool) -> dict[str, Any]:
     """The document of `launch`."""
@@ -150,10 +152,8 @@ def continuation(plan: Destruction) -> dict[str, str]:
 def destroy_text(plan: Destruction, price_note: str, data: bool) -> str:
     """What goes, what stays, and what it costs."""
     parts = []
-    resources = [(stack.name, each) for stack in plan.stacks for each in stack.resources]
-    if resources:
-        rows = [(name, each.type, each.physical, _fate(each.action)) for name, each in resources]
-        parts.append(table(["stack", "resource", "name", "what happens"], rows))
+    if plan.stacks:
+        parts.append(table(["stack", "resource", "name", "what happens"], _resources(plan.stacks)))
     things = [(each.what, each.name, each.gib, dollars(each.month_usd), each.note) for each in plan.remaining]
     heading = "Stays, and its cost a month:"
     if data:
@@ -170,6 +170,18 @@ def destroy_text(plan: Destruction, price_note: str, data: bool) -> str:
         if parts
         else f"nothing of {plan.dataset} is left, apart from {parameter} if published"
     )
+
+
+def _resources(there: Sequence[stacks.Stack]) -> list[tuple[str, str, str, str]]:
+    """A row for each kind of resource in each stack; many of one kind are only counted."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for stack in there:
+        for each in stack.resources:
+            groups.setdefault((stack.name, each.type, each.action), []).append(each.physical)
+    return [
+        (name, kind, " ".join(names) if len(names) <= MOST_NAMES else str(len(names)), _fate(action))
+        for (name, kind, action), names in groups.items()
+    ]
 
 
 def _fate(action: str) -> str:

@@ -10,7 +10,7 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Literal
 
 from prep import contract
 from prep.aws.errors import aws_errors
@@ -21,7 +21,6 @@ from prep.owner.account import Account, publish, published_snapshot
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import SnapshotTypeDef
-
 
 # The other account may see a shared snapshot some seconds later, as descriptions are eventually consistent.
 # https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html
@@ -55,13 +54,7 @@ def share(
     key = keys.kind_of(account, found.get("KmsKeyId", ""))
     checked = _check_key(account, found["SnapshotId"], key, others, note)
     if not dry_run:
-        with aws_errors(f"share snapshot {found['SnapshotId']}"):
-            account.ec2.modify_snapshot_attribute(
-                SnapshotId=found["SnapshotId"],
-                Attribute="createVolumePermission",
-                OperationType="add",
-                UserIds=list(others),
-            )
+        _modify(account, found["SnapshotId"], "add", others)
     return _sharing(account, dataset, found, key, checked, others)
 
 
@@ -76,20 +69,20 @@ def stop(
     """
     found = _own_snapshot(account, dataset, snapshot)
     if not dry_run:
-        with aws_errors(f"stop sharing snapshot {found['SnapshotId']}"):
-            account.ec2.modify_snapshot_attribute(
-                SnapshotId=found["SnapshotId"],
-                Attribute="createVolumePermission",
-                OperationType="remove",
-                UserIds=list(others),
-            )
+        _modify(account, found["SnapshotId"], "remove", others)
     return _sharing(account, dataset, found, keys.kind_of(account, found.get("KmsKeyId", "")), False, ())
 
 
-def _sees(other: Account, snapshot: str) -> bool:
-    with aws_errors(f"look at snapshot {snapshot}"):
-        filters = [{"Name": "snapshot-id", "Values": [snapshot]}]
-        return bool(other.ec2.describe_snapshots(Filters=cast(Any, filters))["Snapshots"])
+def _modify(
+    account: Account, snapshot: str, operation: Literal["add", "remove"], others: Sequence[str]
+) -> None:
+    with aws_errors(f"change with whom {snapshot} is shared"):
+        account.ec2.modify_snapshot_attribute(
+            SnapshotId=snapshot,
+            Attribute="createVolumePermission",
+            OperationType=operation,
+            UserIds=list(others),
+        )
 
 
 def adopt(
@@ -109,7 +102,7 @@ def adopt(
         AwsError: a call was refused.
     """
     for seconds in PAUSES:
-        if _sees(other, snapshot):
+        if snapshots.look(other, snapshot) is not None:
             break
         pause(seconds)
     snapshots.find(other, snapshot)

@@ -129,20 +129,27 @@ def shared_with(account: Account, snapshot: str) -> list[str]:
     return sorted(each.get("UserId") or each.get("Group", "") for each in given)
 
 
+def look(account: Account, snapshot: str) -> "SnapshotTypeDef | None":
+    """A snapshot of this account, or one that is shared with it; None if there is none of this ID."""
+    with aws_errors(f"look at snapshot {snapshot}"):
+        # A filter, because an unknown ID would be an error.
+        found = account.ec2.describe_snapshots(Filters=[{"Name": "snapshot-id", "Values": [snapshot]}])
+    return found["Snapshots"][0] if found["Snapshots"] else None
+
+
 def find(account: Account, snapshot: str) -> "SnapshotTypeDef":
-    """A snapshot of this account, or one that is shared with it.
+    """The same.
 
     Raises:
         PrepError: there is none of this ID.
     """
-    with aws_errors(f"look at snapshot {snapshot}"):
-        found = account.ec2.describe_snapshots(Filters=[{"Name": "snapshot-id", "Values": [snapshot]}])
-    if not found["Snapshots"]:
+    found = look(account, snapshot)
+    if found is None:
         raise PrepError(
             f"snapshot {snapshot}: not there in {account.region}, or not shared with account "
             f"{account.number}: `prep snapshots` lists those that are there"
         )
-    return found["Snapshots"][0]
+    return found
 
 
 def to_prune(snapshots: Sequence[Snapshot], keep: int) -> list[Snapshot]:

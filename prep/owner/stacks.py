@@ -68,11 +68,11 @@ def _resources(account: Account, stack: str) -> list[Resource]:
         Resource(
             each["ResourceType"],
             each["LogicalResourceId"],
-            each.get("PhysicalResourceId", ""),
+            each["PhysicalResourceId"],
             policies.get(each["LogicalResourceId"], DELETE),
         )
         for each in _summaries(account, stack)
-        if each["ResourceStatus"] != GONE
+        if each["ResourceStatus"] != GONE and each.get("PhysicalResourceId")  # others are not made yet
     ]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from moto.ec2.models import ec2_backends
+from moto.kms.models import kms_backends
 
 from prep.stages import snapshot as stage
 from tests.conftest import REGION
@@ -161,6 +162,37 @@ def test_dry_run(call: Command, proxy: Proxy, published: str) -> None:
     document = call("copy", "--to", THERE, "--dry-run", "--json").document
     assert (set(document), document["dry_run"], document["snapshot"]) == (SHAPE, True, "")
     assert owned(THERE) == {}
+
+
+@pytest.mark.usefixtures("published")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"key_state": "PendingDeletion"}, "its state is PendingDeletion: give another key of eu-west-1"),
+        ({"key_spec": "RSA_2048"}, "it is of the kind RSA_2048, and EBS takes symmetric keys only"),
+        ({"id": "gone"}, "there is no such key in eu-west-1"),
+    ],
+)
+def test_keys_that_ebs_cannot_use(call: Command, proxy: Proxy, changes: dict[str, str], message: str) -> None:
+    """EC2 would find that out when the copy has been accepted."""
+    key = boto3.client("kms", region_name=THERE).create_key()["KeyMetadata"]
+    held = kms_backends[ACCOUNT][THERE].keys
+    if "id" in changes:
+        del held[key["KeyId"]]
+    for name, value in changes.items():
+        if name != "id":
+            setattr(held[key["KeyId"]], name, value)
+    answer = call("copy", "--to", THERE, "--key", key["Arn"])
+    assert (answer.code, answer.out, proxy.changes()) == (2, "", [])
+    assert message in answer.err
+
+
+def test_key_that_may_not_be_looked_at(call: Command, proxy: Proxy, published: str) -> None:
+    """Then EC2 decides."""
+    assert published
+    key = boto3.client("kms", region_name=THERE).create_key()["KeyMetadata"]["Arn"]
+    proxy.plan = lambda each: Refusal("AccessDeniedException") if each.name == "DescribeKey" else None
+    assert call("copy", "--to", THERE, "--key", key).code == 0
 
 
 @pytest.mark.usefixtures("published")

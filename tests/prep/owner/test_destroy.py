@@ -110,11 +110,16 @@ def test_dry_run_says_what_goes_and_what_stays(call: Command, proxy: Proxy, publ
     actions = {each["logical"]: each["action"] for stack in document["stacks"] for each in stack["resources"]}
     assert (actions["LaunchTemplate"], actions["Backup"]) == ("delete", "retain")
     assert (actions["WorkABC"], actions["Network"]) == ("snapshot", "delete")
+    volumes = {
+        each["logical"]: each["physical"] for stack in document["stacks"] for each in stack["resources"]
+    }
     prices = {each["name"]: (each["what"], each["month_usd"]) for each in document["remaining"]}
     assert prices == {
         bucket(): ("bucket", 0.0),
         published: ("snapshot", 0.4),
         encrypted: ("snapshot", 0.8),
+        volumes["WorkABC"]: ("snapshot to come", 50.0),
+        volumes["PackedABC"]: ("snapshot to come", 50.0),
         key: ("key", 1.0),
         "pets/credentials": ("secret", 0.4),
     }
@@ -122,7 +127,7 @@ def test_dry_run_says_what_goes_and_what_stays(call: Command, proxy: Proxy, publ
     assert "pets-prep      AWS::EC2::Volume" in text
     assert "goes, a snapshot stays" in text
     assert "Stays, and its cost a month:" in text
-    assert "total a month: $2.60 (list prices of us-east-1" in text
+    assert "total a month: $102.60 (list prices of us-east-1" in text
     assert sorted(STACKS) == stacks()
 
 
@@ -285,6 +290,18 @@ def test_also_the_data(call: Command, finished: str, kept: list[str]) -> None:
     assert finished in deleted
     assert (bucket(), parameter(), set(owned())) == (None, None, {other})
     assert [each["what"] for each in answer.document["remaining"]] == ["secret"]
+
+
+def test_another_region_is_left_alone(call: Command, published: str) -> None:
+    """A list of buckets has those of every Region: what is deleted in one must not be another's."""
+    fill("pets/packed/train.rec")
+    there = "eu-west-1"
+    copy = call("copy", "--to", there, "--json").document["snapshot"]
+    answer = call("destroy", "--region", there, "--yes", "--also-data", "pets", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.document["deleted"] == [PARAMETER, copy]
+    assert (stacks(), parameter(), set(owned())) == (sorted(STACKS), published, {published})
+    assert bucket() is not None
 
 
 def test_one_stack(call: Command, kept: list[str], published: str) -> None:

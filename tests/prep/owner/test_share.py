@@ -9,7 +9,8 @@ import boto3
 import pytest
 from moto.ec2.models import ec2_backends
 
-from prep.owner import keys
+from prep.errors import PrepError
+from prep.owner import keys, share
 from prep.owner.account import Account
 from tests.conftest import REGION
 from tests.prep.owner.conftest import (
@@ -207,6 +208,22 @@ def test_published_in_the_other_account(
         "tagged and published in the other account"
         in call("share", "--account", OTHER, "--profile", PROFILE).out
     )
+
+
+def test_the_other_account_sees_it_late(encrypted: str, call: Command, aws: str, tmp_path: Path) -> None:
+    """Descriptions are eventually consistent; a snapshot that never shows is an error, in bounded time."""
+    write_profile(aws, tmp_path / "credentials")
+    assert call("share", "--account", OTHER).code == 0
+    other = Account(REGION, PROFILE)
+    pauses: list[float] = []
+    with pytest.raises(PrepError, match=f"{encrypted}: not there in us-east-1, or not shared with account"):
+        share.adopt(other, "pets", encrypted, MANIFEST, pauses.append)
+    assert pauses == list(share.PAUSES)
+
+    def show(_seconds: float) -> None:
+        lend(encrypted)
+
+    assert share.adopt(other, "pets", encrypted, MANIFEST, show) is None
 
 
 @pytest.mark.usefixtures("encrypted")
