@@ -262,7 +262,7 @@ def test_user_data(synthesis: Synthesis, stack: str) -> None:
     longest = re.sub(r"<[\w:.-]+>", "x" * 63, script)
     assert len(longest.encode()) < USER_DATA_LIMIT
     # cloud-init takes what begins with "#!" for a script. Its command `cloud-init schema` can't check one:
-    # docs/aws-facts/restore.md
+    # docs/aws-facts.md
     assert script.isascii()
     assert "\r" not in script
     assert "MIME-Version" not in script
