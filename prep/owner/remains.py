@@ -147,7 +147,7 @@ def _to_come(account: Account, volumes: Sequence[str], prices: Prices) -> list[T
             "snapshot to come",
             each["VolumeId"],
             float(each["Size"]),
-            round(each["Size"] * prices.snapshot_gb, 2),
+            round(each["Size"] * prices.gib_month["snapshot"], 2),
             "last state of the volume, at most",
         )
         for each in found["Volumes"]
