@@ -55,8 +55,10 @@ class Prep:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
         exports = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
-        files = [(USERDATA / name).read_text() for name in ("volume.sh", "prep.sh")]
-        script = [files[0], files[1].removesuffix("\nmain\n")]
+        *functions, prep = [
+            (USERDATA / name).read_text() for name in ("volume.sh", "permanent.sh", "prep.sh")
+        ]
+        script = [*functions, prep.removesuffix("\nmain\n")]
         boot = BOOT.format(repository=REPOSITORY, python=sys.executable)
         text = "\n".join(["#!/usr/bin/env bash", "set -euo pipefail", *exports, *script, boot])
         hardware = Hardware("i-1", "t2.large", text.encode())
