@@ -87,7 +87,7 @@ def test_a_first_boot_makes_no_call_too_many(machine: Machine, disk: Disk, tmp_p
     assert calls == len(made)
     assert total == pytest.approx(waiting + own, abs=0.11)
     assert 0 < own < total
-    assert total < seconds
+    assert total < seconds + 0.06  # it is rounded
 
 
 @pytest.mark.parametrize("label", ["x / ext4 rw", "a\tb", "=$(id)", "ü"])
