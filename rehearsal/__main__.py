@@ -13,6 +13,7 @@ import click
 
 from rehearsal import findings
 from rehearsal.cloud.volumes import check_space
+from rehearsal.full import BYTES_A_SECOND
 from rehearsal.narrator import Narrator, RehearsalError, visible
 from rehearsal.operator import cdk
 from rehearsal.preparation import Wishes
@@ -47,7 +48,7 @@ COMMANDS = {
 )
 @click.option(
     "--instances",
-    type=click.IntRange(1, 16),
+    type=click.IntRange(1, 40),
     default=2,
     show_default=True,
     help="Number of GPU instances to launch.",
@@ -68,6 +69,12 @@ COMMANDS = {
     metavar="ACTION",
     help="Deploy policies without this action, such as ec2:CreateSnapshot: the rehearsal must then fail.",
 )
+@click.option(
+    "--full",
+    is_flag=True,
+    help="The long road: interruptions in each stage, replacement, destroy in the middle, another Region, "
+    "another account.",
+)
 @click.option("--keep", is_flag=True, help="Keep the files of the volumes in the output folder.")
 def main(
     dataset: Path | None,
@@ -76,6 +83,7 @@ def main(
     output: Path,
     context: tuple[str, ...],
     without: tuple[str, ...],
+    full: bool,
     keep: bool,
 ) -> None:
     """Run all steps on this machine, without an AWS account.
@@ -92,7 +100,8 @@ def main(
         raise click.UsageError(f"-c {wrong[0]}: not KEY=VALUE")
     output = output.resolve()
     settings = dict(word.split("=", 1) for word in context)
-    wishes = Wishes(output, dataset, archives, instances, settings, without, keep)
+    rate = BYTES_A_SECOND if full else None
+    wishes = Wishes(output, dataset, archives, instances, settings, without, keep, full, rate)
     sys.exit(run(wishes))
 
 

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import tomllib
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rehearsal.narrator import Narrator, RehearsalError
 from rehearsal.operator.account import Cloud, start_cloud
 from rehearsal.operator.cdk import Cdk
 from rehearsal.sample.generate import make_sample
+from rehearsal.servers.archive import ArchiveServer
 
 BATCH = 24  # images of a first batch, and tiles of an instance on the contact sheet
 
@@ -34,6 +35,8 @@ class Wishes:
     settings: dict[str, str]
     without: tuple[str, ...]
     keep: bool
+    full: bool = False
+    rate: int | None = None  # bytes a second of the archive server
 
 
 @dataclass
@@ -49,9 +52,11 @@ class Road:
     splits: dict[str, int]  # name → images
     cloud: Cloud
     cdk: Cdk
+    site: ArchiveServer
+    settings: dict[str, str]  # of the stacks, as they are deployed now
     mount: str
-    username: str = "rehearsal"
-    access_key: str = field(default_factory=lambda: secrets.token_hex(20))
+    username: str
+    access_key: str
 
     @property
     def subject(self) -> Subject:
@@ -86,7 +91,25 @@ def prepare(wishes: Wishes, narrator: Narrator, stack: ExitStack) -> Road:
     mount = wishes.settings.get("mount_point", "/data")
     name = str(facts["name"])
     splits = {split: int(each.get("images", BATCH)) for split, each in facts["splits"].items()}
-    return Road(wishes, narrator, stack, description, archives, name, splits, cloud, cdk, mount)
+    username, access_key = "rehearsal", secrets.token_hex(20)
+    site = stack.enter_context(ArchiveServer(archives, username, access_key, rate=wishes.rate))
+    settings = {"dataset": str(description), "source": site.url} | wishes.settings
+    return Road(
+        wishes=wishes,
+        narrator=narrator,
+        stack=stack,
+        description=description,
+        archives=archives,
+        name=name,
+        splits=splits,
+        cloud=cloud,
+        cdk=cdk,
+        site=site,
+        settings=settings,
+        mount=mount,
+        username=username,
+        access_key=access_key,
+    )
 
 
 def sample(folder: Path) -> tuple[Path, bool]:

@@ -23,6 +23,14 @@ class Caller:
     user_id: str
 
 
+def account_of(access_key: str, region: str) -> "MotoAccount | None":
+    """The account whose temporary key this is; None for a key that nobody was given."""
+    for account_id, backends in list(sts_backends.items()):
+        if backends["aws"].get_assumed_role_from_access_key(access_key) is not None:
+            return MotoAccount(account_id, region)
+    return None
+
+
 @dataclass(frozen=True)
 class MotoAccount:
     """One account in one region."""
@@ -41,10 +49,6 @@ class MotoAccount:
             return None
         name = role.role_arn.rpartition("/")[2]
         return Caller(name, role.session_name, role.arn, role.user_id)
-
-    def is_temporary_key(self, access_key: str) -> bool:
-        """True for the key of any assumed role, such as those that the CDK command line works with."""
-        return sts_backends[self.account_id]["aws"].get_assumed_role_from_access_key(access_key) is not None
 
     def policies(self, role: str) -> list[Policy]:
         """The documents of the role's inline and attached policies, as they are deployed now."""

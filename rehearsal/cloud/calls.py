@@ -66,16 +66,27 @@ def _parse_s3(environ: Mapping[str, Any], region: str) -> Call:
     query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
     method = environ["REQUEST_METHOD"]
     if not key:
-        action = "ListBucketMultipartUploads" if "uploads" in query else _S3_BUCKET.get(method, "ListBucket")
-        if "location" in query:
-            action = "GetBucketLocation"
+        kind = next((name for name in query if name in _S3_BUCKET_PARTS), "")
+        action = _S3_BUCKET_PARTS.get(kind, {}).get(method) or _S3_BUCKET.get(method, "ListBucket")
     elif "uploadId" in query and method in ("GET", "DELETE"):
         action = "ListMultipartUploadParts" if method == "GET" else "AbortMultipartUpload"
     else:
         action = _S3_OBJECT.get(method, method)
+        if "versionId" in query and method in ("GET", "HEAD", "DELETE"):
+            action += "Version"
     return Call("s3", action, region, {"bucket": bucket, "key": key, **query})
 
 
+# What is asked for or set of a bucket, by a word in the query.
+_S3_BUCKET_PARTS = {
+    "uploads": {"GET": "ListBucketMultipartUploads"},
+    "location": {"GET": "GetBucketLocation"},
+    "versions": {"GET": "ListBucketVersions"},
+    "policy": {"GET": "GetBucketPolicy", "PUT": "PutBucketPolicy", "DELETE": "DeleteBucketPolicy"},
+    "versioning": {"GET": "GetBucketVersioning", "PUT": "PutBucketVersioning"},
+    "lifecycle": {"GET": "GetLifecycleConfiguration", "PUT": "PutLifecycleConfiguration"},
+    "publicAccessBlock": {"PUT": "PutBucketPublicAccessBlock", "DELETE": "PutBucketPublicAccessBlock"},
+}
 _S3_BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}
 # Every step of a multipart upload but its listing needs s3:PutObject.
 _S3_OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "POST": "PutObject"}
@@ -184,6 +195,18 @@ def _snapshot(call: Call, account: Account) -> Iterator[Check]:
     yield _ec2(call, account, "snapshot", call.params["SnapshotId"])
 
 
+def _instances(call: Call, account: Account) -> Iterator[Check]:
+    for key, value in call.params.items():
+        if re.fullmatch(r"InstanceId\.\d+", key):
+            yield _ec2(call, account, "instance", str(value))
+
+
+def _run_instances(call: Call, account: Account) -> Iterator[Check]:
+    """The two kinds of resources that no call can do without; a policy for it would name more."""
+    yield from _new_resource(call, account, "instance", {})
+    yield Check(call.name, _ec2_arn(call, account, "image", call.params.get("ImageId", "*")))
+
+
 def _modify_instance(call: Call, account: Account) -> Iterator[Check]:
     instance = call.params["InstanceId"]
     yield _ec2(call, account, "instance", instance)
@@ -206,6 +229,17 @@ def _tags(call: Call, account: Account) -> Iterator[Check]:
             kind = _KINDS.get(str(value).partition("-")[0], "*")
             found = _ec2(call, account, kind, str(value))
             yield Check(found.action, found.resource, {**found.context, **_tag_context(tags)})
+
+
+def _topic(call: Call, account: Account) -> Iterator[Check]:  # noqa: ARG001 (every row has this shape)
+    yield Check(call.name, str(call.params.get("TopicArn") or call.params.get("TargetArn", "*")))
+
+
+def _log_group(call: Call, account: Account) -> Iterator[Check]:
+    name = call.params.get("logGroupName", "*")
+    arn = f"arn:aws:logs:{call.region}:{account.account_id}:log-group:{name}"
+    stream = call.params.get("logStreamName")
+    yield Check(call.name, f"{arn}:log-stream:{stream}" if stream else arn)
 
 
 def _parameter_arn(call: Call, account: Account, name: str) -> str:
@@ -242,18 +276,34 @@ _TABLE: dict[str, Row] = {
     "ec2:DeleteVolume": _volume,
     "ec2:DetachVolume": _volume_and_instance,
     "ec2:ModifyInstanceAttribute": _modify_instance,
+    "ec2:ModifySnapshotAttribute": _snapshot,
     "ec2:ModifyVolume": _volume,
+    "ec2:RebootInstances": _instances,
+    "ec2:RunInstances": _run_instances,
+    "ec2:StartInstances": _instances,
+    "ec2:StopInstances": _instances,
+    "ec2:TerminateInstances": _instances,
+    "logs:CreateLogGroup": _log_group,
+    "logs:CreateLogStream": _log_group,
+    "logs:DeleteLogGroup": _log_group,
+    "logs:PutLogEvents": _log_group,
+    "sns:Publish": _topic,
+    "sns:Subscribe": _topic,
     "ssm:DeleteParameter": _parameter,
     "ssm:GetParameter": _parameter,
     "ssm:GetParameters": _parameter,
     "ssm:GetParametersByPath": _parameter,
     "ssm:PutParameter": _parameter,
+    "secretsmanager:DeleteSecret": _secret,
     "secretsmanager:DescribeSecret": _secret,
     "secretsmanager:GetSecretValue": _secret,
+    "secretsmanager:PutSecretValue": _secret,
     "cloudformation:DescribeStackEvents": _stack,
     "cloudformation:DescribeStackResource": _stack,
     "cloudformation:DescribeStackResources": _stack,
     "cloudformation:DescribeStacks": _stack,
+    "cloudformation:DeleteStack": _stack,
     "cloudformation:SignalResource": _stack,
+    "cloudformation:UpdateStack": _stack,
     "sts:AssumeRole": _role,
 }

@@ -18,12 +18,11 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     setattr(owner, name, functools.wraps(original)(make(original)))
 
 
-def install(volumes: Volumes, guests: Guests, account_id: str, region: str) -> None:
+def install(volumes: Volumes, guests: Guests) -> None:
     """Changes moto, for the life of this process."""
     from rehearsal.cloud.moto_gaps import ebs, instances, signals, stacks
 
     ebs.install(volumes, guests)
     instances.install(volumes, guests)
-    instances.public_parameters(account_id, region)
     stacks.install()
     signals.install(guests)

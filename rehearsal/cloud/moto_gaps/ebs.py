@@ -1,11 +1,13 @@
 """Volumes, snapshots and attachments: bytes, and the rules that moto does not keep."""
 
+import copy
 from typing import Any
 
 from moto.core.utils import utcnow
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.elastic_block_store import Snapshot, Volume
+from moto.ec2.utils import random_snapshot_id
 
 from rehearsal.cloud.moto_gaps import replace
 from rehearsal.cloud.volumes import Volumes
@@ -23,6 +25,7 @@ def install(volumes: Volumes, guests: Guests) -> None:
     volume_bytes(volumes)
     attachments(volumes, guests)
     snapshots(volumes)
+    shared_snapshots(volumes)
     volumes_from_templates()
 
 
@@ -121,6 +124,63 @@ def snapshots(volumes: Volumes) -> None:
     replace(EC2Backend, "delete_snapshot", delete)
     Snapshot.status = status  # type: ignore[assignment]
     Snapshot.progress = property(lambda self: f"{share(self):.0%}")  # type: ignore[assignment]
+
+
+def shared_snapshots(volumes: Volumes) -> None:
+    """A snapshot shared with an account can be described and copied there, but its tags are not seen.
+
+    https://docs.aws.amazon.com/ebs/latest/userguide/ebs-modifying-snapshot-permissions.html
+    """
+
+    def describe(original: Any) -> Any:
+        def describe_snapshots(
+            self: EC2Backend, snapshot_ids: list[str] | None = None, filters: Any = None
+        ) -> list[Snapshot]:
+            others = [_shared(self, name) for name in snapshot_ids or [] if name not in self.snapshots]
+            if not snapshot_ids or None in others:
+                found: list[Snapshot] = original(self, snapshot_ids, filters)
+                return found
+            own = [name for name in snapshot_ids if name in self.snapshots]
+            return [*(original(self, own, filters) if own else []), *(each for each in others if each)]
+
+        return describe_snapshots
+
+    def copy_snapshot(
+        self: EC2Backend,
+        source_snapshot_id: str,
+        source_region: str,
+        description: str,
+        kms_key_id: str | None,
+    ) -> Snapshot:
+        source = ec2_backends[self.account_id][source_region].describe_snapshots([source_snapshot_id])[0]
+        made = Snapshot(
+            self,
+            random_snapshot_id(),
+            volume=source.volume,
+            description=description,
+            encrypted=source.encrypted,
+            kms_key_id=kms_key_id,
+        )
+        self.snapshots[made.id] = made
+        volumes.copy_snapshot(source.id, made.id)
+        made.start_time = utcnow()
+        return made
+
+    replace(EC2Backend, "describe_snapshots", describe)
+    EC2Backend.copy_snapshot = copy_snapshot  # type: ignore[assignment, method-assign]
+
+
+def _shared(backend: EC2Backend, snapshot_id: str) -> Snapshot | None:
+    """Another account's snapshot, as this account sees it; None if it is not shared."""
+    for account_id, regions in list(ec2_backends.items()):
+        snapshot = regions[backend.region_name].snapshots.get(snapshot_id)
+        if snapshot and account_id != backend.account_id:
+            if backend.account_id not in snapshot.create_volume_permission_userids:
+                return None
+            seen: Snapshot = copy.copy(snapshot)
+            seen.ec2_backend = backend  # whose tags are those that it shows
+            return seen
+    return None
 
 
 def volumes_from_templates() -> None:

@@ -14,19 +14,24 @@ from moto.ec2.models import ec2_backends
 
 def install() -> None:
     def delete(self: ResourceMap) -> None:
-        for name in reversed(_dependency_order(self._resource_json_map)):
-            resource = self._parsed_resources.get(name)
-            definition = self._resource_json_map[name]
-            if resource is None or isinstance(resource, str) or definition.get("DeletionPolicy") == "Retain":
-                continue
-            deleter = _DELETERS.get(definition["Type"])
-            if deleter is None:
-                self._delete_resource(resource, definition)
-            else:
-                deleter(ec2_backends[self._account_id][self._region_name], resource, definition)
-            self._parsed_resources.pop(name)
+        remove(self, self._resource_json_map)
 
     ResourceMap.delete = delete  # type: ignore[method-assign]
+
+
+def remove(resources: ResourceMap, definitions: Mapping[str, Any]) -> None:
+    """Takes these resources of a stack down, each before those that it depends on."""
+    for name in reversed(_dependency_order(definitions)):
+        resource = resources._parsed_resources.get(name)
+        definition = definitions[name]
+        if resource is None or isinstance(resource, str) or definition.get("DeletionPolicy") == "Retain":
+            continue
+        deleter = _DELETERS.get(definition["Type"])
+        if deleter is None:
+            resources._delete_resource(resource, definition)
+        else:
+            deleter(ec2_backends[resources._account_id][resources._region_name], resource, definition)
+        resources._parsed_resources.pop(name)
 
 
 def _volume(backend: Any, volume: Any, definition: Mapping[str, Any]) -> None:

@@ -256,6 +256,7 @@ def main() -> int:
     init = Init(config)
     (SHARED / "booted").touch()
     if not first:
+        shutil.rmtree(SHARED / "units", ignore_errors=True)  # what was running when it was stopped
         start_enabled_services()
     return init.loop(start_user_data())
 

@@ -1,0 +1,64 @@
+"""The long road: everything that goes wrong, and everywhere that the data can go.
+
+`python -m rehearsal --full`. The prep instance is interrupted in each stage, replaced, and destroyed in the
+middle; a training instance fails; the data set goes to another Region and another account.
+"""
+
+from rehearsal.preparation import Road
+from rehearsal.steps.deployment import deploy
+from rehearsal.steps.ending import inspect, tear_down
+from rehearsal.steps.interruptions import (
+    change_on_the_way,
+    destroy_and_deploy_again,
+    nothing_fetched_twice,
+    replace_instance,
+    stop_and_start,
+    stop_and_start_during,
+)
+from rehearsal.steps.preparing import Service, follow_prep
+from rehearsal.steps.training import launch, read_first_batches
+from rehearsal.steps.trials import refuse_forbidden_calls
+
+# Of the archives' bytes: slow enough that there is a middle, fast enough not to be waited for.
+BYTES_A_SECOND = 4_000_000
+
+
+def full_road(road: Road) -> None:
+    change_on_the_way(road, requests=7)
+    deploy(road)
+    interrupt_the_download(road)
+    there = destroy_and_deploy_again(road)
+    interrupt_the_rest(road)
+    prep = follow_prep(road)
+    nothing_fetched_twice(road, there)
+    gpus = launch(road)
+    read_first_batches(road, gpus)
+    inspect(road, gpus)
+    refuse_forbidden_calls(road, prep, gpus)
+    tear_down(road, gpus)
+
+
+def interrupt_the_download(road: Road) -> None:
+    """While archives arrive, each unit is organized, packed and sent to S3 as well."""
+    total = sum(file.stat().st_size for file in road.archives.iterdir())
+
+    def arrived(share: float) -> bool:
+        return road.site.bytes_sent > share * total
+
+    stop_and_start(road, "download", lambda _: arrived(0.3))
+    stop_and_start(road, "organize and pack, in the pass over the archives", lambda _: arrived(0.6))
+    replace_instance(
+        road, "the site has another address", "source", road.site.url.replace("127.0.0.1", "localhost")
+    )
+
+
+def interrupt_the_rest(road: Road) -> None:
+    key = f"s3:PutObject {road.name}"
+    stop_and_start_during(road, "merge and verify", f"{key}/packed/train.rec")
+    stop_and_start_during(road, "backup", f"{key}/packed/classes.tsv")
+    stop_and_start(road, "snapshot, while it is pending", lambda _: _pending(road))
+
+
+def _pending(road: Road) -> bool:
+    found = road.cloud.client("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"]
+    return any(each["State"] == "pending" for each in found)

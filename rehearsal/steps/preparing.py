@@ -1,0 +1,86 @@
+"""The prep instance at work: following its service, and stopping it in the middle."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from rehearsal.narrator import RehearsalError
+from rehearsal.operator.account import tail
+from rehearsal.preparation import Road
+
+SERVICE = "dataset-prep.service"
+# A service that neither writes a line nor changes its state for so long is stuck.
+STALL_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Service:
+    """The prep service of one instance, seen from outside."""
+
+    instance_id: str
+    folder: Path  # the instance's
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log" / f"{SERVICE}.log"
+
+    @property
+    def state(self) -> dict[str, object]:
+        try:
+            state: dict[str, object] = json.loads(
+                (self.folder / "shared" / "units" / f"{SERVICE}.json").read_text()
+            )
+        except FileNotFoundError:  # not started yet, or just written anew
+            return {"state": "inactive"}
+        return state
+
+    @property
+    def ended_well(self) -> bool:
+        state = self.state
+        return state["state"] == "inactive" and state.get("status") == 0
+
+    def inside(self, path: str) -> Path:
+        """A path of the instance, seen from here, while it runs."""
+        return Path(f"/proc/{(self.folder / 'pid').read_text()}/root{path}")
+
+
+def prep_service(road: Road) -> Service:
+    instance_id = road.cdk.output(f"{road.name}-prep", "InstanceId")
+    return Service(instance_id, road.cloud.instance(instance_id))
+
+
+def follow_prep(road: Road) -> str:
+    """Waits for the prep service to end well, showing its log; returns the instance's id."""
+    service = prep_service(road)
+    with road.narrator.step("The prep service: download, organize, pack, verify, backup, snapshot"):
+        follow(road, service, lambda: service.ended_well)
+    figure = f"{service.instance_id}, {service.state.get('starts')} start(s)"
+    road.narrator.check("prep service ran to its end", True, figure)
+    return service.instance_id
+
+
+def follow(road: Road, service: Service, reached: Callable[[], bool]) -> None:
+    """Waits for a moment of the service's work, showing its log.
+
+    Raises RehearsalError if the service fails, is silent for too long, or ends before that moment.
+    """
+    last, since = ("", ""), time.monotonic()
+    while not reached():
+        state = service.state
+        lines = [line for line in tail(service.log, 3) if line.strip()]
+        seen = (str(state), lines[-1] if lines else "")
+        if seen != last:
+            last, since = seen, time.monotonic()
+            road.narrator.note(seen[1].rsplit("\r")[-1].strip()[:100])
+        if state["state"] == "failed" or state.get("sub") == "auto-restart":
+            why = f"the prep service failed with status {state.get('status')}"
+            raise RehearsalError(why, tail(service.log, 25))
+        if service.ended_well and not reached():
+            raise RehearsalError("the prep service ended before the moment to interrupt it came")
+        if time.monotonic() - since > STALL_SECONDS:
+            raise RehearsalError(
+                f"the prep service was silent for {STALL_SECONDS:.0f} s", tail(service.log, 25)
+            )
+        time.sleep(0.1)

@@ -1,0 +1,109 @@
+"""Training instances: launched, read from, rebooted."""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rehearsal.checks.sheet import contact_sheet
+from rehearsal.narrator import RehearsalError
+from rehearsal.operator.account import Cloud, in_instance, tail, wait_until
+from rehearsal.preparation import BATCH, Road
+
+FIRST_BATCH = Path(__file__).parents[1] / "checks" / "first_batch.py"
+READY_SECONDS = 300.0  # for an instance to restore, attach and mount: seconds here, two minutes on AWS
+
+
+def launch(road: Road) -> list[str]:
+    """GPU instances from the launch template, one zone after another; waits until each says it is ready."""
+    ec2 = road.cloud.client("ec2")
+    template = road.cdk.output(f"{road.name}-training", "LaunchTemplateId")
+    subnets = road.cdk.output(f"{road.name}-dataset", "SubnetIds").split(",")
+    count = road.wishes.instances
+    with road.narrator.step(f"Launch {count} GPU instance(s) from the launch template"):
+        gpus = []
+        for number in range(count):
+            answer = ec2.run_instances(
+                LaunchTemplate={"LaunchTemplateId": template},
+                SubnetId=subnets[number % len(subnets)],
+                MinCount=1,
+                MaxCount=1,
+            )
+            gpus.append(answer["Instances"][0]["InstanceId"])
+        for gpu in gpus:
+            wait_until(f"{gpu} to tag itself", READY_SECONDS, lambda gpu=gpu: _state(road, gpu) != "")  # type: ignore[misc]
+            if _state(road, gpu) != "ready":
+                raise RehearsalError(
+                    f"GPU instance {gpu} came up without the data set", _boot_log(road.cloud, gpu)
+                )
+        road.narrator.note(", ".join(gpus))
+    return gpus
+
+
+def _state(road: Road, instance_id: str) -> str:
+    filters = [{"Name": "resource-id", "Values": [instance_id]}, {"Name": "key", "Values": ["dataset-state"]}]
+    tags = road.cloud.client("ec2").describe_tags(Filters=filters)["Tags"]
+    if not tags and (status := _user_data_status(road.cloud, instance_id)) not in (None, 0):
+        raise RehearsalError(
+            f"the user data of {instance_id} ended with status {status} and left no tag",
+            _boot_log(road.cloud, instance_id),
+        )
+    return str(tags[0]["Value"]) if tags else ""
+
+
+def _user_data_status(cloud: Cloud, instance_id: str) -> int | None:
+    try:
+        return int((cloud.instance(instance_id) / "shared" / "user-data.status").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def read_first_batches(road: Road, gpus: Sequence[str]) -> None:
+    """On each GPU instance: a batch by MXNet's own iterator; then all of them on one sheet.
+
+    The splits in turn, so that two instances show both.
+    """
+    batches = []
+    for number, gpu in enumerate(gpus):
+        split = list(road.splits)[number % len(road.splits)]
+        # The iterator wants more images than its batch has.
+        size = max(1, min(BATCH, road.splits[split] // 2))
+        with road.narrator.step(f"First batch of {split} on {gpu} with MXNet's ImageRecordIter"):
+            program = [sys.executable, "-B", str(FIRST_BATCH), road.mount, "/run/rehearsal"]
+            done = in_instance(road.cloud, gpu, *program, "--images", str(size), "--split", split)
+            if done.returncode != 0:
+                raise RehearsalError(f"no first batch on {gpu}", done.stderr.splitlines()[-10:])
+            facts = json.loads(done.stdout.splitlines()[-1])
+            words = sorted({word.partition(",")[0] for word in facts["words"]})
+            road.narrator.note(", ".join(words)[:80])
+            figure = f"{facts['images']} images, {len(words)} classes"
+            road.narrator.check(f"{gpu}: first batch of {split}", facts["images"] > 0, figure)
+            target = road.wishes.output / "batches" / f"{gpu} {split}" / "batch.npz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(road.cloud.instance(gpu) / "shared" / "batch.npz", target)
+            batches.append(target)
+    with road.narrator.step("Contact sheet of what the GPU instances read"):
+        contact_sheet(batches, road.wishes.output / "contact-sheet.png")
+        road.narrator.note(str(road.wishes.output / "contact-sheet.png"))
+
+
+def reboot(road: Road, gpu: str) -> None:
+    with road.narrator.step(f"Reboot {gpu}"):
+        before = road.cloud.instance_pid(gpu)
+        road.cloud.client("ec2").reboot_instances(InstanceIds=[gpu])
+
+        def is_back() -> bool:
+            booted = (road.cloud.instance(gpu) / "shared" / "booted").exists()
+            return booted and road.cloud.instance_pid(gpu) != before
+
+        wait_until(f"{gpu} to come back", 60, is_back)
+        mounted = in_instance(road.cloud, gpu, "findmnt", "--noheadings", "--output", "OPTIONS", road.mount)
+        options = mounted.stdout.strip()
+        road.narrator.check(
+            f"{road.mount} is there after a reboot", options.startswith("ro"), options or "not mounted"
+        )
+
+
+def _boot_log(cloud: Cloud, instance_id: str) -> list[str]:
+    return tail(cloud.instance(instance_id) / "log" / "cloud-init-output.log", 12)
