@@ -15,7 +15,7 @@ from rehearsal.steps.interruptions import (
     stop_and_start,
     stop_and_start_during,
 )
-from rehearsal.steps.preparing import Service, follow_prep
+from rehearsal.steps.preparing import follow_prep
 from rehearsal.steps.training import launch, read_first_batches
 from rehearsal.steps.trials import refuse_forbidden_calls
 

@@ -99,7 +99,7 @@ class Fetched:
 
 
 def destroy_and_deploy_again(road: Road) -> Fetched:
-    """`cdk destroy` of the Prep stack in the middle, then a deployment that begins with its last snapshots."""
+    """`cdk destroy` of the Prep stack in the middle; then a deployment from the snapshots that it left."""
     service = prep_service(road)
     there = on_disk(road, service)
     with road.narrator.step("cdk destroy Prep, in the middle of the download"):
