@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from moto.cloudformation.exceptions import ValidationError
-from moto.cloudformation.models import Stack
+from moto.cloudformation.models import CloudFormationBackend, Stack
 from moto.cloudformation.responses import CloudFormationResponse
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.models import ec2_backends
@@ -43,6 +43,21 @@ def install(guests: Guests) -> None:
         signals[name][self._get_param("UniqueId")] = self._get_param("Status")
         return EmptyResult()
 
+    def given(original: Any) -> Any:
+        def resolve(
+            self: CloudFormationBackend, instance: Stack, incoming_params: list[dict[str, Any]]
+        ) -> Any:
+            # A parameter that was never given keeps its default; moto looks for the previous value of each.
+            known = [
+                each
+                for each in incoming_params
+                if not each.get("UsePreviousValue") or each["ParameterKey"] in instance.parameters
+            ]
+            return original(self, instance, known)
+
+        return resolve
+
+    replace(CloudFormationBackend, "_resolve_update_parameters", given)
     replace(Stack, "mark_creation_complete", created)
     replace(Stack, "update", functools.partial(_updates, guests))
     CloudFormationResponse.signal_resource = signal_resource  # type: ignore[attr-defined]
