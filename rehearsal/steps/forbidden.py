@@ -211,7 +211,7 @@ PREP = [
         "sts",
         "assume_role",
         "the training instances' role",
-        lambda s: {"RoleArn": s.role_arn(s.training_role), "RoleSessionName": "x"},
+        lambda s: {"RoleArn": s.role_arn(s.training_role), "RoleSessionName": "trial"},
     ),
     Forbidden(
         "cloudformation",
@@ -394,7 +394,7 @@ TRAINING = [
         "sts",
         "assume_role",
         "the prep instance's role",
-        lambda s: {"RoleArn": s.role_arn(s.prep_role), "RoleSessionName": "x"},
+        lambda s: {"RoleArn": s.role_arn(s.prep_role), "RoleSessionName": "trial"},
     ),
     Forbidden(
         "cloudformation",
