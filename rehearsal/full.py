@@ -16,7 +16,7 @@ from rehearsal.steps.interruptions import (
     stop_and_start_during,
 )
 from rehearsal.steps.preparing import follow_prep
-from rehearsal.steps.training import launch, read_first_batches
+from rehearsal.steps.training import fail_to_mount, launch, read_first_batches
 from rehearsal.steps.trials import refuse_forbidden_calls
 
 # Of the archives' bytes: slow enough that there is a middle, fast enough not to be waited for.
@@ -33,6 +33,7 @@ def full_road(road: Road) -> None:
     nothing_fetched_twice(road, there)
     gpus = launch(road)
     read_first_batches(road, gpus)
+    fail_to_mount(road)
     inspect(road, gpus)
     refuse_forbidden_calls(road, prep, gpus)
     tear_down(road, gpus)

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
 from rehearsal.cloud.judge import Check
+from rehearsal.cloud.keys import Keys, key_checks
 
 
-class Account(Protocol):
+class Account(Keys, Protocol):
     """What the table has to look up in the embedded AWS."""
 
     @property
@@ -29,6 +30,8 @@ class Account(Protocol):
 
     def volumes_at(self, instance_id: str, devices: list[str]) -> list[str]:
         """Ids of the volumes that an instance has at these device names."""
+
+    def has_object(self, bucket: str, key: str) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -97,23 +100,25 @@ def checks(call: Call, account: Account) -> list[Check]:
     """Every permission that the call needs, all of which must be allowed."""
     if call.name == "sts:GetCallerIdentity":  # needs none
         return []
-    row = _TABLE.get(call.name)
-    if call.service == "s3":
-        return [_s3(call)]
-    if row is None:
-        return [Check(call.name)]
-    return list(row(call, account))
+    row = _s3 if call.service == "s3" else _TABLE.get(call.name)
+    own = list(row(call, account)) if row else [Check(call.name)]
+    return [*own, *key_checks(call.name, call.region, dict(call.params), account)]
 
 
 Row = Callable[[Call, Account], Iterator[Check]]
 
 
-def _s3(call: Call) -> Check:
-    bucket = f"arn:aws:s3:::{call.params['bucket']}"
-    if call.params["key"]:
-        return Check(call.name, f"{bucket}/{call.params['key']}")
-    context = {"s3:prefix": call.params["prefix"]} if "prefix" in call.params else {}
-    return Check(call.name, bucket, context)
+def _s3(call: Call, account: Account) -> Iterator[Check]:
+    bucket, key = call.params["bucket"], call.params["key"]
+    arn = f"arn:aws:s3:::{bucket}"
+    if key:
+        yield Check(call.name, f"{arn}/{key}")
+        # Who may not list the bucket gets "forbidden" for an object that is not there.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html (Permissions)
+        if call.name == "s3:GetObject" and not account.has_object(bucket, key):
+            yield Check("s3:ListBucket", arn)
+    else:
+        yield Check(call.name, arn, {"s3:prefix": call.params["prefix"]} if "prefix" in call.params else {})
 
 
 def _ec2_arn(call: Call, account: Account, kind: str, resource_id: str) -> str:

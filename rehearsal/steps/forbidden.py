@@ -44,7 +44,9 @@ class Scene:
         return [{"ResourceType": kind, "Tags": pairs}]
 
     def restored_tags(self, instance: str) -> list[dict[str, Any]]:
-        return self.tags("volume", dataset=self.dataset, dataset_role="restored", dataset_instance=instance)
+        """Those that an instance's user data gives to the volume that it makes."""
+        arn = f"arn:aws:ec2:{self.region}:{self.account}:instance/{instance}"
+        return self.tags("volume", dataset=self.dataset, dataset_role="restored", dataset_instance=arn)
 
 
 Parameters = Callable[[Scene], Mapping[str, Any]]
@@ -153,6 +155,12 @@ PREP = [
         "create_snapshot",
         "its own volume, with another data set's tag",
         lambda s: {"VolumeId": s.packed, "TagSpecifications": s.tags("snapshot", dataset="other")},
+    ),
+    Forbidden(
+        "ec2",
+        "create_snapshot",
+        "its other volume, of which no snapshot is taken",
+        lambda s: {"VolumeId": s.work, "TagSpecifications": s.tags("snapshot", dataset=s.dataset)},
     ),
     Forbidden(
         "ec2",
@@ -325,13 +333,13 @@ TRAINING = [
         "ec2",
         "modify_instance_attribute",
         "another training instance",
-        lambda s: {"InstanceId": s.neighbour, "DisableApiTermination": {"Value": True}},
+        lambda s: {"InstanceId": s.neighbour, "InstanceInitiatedShutdownBehavior": {"Value": "stop"}},
     ),
     Forbidden(
         "ec2",
         "modify_instance_attribute",
         "the prep instance",
-        lambda s: {"InstanceId": s.prep, "DisableApiTermination": {"Value": True}},
+        lambda s: {"InstanceId": s.prep, "InstanceInitiatedShutdownBehavior": {"Value": "stop"}},
     ),
     Forbidden(
         "ec2",

@@ -17,20 +17,8 @@ READY_SECONDS = 300.0  # for an instance to restore, attach and mount: seconds h
 
 def launch(road: Road) -> list[str]:
     """GPU instances from the launch template, one zone after another; waits until each says it is ready."""
-    ec2 = road.cloud.client("ec2")
-    template = road.cdk.output(f"{road.name}-training", "LaunchTemplateId")
-    subnets = road.cdk.output(f"{road.name}-dataset", "SubnetIds").split(",")
-    count = road.wishes.instances
-    with road.narrator.step(f"Launch {count} GPU instance(s) from the launch template"):
-        gpus = []
-        for number in range(count):
-            answer = ec2.run_instances(
-                LaunchTemplate={"LaunchTemplateId": template},
-                SubnetId=subnets[number % len(subnets)],
-                MinCount=1,
-                MaxCount=1,
-            )
-            gpus.append(answer["Instances"][0]["InstanceId"])
+    with road.narrator.step(f"Launch {road.wishes.instances} GPU instance(s) from the launch template"):
+        gpus = start(road, road.wishes.instances)
         for gpu in gpus:
             wait_until(f"{gpu} to tag itself", READY_SECONDS, lambda gpu=gpu: _state(road, gpu) != "")  # type: ignore[misc]
             if _state(road, gpu) != "ready":
@@ -39,6 +27,50 @@ def launch(road: Road) -> list[str]:
                 )
         road.narrator.note(", ".join(gpus))
     return gpus
+
+
+def start(road: Road, count: int) -> list[str]:
+    """Runs instances of the launch template, in one zone after another."""
+    ec2 = road.cloud.client("ec2")
+    template = road.cdk.output(f"{road.name}-training", "LaunchTemplateId")
+    subnets = road.cdk.output(f"{road.name}-dataset", "SubnetIds").split(",")
+    gpus = []
+    for number in range(count):
+        answer = ec2.run_instances(
+            LaunchTemplate={"LaunchTemplateId": template},
+            SubnetId=subnets[number % len(subnets)],
+            MinCount=1,
+            MaxCount=1,
+        )
+        gpus.append(str(answer["Instances"][0]["InstanceId"]))
+    return gpus
+
+
+def fail_to_mount(road: Road) -> None:
+    """A training instance whose snapshot has no file system must say so, and leave no volume behind."""
+    ec2, ssm = road.cloud.client("ec2"), road.cloud.client("ssm")
+    name, good = f"/{road.name}/snapshot-id", road.subject.published()
+    with road.narrator.step("Launch an instance whose snapshot has no file system"):
+        zone = f"{road.cloud.region}a"
+        blank = ec2.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"]
+        tags = [{"ResourceType": "snapshot", "Tags": [{"Key": "dataset", "Value": road.name}]}]
+        bad = ec2.create_snapshot(VolumeId=blank, TagSpecifications=tags)["SnapshotId"]
+        ssm.put_parameter(Name=name, Value=bad, Type="String", Overwrite=True)
+        try:
+            gpu = start(road, 1)[0]
+            wait_until(f"{gpu} to tag itself", READY_SECONDS, lambda: _state(road, gpu) != "")
+            state = _state(road, gpu)
+            made = [{"Name": "snapshot-id", "Values": [bad]}]
+            left = [each["VolumeId"] for each in ec2.describe_volumes(Filters=made)["Volumes"]]
+            said = [line for line in _boot_log(road.cloud, gpu) if "FAILED" in line]
+            road.narrator.note(said[0][:100] if said else "")
+        finally:
+            ssm.put_parameter(Name=name, Value=good, Type="String", Overwrite=True)
+            ec2.delete_snapshot(SnapshotId=bad)
+            ec2.delete_volume(VolumeId=blank)
+        ec2.terminate_instances(InstanceIds=[gpu])
+    figure = f"dataset-state={state}, volumes left: {', '.join(left) or 'none'}"
+    road.narrator.check("an instance that can't mount leaves nothing", state == "failed" and not left, figure)
 
 
 def _state(road: Road, instance_id: str) -> str:

@@ -9,6 +9,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from rehearsal.cloud.gate import TRIAL
+from rehearsal.narrator import RehearsalError
 from rehearsal.operator.account import Cloud
 from rehearsal.preparation import Road
 from rehearsal.steps.forbidden import PREP, TRAINING, Forbidden, Scene
@@ -39,6 +40,8 @@ def refuse_forbidden_calls(road: Road, prep: str, gpus: Sequence[str]) -> None:
             rows += made
         road.narrator.note(f"{len(rows)} calls")
     (road.wishes.output / "logs" / "forbidden.json").write_text(json.dumps(rows, indent=1))
+    if any(row["refused"] == "no" for row in rows):
+        raise RehearsalError("a forbidden call was not refused, and has changed what is there")
 
 
 def _try(session: Cloud, call: Forbidden, scene: Scene, kind: str) -> dict[str, str]:
