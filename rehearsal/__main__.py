@@ -19,6 +19,7 @@ from rehearsal.operator import cdk
 from rehearsal.preparation import Wishes
 from rehearsal.road import travel
 
+MOST_INSTANCES = 40
 # Debian's package for each command that the rehearsal calls.
 COMMANDS = {
     "blkid": "util-linux",
@@ -35,6 +36,23 @@ COMMANDS = {
 }
 
 
+class Waves(click.ParamType[tuple[int, ...]]):
+    """Numbers of instances, separated by commas."""
+
+    name = "number"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        try:
+            waves = tuple(int(word) for word in value.split(","))
+        except ValueError:
+            waves = ()
+        if not waves or not all(1 <= wave <= MOST_INSTANCES for wave in waves):
+            self.fail(f"{value!r} is not numbers from 1 to {MOST_INSTANCES}, such as 2 or 1,5,10", param, ctx)
+        return waves
+
+
 @click.command()
 @click.option(
     "--dataset",
@@ -48,10 +66,11 @@ COMMANDS = {
 )
 @click.option(
     "--instances",
-    type=click.IntRange(1, 40),
-    default=2,
+    type=Waves(),
+    default="2",
     show_default=True,
-    help="Number of GPU instances to launch.",
+    help="Number of GPU instances to launch at once. With several, such as 1,5,10,20, one wave after the other; "
+    "the last one is used further.",
 )
 @click.option(
     "--output",
@@ -79,7 +98,7 @@ COMMANDS = {
 def main(
     dataset: Path | None,
     archives: Path | None,
-    instances: int,
+    instances: tuple[int, ...],
     output: Path,
     context: tuple[str, ...],
     without: tuple[str, ...],

@@ -146,4 +146,5 @@ def refusals(cloud: Cloud, narrator: Narrator) -> None:
 def as_json(narrator: Narrator) -> str:
     rows = [{"check": what, "ok": ok, "figure": figure} for what, ok, figure in narrator.rows]
     report = {"ok": narrator.all_ok, "seconds": round(narrator.elapsed(), 1), "checks": rows}
+    report["launches"] = narrator.figures
     return json.dumps(report, indent=1)

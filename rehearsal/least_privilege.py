@@ -4,6 +4,8 @@ Each permission is taken away in turn, and every recorded call is judged again: 
 or nobody needs the permission. `python -m rehearsal.least_privilege OUTPUT` prints docs/least-privilege.md.
 """
 
+# ruff: noqa: E501 (the text of a document)
+
 import copy
 import json
 import re

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.findings import Subject
+from rehearsal.leftovers import Item, listing
 from rehearsal.narrator import Narrator, RehearsalError
 from rehearsal.operator.account import Cloud, start_cloud
 from rehearsal.operator.cdk import Cdk
 from rehearsal.sample.generate import make_sample
 from rehearsal.servers.archive import ArchiveServer
+from rehearsal.servers.mailbox import Mailbox
 
+OWNER = "owner@example.org"  # nothing is sent there: see servers/mailbox.py
 BATCH = 24  # images of a first batch, and tiles of an instance on the contact sheet
 
 
@@ -31,7 +34,7 @@ class Wishes:
     output: Path
     description: Path | None
     archives: Path | None
-    instances: int
+    instances: tuple[int, ...]  # how many at once, wave after wave; the last wave stays
     settings: dict[str, str]
     without: tuple[str, ...]
     keep: bool
@@ -53,10 +56,12 @@ class Road:
     cloud: Cloud
     cdk: Cdk
     site: ArchiveServer
+    mailbox: Mailbox
     settings: dict[str, str]  # of the stacks, as they are deployed now
     mount: str
     username: str
     access_key: str
+    before: set[Item]  # what the account had before the first step
 
     @property
     def subject(self) -> Subject:
@@ -93,7 +98,8 @@ def prepare(wishes: Wishes, narrator: Narrator, stack: ExitStack) -> Road:
     splits = {split: int(each.get("images", BATCH)) for split, each in facts["splits"].items()}
     username, access_key = "rehearsal", secrets.token_hex(20)
     site = stack.enter_context(ArchiveServer(archives, username, access_key, rate=wishes.rate))
-    settings = {"dataset": str(description), "source": site.url} | wishes.settings
+    mailbox = stack.enter_context(Mailbox())
+    settings = {"dataset": str(description), "source": site.url, "notify": OWNER} | wishes.settings
     return Road(
         wishes=wishes,
         narrator=narrator,
@@ -105,10 +111,12 @@ def prepare(wishes: Wishes, narrator: Narrator, stack: ExitStack) -> Road:
         cloud=cloud,
         cdk=cdk,
         site=site,
+        mailbox=mailbox,
         settings=settings,
         mount=mount,
         username=username,
         access_key=access_key,
+        before=listing(cloud),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rehearsal import findings
+from rehearsal import findings, leftovers
 from rehearsal.preparation import Road
 
 
@@ -25,3 +25,5 @@ def tear_down(road: Road, gpus: Sequence[str]) -> None:
         road.cdk.destroy()
         road.narrator.note("")
     findings.remains(road.subject, gpus, road.narrator)
+    keys = int("key" in road.settings)
+    leftovers.nothing_else(road.cloud, road.name, road.before, road.narrator, keys=keys)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rehearsal.narrator import RehearsalError
-from rehearsal.operator.account import tail
+from rehearsal.operator.account import tail, wait_until
 from rehearsal.preparation import Road
 
 SERVICE = "dataset-prep.service"
 # A service that neither writes a line nor changes its state for so long is stuck.
 STALL_SECONDS = 600.0
+STOP_SECONDS = 90.0  # a minute's notice, for those who are logged in, and the shutdown
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,34 @@ def follow_prep(road: Road) -> str:
         follow(road, service, lambda: service.ended_well)
     figure = f"{service.instance_id}, {service.state.get('starts')} start(s)"
     road.narrator.check("prep service ran to its end", True, figure)
+    _told(road)
+    _stopped(road, service.instance_id)
     return service.instance_id
+
+
+def _told(road: Road) -> None:
+    """The owner got one message, with all that they need to know."""
+    letters = road.mailbox.letters
+    wanted = (road.subject.published(), "cost", "next")
+    text = letters[0].text if letters else ""
+    missing = [word for word in wanted if word not in text]
+    figure = f"{len(letters)} message(s): {', '.join(letter.subject for letter in letters) or 'none'}"
+    if missing:
+        figure += f"; not in it: {', '.join(missing)}"
+    road.narrator.check("the owner is told that all is done", len(letters) == 1 and not missing, figure)
+
+
+def _stopped(road: Road, instance_id: str) -> None:
+    """Nobody pays for a machine that has nothing to do."""
+    ec2 = road.cloud.client("ec2")
+
+    def state() -> str:
+        found = ec2.describe_instances(InstanceIds=[instance_id])
+        return str(found["Reservations"][0]["Instances"][0]["State"]["Name"])
+
+    with road.narrator.step("The prep instance stops itself"):
+        wait_until(f"{instance_id} to stop itself", STOP_SECONDS, lambda: state() == "stopped")
+    road.narrator.check("the prep instance stopped itself", True, f"{instance_id}, {state()}")
 
 
 def follow(road: Road, service: Service, reached: Callable[[], bool]) -> None:

@@ -1,8 +1,11 @@
 """Training instances: launched, read from, rebooted."""
 
 import json
+import re
 import shutil
 import sys
+import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,21 +15,65 @@ from rehearsal.operator.account import Cloud, in_instance, tail, wait_until
 from rehearsal.preparation import BATCH, Road
 
 FIRST_BATCH = Path(__file__).parents[1] / "checks" / "first_batch.py"
+OWN_SECONDS = 5.0
+BATCHES = 4  # instances of which a first batch is read: one more takes three seconds, and shows nothing new
 READY_SECONDS = 300.0  # for an instance to restore, attach and mount: seconds here, two minutes on AWS
 
 
 def launch(road: Road) -> list[str]:
-    """GPU instances from the launch template, one zone after another; waits until each says it is ready."""
-    with road.narrator.step(f"Launch {road.wishes.instances} GPU instance(s) from the launch template"):
-        gpus = start(road, road.wishes.instances)
+    """GPU instances from the launch template, one zone after another; waits until each says it is ready.
+
+    Of several waves, all but the last are ended again.
+    """
+    *waves, last = road.wishes.instances
+    for count in waves:
+        road.cloud.client("ec2").terminate_instances(InstanceIds=_wave(road, count))
+    return _wave(road, last)
+
+
+def _wave(road: Road, count: int) -> list[str]:
+    with road.narrator.step(f"Launch {count} GPU instance(s) from the launch template"):
+        begun = time.monotonic()
+        gpus = start(road, count)
         for gpu in gpus:
             wait_until(f"{gpu} to tag itself", READY_SECONDS, lambda gpu=gpu: _state(road, gpu) != "")  # type: ignore[misc]
             if _state(road, gpu) != "ready":
                 raise RehearsalError(
                     f"GPU instance {gpu} came up without the data set", _boot_log(road.cloud, gpu)
                 )
-        road.narrator.note(", ".join(gpus))
+        seconds = time.monotonic() - begun
+        road.narrator.note(", ".join(gpus)[:100])
+    _measure(road, gpus, seconds)
     return gpus
+
+
+def _measure(road: Road, gpus: Sequence[str], seconds: float) -> None:
+    """How long it took, how many calls each instance made, what its user data took beside waiting for AWS."""
+    calls = Counter(entry["instance"] for entry in road.cloud.judged_calls())
+    counts = sorted({calls[gpu] for gpu in gpus})
+    own = [_own_seconds(road.cloud, gpu) for gpu in gpus]
+    slowest = max(own)
+    road.narrator.figures.append(
+        {
+            "instances": len(gpus),
+            "seconds": round(seconds, 1),
+            "calls_each": counts,
+            "own_seconds": slowest,
+        }
+    )
+    figure = f"{seconds:.1f} s; {' to '.join(map(str, counts))} calls each; user data itself {slowest:.1f} s"
+    # More instances at once share the cores of this machine: then the time says nothing of the user data.
+    quick = slowest < OWN_SECONDS or len(gpus) > 1
+    what = f"{len(gpus)} training instance(s) at once: mounted"
+    road.narrator.check(what, len(counts) == 1 and quick, figure)
+
+
+def _own_seconds(cloud: Cloud, gpu: str) -> float:
+    """What the boot log says: the seconds that the user data did not wait for AWS."""
+    found = re.findall(r"([\d.]+) s own$", "\n".join(_boot_log(cloud, gpu)), re.MULTILINE)
+    if not found:
+        raise RehearsalError(f"the boot log of {gpu} does not tell its own time", _boot_log(cloud, gpu))
+    return float(found[-1])
 
 
 def start(road: Road, count: int) -> list[str]:
@@ -97,7 +144,7 @@ def read_first_batches(road: Road, gpus: Sequence[str]) -> None:
     The splits in turn, so that two instances show both.
     """
     batches = []
-    for number, gpu in enumerate(gpus):
+    for number, gpu in enumerate(gpus[:BATCHES]):
         split = list(road.splits)[number % len(road.splits)]
         # The iterator wants more images than its batch has.
         size = max(1, min(BATCH, road.splits[split] // 2))
