@@ -69,8 +69,8 @@ class Waves(click.ParamType[tuple[int, ...]]):
     type=Waves(),
     default="2",
     show_default=True,
-    help="Number of GPU instances to launch at once. With several, such as 1,5,10,20, one wave after the other; "
-    "the last one is used further.",
+    help="Number of GPU instances to launch at once. With several, such as 1,5,10,20, one wave after the "
+    "other; the last one is used further.",
 )
 @click.option(
     "--output",

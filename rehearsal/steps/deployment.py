@@ -27,10 +27,12 @@ def deploy(road: Road) -> None:
         for action in road.wishes.without:
             if not cdk_module.without_permission(cdk.assembly, action):
                 raise RehearsalError(f"--without {action}: no policy allows that")
-    with narrator.step("cdk deploy --all (waits for the prep instance's signal)"):
-        run_deploy(road)
+    # The service may be done before the mailbox is there: its notice waits.
+    with cloud.holding("sns:Publish"):
+        with narrator.step("cdk deploy --all (waits for the prep instance's signal)"):
+            run_deploy(road)
+        subscribe(road)
     narrator.check("cdk deploy: stacks complete, boot signalled", True, "Dataset, Prep, Training")
-    subscribe(road)
 
 
 def preflight(road: Road) -> None:

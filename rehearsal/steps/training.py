@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rehearsal.checks.sheet import contact_sheet
@@ -43,6 +44,9 @@ def _wave(road: Road, count: int) -> list[str]:
                 )
         seconds = time.monotonic() - begun
         road.narrator.note(", ".join(gpus)[:100])
+        for gpu in gpus:  # the last line of the log comes after the tag
+            done = partial(_user_data_status, road.cloud, gpu)
+            wait_until(f"the user data of {gpu} to end", READY_SECONDS, lambda done=done: done() is not None)  # type: ignore[misc]
     _measure(road, gpus, seconds)
     return gpus
 
