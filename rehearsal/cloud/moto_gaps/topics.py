@@ -29,7 +29,7 @@ class TemplateSubscription(CloudFormationModel):
 
     @classmethod
     def create_from_cloudformation_json(
-        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
+        cls, _name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
     ) -> "TemplateSubscription":
         properties = cloudformation_json["Properties"]
         made = sns_backends[account_id][region_name].subscribe(
