@@ -44,6 +44,18 @@ def _stacks(cloud: Cloud) -> Iterator[str]:
         yield stack["StackName"]
 
 
+def _endpoints(cloud: Cloud) -> Iterator[str]:
+    for endpoint in cloud.client("ec2").describe_vpc_endpoints()["VpcEndpoints"]:
+        if endpoint["State"] != "deleted":
+            yield endpoint["VpcEndpointId"]
+
+
+def _parameters(cloud: Cloud) -> Iterator[str]:
+    for name in _pages(cloud, "ssm", "describe_parameters", "Parameters", "Name"):
+        if not name.startswith("/aws/service/"):  # AWS's own, which it does not list
+            yield name
+
+
 def _keys(cloud: Cloud) -> Iterator[str]:
     client = cloud.client("kms")
     for name in _pages(cloud, "kms", "list_keys", "Keys", "KeyId"):
@@ -74,14 +86,14 @@ _LISTS: dict[str, Names] = {
     "route table": _list("ec2", "describe_route_tables", "RouteTables", "RouteTableId"),
     "network ACL": _list("ec2", "describe_network_acls", "NetworkAcls", "NetworkAclId"),
     "internet gateway": _list("ec2", "describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
-    "VPC endpoint": _list("ec2", "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
+    "VPC endpoint": _endpoints,
     "launch template": _list("ec2", "describe_launch_templates", "LaunchTemplates", "LaunchTemplateName"),
     "key pair": _list("ec2", "describe_key_pairs", "KeyPairs", "KeyName"),
     "role": _list("iam", "list_roles", "Roles", "RoleName"),
     "policy": _list("iam", "list_policies", "Policies", "PolicyName", Scope="Local"),
     "instance profile": _list("iam", "list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
     "user": _list("iam", "list_users", "Users", "UserName"),
-    "parameter": _list("ssm", "describe_parameters", "Parameters", "Name"),
+    "parameter": _parameters,
     "secret": _list("secretsmanager", "list_secrets", "SecretList", "Name"),
     "bucket": _list("s3", "list_buckets", "Buckets", "Name"),
     "upload": _uploads,
@@ -114,7 +126,7 @@ def nothing_else(cloud: Cloud, dataset: str, before: set[Item], narrator: Narrat
 
 def _reason(kind: str, name: str, dataset: str, tagged: set[str]) -> str:
     """Why this may stay; empty if it must not."""
-    if "cdk-hnb659fds" in name or name == "CDKToolkit":
+    if "hnb659fds" in name or name == "CDKToolkit":  # the qualifier of CDK's own resources
         return "`make bootstrap` made it for all CDK apps of the account; it costs nothing while it is empty"
     return {
         ("secret", f"{dataset}/credentials"): "the operator made it, before the stacks",

@@ -112,6 +112,8 @@ def instance_life(volumes: Volumes, guests: Guests) -> None:
             guests.end(self.id)
             for _, block in self.get_block_device_mapping:
                 volumes.detach(block.volume_id)
+            for interface in self.nics.values():
+                interface.delete_on_termination = True  # as EC2 has it for those that come with an instance
             return original(self, *args)
 
         return terminate

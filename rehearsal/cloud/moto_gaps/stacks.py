@@ -68,11 +68,19 @@ def _endpoint(backend: Any, endpoint: Any, _definition: Mapping[str, Any]) -> No
     backend.delete_vpc_endpoints([endpoint.id])
 
 
+def _vpc(backend: Any, vpc: Any, _definition: Mapping[str, Any]) -> None:
+    backend.delete_vpc(vpc.id)
+    for name, acl in list(backend.network_acls.items()):
+        if acl.vpc_id == vpc.id:
+            del backend.network_acls[name]
+
+
 _DELETERS: dict[str, Callable[[Any, Any, Mapping[str, Any]], None]] = {
     "AWS::EC2::InternetGateway": _gateway,
     "AWS::EC2::Route": _route,
     "AWS::EC2::RouteTable": _route_table,
     "AWS::EC2::SubnetRouteTableAssociation": _association,
+    "AWS::EC2::VPC": _vpc,
     "AWS::EC2::VPCEndpoint": _endpoint,
     "AWS::EC2::VPCGatewayAttachment": _attachment,
     "AWS::EC2::Volume": _volume,

@@ -2,11 +2,8 @@
 
 from typing import Any
 
-from moto.cloudformation import parsing
 from moto.core.common_models import CloudFormationModel
 from moto.sns.models import sns_backends
-
-from rehearsal.cloud.moto_gaps import replace
 
 
 class TemplateSubscription(CloudFormationModel):
@@ -28,7 +25,7 @@ class TemplateSubscription(CloudFormationModel):
         return False
 
     @classmethod
-    def create_from_cloudformation_json(
+    def create_from_cloudformation_json(  # type: ignore[override]
         cls, _name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
     ) -> "TemplateSubscription":
         properties = cloudformation_json["Properties"]
@@ -42,7 +39,4 @@ class TemplateSubscription(CloudFormationModel):
 
 
 def install() -> None:
-    def make(original: Any) -> Any:
-        return lambda: {**original(), TemplateSubscription.cloudformation_type(): TemplateSubscription}
-
-    replace(parsing, "get_model_map", make)
+    """moto finds the class by its type, as it is a subclass of CloudFormationModel."""
