@@ -12,8 +12,8 @@ from pathlib import Path
 import click
 
 from rehearsal import findings
+from rehearsal import full as full_road
 from rehearsal.cloud.volumes import check_space
-from rehearsal.full import BYTES_A_SECOND
 from rehearsal.narrator import Narrator, RehearsalError, visible
 from rehearsal.operator import cdk
 from rehearsal.preparation import Wishes
@@ -119,7 +119,8 @@ def main(
         raise click.UsageError(f"-c {wrong[0]}: not KEY=VALUE")
     output = output.resolve()
     settings = dict(word.split("=", 1) for word in context)
-    rate = BYTES_A_SECOND if full else None
+    settings = (full_road.SETTINGS if full else {}) | settings
+    rate = full_road.BYTES_A_SECOND if full else None
     wishes = Wishes(output, dataset, archives, instances, settings, without, keep, full, rate)
     sys.exit(run(wishes))
 

@@ -6,6 +6,7 @@ middle; a training instance fails; the data set goes to another Region and anoth
 
 from rehearsal.preparation import Road
 from rehearsal.steps.deployment import deploy
+from rehearsal.steps.elsewhere import another_account, another_region
 from rehearsal.steps.ending import inspect, tear_down
 from rehearsal.steps.interruptions import (
     change_on_the_way,
@@ -16,11 +17,13 @@ from rehearsal.steps.interruptions import (
     stop_and_start_during,
 )
 from rehearsal.steps.preparing import follow_prep
-from rehearsal.steps.training import fail_to_mount, launch, read_first_batches
+from rehearsal.steps.training import copy_in_the_zone, fail_to_mount, launch, read_first_batches
 from rehearsal.steps.trials import refuse_forbidden_calls
 
 # Of the archives' bytes: slow enough that there is a middle, fast enough not to be waited for.
 BYTES_A_SECOND = 4_000_000
+# So that every statement of every role is deployed. `prep share` needs a key of one's own.
+SETTINGS = {"key": "new", "restore": "auto", "log_retention_days": "30"}
 
 
 def full_road(road: Road) -> None:
@@ -36,6 +39,9 @@ def full_road(road: Road) -> None:
     fail_to_mount(road)
     inspect(road, gpus)
     refuse_forbidden_calls(road, prep, gpus)
+    copy_in_the_zone(road, gpus[0])
+    another_region(road)
+    another_account(road)
     tear_down(road, gpus)
 
 

@@ -97,6 +97,21 @@ def start(road: Road, count: int) -> list[str]:
     return gpus
 
 
+def copy_in_the_zone(road: Road, warm: str) -> None:
+    """With restore=auto, an instance in the zone of another takes a copy of that one's volume."""
+    ec2 = road.cloud.client("ec2")
+    with road.narrator.step("Launch an instance where another has the volume already"):
+        gpu = start(road, 1)[0]  # in the first zone, as the first of the instances that are there
+        wait_until(f"{gpu} to tag itself", READY_SECONDS, lambda: _state(road, gpu) != "")
+        log = "\n".join(_boot_log(road.cloud, gpu))
+        ec2.terminate_instances(InstanceIds=[gpu])
+    attached = [{"Name": "attachment.instance-id", "Values": [warm]}]
+    sources = [each["VolumeId"] for each in ec2.describe_volumes(Filters=attached)["Volumes"]]
+    copied = [source for source in sources if f"copied volume {source}" in log]
+    figure = f"{gpu}: a copy of {copied[0]}" if copied else f"{gpu}: no copy of a volume of {warm}"
+    road.narrator.check("a warm zone: the volume is copied", bool(copied), figure)
+
+
 def fail_to_mount(road: Road) -> None:
     """A training instance whose snapshot has no file system must say so, and leave no volume behind."""
     ec2, ssm = road.cloud.client("ec2"), road.cloud.client("ssm")
