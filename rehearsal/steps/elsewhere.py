@@ -26,7 +26,7 @@ ONLY_HERE = ("key", "work_snapshot", "dataset_snapshot")
 
 
 def another_region(road: Road) -> None:
-    """`prep copy` there, then the same stacks without the Prep stack, and an instance with the data mounted."""
+    """`prep copy` there; then the stacks without Prep, and an instance with the data mounted."""
     there = replace(road.cloud, region=OTHER_REGION)
     with road.narrator.step(f"prep copy --to {OTHER_REGION}"):
         copied = owner(road, road.cloud, "copy", "--to", OTHER_REGION)
@@ -35,7 +35,7 @@ def another_region(road: Road) -> None:
 
 
 def another_account(road: Road) -> None:
-    """`prep share`, after the key's policy lets the account use the key; there, `prep copy` and the stacks."""
+    """`prep share`, once the key's policy lets the account use the key; there, `prep copy` and the stacks."""
     there = road.cloud.as_role(f"arn:aws:iam::{OTHER_ACCOUNT}:role/operator", "operator")
     with road.narrator.step(f"prep share --account {OTHER_ACCOUNT}"):
         wanted = _statements_wanted(road)
