@@ -20,10 +20,10 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
 
 def install(volumes: Volumes, guests: Guests) -> None:
     """Changes moto, for the life of this process."""
-    from rehearsal.cloud.moto_gaps import ebs, instances, keys, signals, stacks
+    from rehearsal.cloud.moto_gaps import ebs, instances, signals, stacks, topics
 
     ebs.install(volumes, guests)
-    keys.install()
     instances.install(volumes, guests)
     stacks.install()
     signals.install(guests)
+    topics.install()

@@ -8,6 +8,7 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.elastic_block_store import Snapshot, Volume
 from moto.ec2.utils import random_snapshot_id
+from moto.kms.models import kms_backends
 
 from rehearsal.cloud.moto_gaps import replace
 from rehearsal.cloud.volumes import Volumes
@@ -27,6 +28,7 @@ def install(volumes: Volumes, guests: Guests) -> None:
     snapshots(volumes)
     shared_snapshots(volumes)
     volumes_from_templates()
+    default_key()
 
 
 def volume_bytes(volumes: Volumes) -> None:
@@ -209,3 +211,17 @@ def volumes_from_templates() -> None:
         return volume
 
     Volume.create_from_cloudformation_json = classmethod(create)  # type: ignore[assignment]
+
+
+def default_key() -> None:
+    """The key that encrypts when no other is given is AWS's: snapshots under it can't be shared."""
+
+    def make(original: Any) -> Any:
+        def create(self: EC2Backend) -> str:
+            name = str(original(self))
+            kms_backends[self.account_id][self.region_name].describe_key("alias/aws/ebs").key_manager = "AWS"
+            return name
+
+        return create
+
+    replace(EC2Backend, "_create_default_encryption_key", make)
