@@ -14,7 +14,7 @@ from rehearsal.steps.interruptions import (
     nothing_fetched_twice,
     replace_instance,
     stop_and_start,
-    stop_and_start_during,
+    stop_and_start_while_held,
 )
 from rehearsal.steps.preparing import follow_prep
 from rehearsal.steps.training import copy_in_the_zone, fail_to_mount, launch, read_first_batches
@@ -22,6 +22,7 @@ from rehearsal.steps.trials import refuse_forbidden_calls
 
 # Of the archives' bytes: slow enough that there is a middle, fast enough not to be waited for.
 BYTES_A_SECOND = 4_000_000
+CRAWL = 100_000
 # So that every statement of every role is deployed. `prep share` needs a key of one's own.
 SETTINGS = {"key": "new", "restore": "auto", "log_retention_days": "30"}
 
@@ -30,8 +31,13 @@ def full_road(road: Road) -> None:
     change_on_the_way(road, requests=7)
     deploy(road)
     interrupt_the_download(road)
+    key = f"s3:PutObject {road.name}/packed"
+    road.cloud.hold(f"{key}/train.rec")
     there = destroy_and_deploy_again(road)
-    interrupt_the_rest(road)
+    road.site.hurry(None)
+    stop_and_start_while_held(road, "merge and verify", f"{key}/classes.tsv")
+    stop_and_start_while_held(road, "backup", "ssm:PutParameter")
+    stop_and_start_while_held(road, "snapshot, which is complete but not published")
     prep = follow_prep(road)
     nothing_fetched_twice(road, there)
     gpus = launch(road)
@@ -54,18 +60,7 @@ def interrupt_the_download(road: Road) -> None:
 
     stop_and_start(road, "download", lambda _: arrived(0.3))
     stop_and_start(road, "organize and pack, in the pass over the archives", lambda _: arrived(0.6))
+    road.site.hurry(CRAWL)  # a deployment takes a while, and the download must not end meanwhile
     replace_instance(
         road, "the site has another address", "source", road.site.url.replace("127.0.0.1", "localhost")
     )
-
-
-def interrupt_the_rest(road: Road) -> None:
-    key = f"s3:PutObject {road.name}"
-    stop_and_start_during(road, "merge and verify", f"{key}/packed/train.rec")
-    stop_and_start_during(road, "backup", f"{key}/packed/classes.tsv")
-    stop_and_start(road, "snapshot, while it is pending", lambda _: _pending(road))
-
-
-def _pending(road: Road) -> bool:
-    found = road.cloud.client("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"]
-    return any(each["State"] == "pending" for each in found)

@@ -28,7 +28,7 @@ Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 # In the user agent of calls that are made to see them refused.
 TRIAL = "rehearsal-trial"
-HOLD_SECONDS = 30.0  # whoever asks for a call to be held needs a second or two
+HOLD_SECONDS = 300.0  # whoever asks for a call to be held may have to wait for a deployment to end
 # Calls that AWS makes once however often they are asked with one token.
 _IDEMPOTENT = ("ec2:CreateVolume", "ec2:RunInstances")
 

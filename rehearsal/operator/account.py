@@ -9,8 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -107,17 +106,19 @@ class Cloud:
     def calls_made(self) -> int:
         return sum(not entry["trial"] for entry in self.judged_calls())
 
-    @contextmanager
-    def holding(self, call: str) -> Iterator[Callable[[], bool]]:
-        """Keeps an instance's call waiting, such as "s3:PutObject KEY"; gives a function: is one waiting?"""
-        hold, held = self.folder / "hold", self.folder / "held"
-        held.unlink(missing_ok=True)
-        hold.with_suffix(".partial").write_text(call)
-        hold.with_suffix(".partial").rename(hold)
-        try:
-            yield held.exists
-        finally:
-            hold.unlink()
+    def hold(self, call: str) -> None:
+        """Keeps a call waiting from now on, such as "s3:PutObject KEY", and no other one any more."""
+        (self.folder / "held").unlink(missing_ok=True)
+        partial = self.folder / "hold.partial"
+        partial.write_text(call)
+        partial.rename(self.folder / "hold")
+
+    def is_held(self) -> bool:
+        """Whether the call is waiting."""
+        return (self.folder / "held").exists()
+
+    def release(self) -> None:
+        (self.folder / "hold").unlink(missing_ok=True)
 
     def stop(self) -> None:
         """Ends every instance in order; 60 s is what a handful of them take at the very most."""

@@ -28,10 +28,11 @@ def deploy(road: Road) -> None:
             if not cdk_module.without_permission(cdk.assembly, action):
                 raise RehearsalError(f"--without {action}: no policy allows that")
     # The service may be done before the mailbox is there: its notice waits.
-    with cloud.holding("sns:Publish"):
-        with narrator.step("cdk deploy --all (waits for the prep instance's signal)"):
-            run_deploy(road)
-        subscribe(road)
+    cloud.hold("sns:Publish")
+    with narrator.step("cdk deploy --all (waits for the prep instance's signal)"):
+        run_deploy(road)
+    subscribe(road)
+    cloud.release()
     narrator.check("cdk deploy: stacks complete, boot signalled", True, "Dataset, Prep, Training")
 
 

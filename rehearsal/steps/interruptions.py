@@ -45,12 +45,15 @@ def stop_and_start(road: Road, what: str, reached: Callable[[Service], bool]) ->
         _stop_and_start(road, service, what)
 
 
-def stop_and_start_during(road: Road, what: str, call: str) -> None:
-    """The same while the instance waits for the answer to a call, such as "s3:PutObject KEY"."""
+def stop_and_start_while_held(road: Road, what: str, then: str = "") -> None:
+    """The same while the call that the cloud holds waits for its answer; `then`: the next call to hold."""
     service = prep_service(road)
     with road.narrator.step(f"Stop and start the prep instance: {what}"):
-        with road.cloud.holding(call) as waiting:
-            follow(road, service, waiting)
+        follow(road, service, road.cloud.is_held)
+        if then:
+            road.cloud.hold(then)
+        else:
+            road.cloud.release()
         _stop_and_start(road, service, what)
 
 
