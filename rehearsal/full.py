@@ -9,6 +9,7 @@ from rehearsal.steps.deployment import deploy
 from rehearsal.steps.elsewhere import another_account, another_region
 from rehearsal.steps.ending import inspect, tear_down
 from rehearsal.steps.interruptions import (
+    bytes_on_disk,
     change_on_the_way,
     destroy_and_deploy_again,
     nothing_fetched_twice,
@@ -21,15 +22,15 @@ from rehearsal.steps.training import copy_in_the_zone, fail_to_mount, launch, re
 from rehearsal.steps.trials import refuse_forbidden_calls
 
 # Of the archives' bytes: slow enough that there is a middle, fast enough not to be waited for.
-BYTES_A_SECOND = 4_000_000
+BYTES_A_SECOND = 3_000_000
 CRAWL = 100_000
 # So that every statement of every role is deployed. `prep share` needs a key of one's own.
 SETTINGS = {"key": "new", "restore": "auto", "log_retention_days": "30"}
 
 
 def full_road(road: Road) -> None:
-    change_on_the_way(road, requests=7)
     deploy(road)
+    change_on_the_way(road)
     interrupt_the_download(road)
     key = f"s3:PutObject {road.name}/packed"
     road.cloud.hold(f"{key}/train.rec")
@@ -53,14 +54,12 @@ def full_road(road: Road) -> None:
 
 def interrupt_the_download(road: Road) -> None:
     """While archives arrive, each unit is organized, packed and sent to S3 as well."""
-    total = sum(file.stat().st_size for file in road.archives.iterdir())
-
-    def arrived(share: float) -> bool:
-        return road.site.bytes_sent > share * total
-
-    stop_and_start(road, "download", lambda _: arrived(0.3))
-    stop_and_start(road, "organize and pack, in the pass over the archives", lambda _: arrived(0.6))
-    road.site.hurry(CRAWL)  # a deployment takes a while, and the download must not end meanwhile
-    replace_instance(
-        road, "the site has another address", "source", road.site.url.replace("127.0.0.1", "localhost")
+    before = bytes_on_disk(road)
+    stop_and_start(road, "download", lambda: bytes_on_disk(road) > before)
+    first = bytes_on_disk(road)
+    stop_and_start(
+        road, "organize and pack, in the pass over the archives", lambda: bytes_on_disk(road) > first
     )
+    road.site.hurry(CRAWL)  # a deployment takes a while, and the download must not end meanwhile
+    address = road.site.url.replace("127.0.0.1", "localhost")
+    replace_instance(road, "the site has another address", "source", address)

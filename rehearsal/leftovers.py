@@ -39,6 +39,12 @@ def _instances(cloud: Cloud) -> Iterator[str]:
                 yield instance["InstanceId"]
 
 
+def _snapshots(cloud: Cloud) -> Iterator[str]:
+    for snapshot in cloud.client("ec2").describe_snapshots(OwnerIds=["self"])["Snapshots"]:
+        if snapshot["OwnerId"] == cloud.account:  # moto does not look at OwnerIds
+            yield snapshot["SnapshotId"]
+
+
 def _stacks(cloud: Cloud) -> Iterator[str]:
     for stack in cloud.client("cloudformation").describe_stacks()["Stacks"]:
         yield stack["StackName"]
@@ -74,7 +80,7 @@ _LISTS: dict[str, Names] = {
     "stack": _stacks,
     "instance": _instances,
     "volume": _list("ec2", "describe_volumes", "Volumes", "VolumeId"),
-    "snapshot": _list("ec2", "describe_snapshots", "Snapshots", "SnapshotId", OwnerIds=["self"]),
+    "snapshot": _snapshots,
     "image": _list("ec2", "describe_images", "Images", "ImageId", Owners=["self"]),
     "network interface": _list(
         "ec2", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
 
 from rehearsal.narrator import RehearsalError
 from rehearsal.operator.account import wait_until
@@ -17,31 +18,42 @@ from rehearsal.steps.deployment import deploy_again
 from rehearsal.steps.preparing import SERVICE, Service, follow, prep_service
 
 WORK, PACKED = "/data", "/dataset"
+STOP_FIRST = 0.5  # seconds, in which the signal to stop reaches the service
 BACK_SECONDS = 60.0  # for an instance to boot and start its services: two seconds on a quiet machine
 
 
-def change_on_the_way(road: Road, requests: int) -> None:
-    """The server has another version of the largest archive after so many requests for it.
+def change_on_the_way(road: Road) -> None:
+    """The server has another version of the largest archive, when the beginning of it is in S3.
 
-    What was made of the first version is forgotten then, and its upload to S3 aborted.
+    What was made of the first version is forgotten, and its upload to S3 is aborted.
     """
     largest = max(road.archives.iterdir(), key=lambda file: file.stat().st_size).name
-    seen: list[Request] = []
+    bucket = road.cdk.output(f"{road.name}-dataset", "BucketName")
+    s3 = road.cloud.client("s3")
+
+    def sent() -> bool:
+        uploads = s3.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+        return any(upload["Key"].endswith(f"/{largest}") for upload in uploads)
+
+    def aborted() -> bool:
+        return any(entry["call"] == "s3:AbortMultipartUpload" for entry in road.cloud.judged_calls())
 
     def plan(request: Request) -> Fault | None:
-        if request.file != largest:
-            return None
-        seen.append(request)
-        return Fault(etag='"second"') if len(seen) > requests else None
+        return Fault(etag='"second"') if request.file == largest else None
 
-    road.site.plan = plan
+    with road.narrator.step(f"{largest} changes on the server, when its beginning is in S3"):
+        service = prep_service(road)
+        follow(road, service, sent)
+        road.site.plan = plan
+        follow(road, service, aborted)
+    road.narrator.check("a changed archive: the upload of the old one is aborted", True, largest)
 
 
-def stop_and_start(road: Road, what: str, reached: Callable[[Service], bool]) -> None:
+def stop_and_start(road: Road, what: str, reached: Callable[[], bool]) -> None:
     """Stops the prep instance at a moment of its work, and starts it again."""
     service = prep_service(road)
     with road.narrator.step(f"Stop and start the prep instance: {what}"):
-        follow(road, service, lambda: reached(service))
+        follow(road, service, reached)
         _stop_and_start(road, service, what)
 
 
@@ -50,10 +62,9 @@ def stop_and_start_while_held(road: Road, what: str, then: str = "") -> None:
     service = prep_service(road)
     with road.narrator.step(f"Stop and start the prep instance: {what}"):
         follow(road, service, road.cloud.is_held)
-        if then:
-            road.cloud.hold(then)
-        else:
-            road.cloud.release()
+        # The answer comes when the stop is under way.
+        next_hold = Timer(STOP_FIRST, road.cloud.hold, [then])
+        next_hold.start()
         _stop_and_start(road, service, what)
 
 
@@ -121,6 +132,11 @@ def destroy_and_deploy_again(road: Road) -> Fetched:
     changes = {"work_snapshot": snapshots["work"], "dataset_snapshot": snapshots["packed"]}
     deploy_again(road, "Deploy from the snapshots that destroy left", changes)
     return there
+
+
+def bytes_on_disk(road: Road) -> int:
+    """Of the archives, on the work volume for good."""
+    return on_disk(road, prep_service(road)).bytes
 
 
 def on_disk(road: Road, service: Service) -> Fetched:

@@ -65,7 +65,10 @@ def follow_prep(road: Road) -> str:
 
 
 def _told(road: Road) -> None:
-    """The owner got one message, with all that they need to know."""
+    """The owner got one message, with all that they need to know.
+
+    Where the instance is stopped just after it has sent the message, the next run sends it again.
+    """
     letters = road.mailbox.letters
     wanted = (road.subject.published(), "cost", "next")
     text = letters[0].text if letters else ""
@@ -73,7 +76,8 @@ def _told(road: Road) -> None:
     figure = f"{len(letters)} message(s): {', '.join(letter.subject for letter in letters) or 'none'}"
     if missing:
         figure += f"; not in it: {', '.join(missing)}"
-    road.narrator.check("the owner is told that all is done", len(letters) == 1 and not missing, figure)
+    allowed = (1, 2) if road.wishes.full else (1,)
+    road.narrator.check("the owner is told that all is done", len(letters) in allowed and not missing, figure)
 
 
 def _stopped(road: Road, instance_id: str) -> None:

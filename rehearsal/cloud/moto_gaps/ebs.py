@@ -7,7 +7,7 @@ from moto.core.utils import utcnow
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.elastic_block_store import Snapshot, Volume
-from moto.ec2.utils import random_snapshot_id
+from moto.ec2.utils import generic_filter, random_snapshot_id
 from moto.kms.models import kms_backends
 
 from rehearsal.cloud.moto_gaps import replace
@@ -143,12 +143,11 @@ def shared_snapshots(volumes: Volumes) -> None:
         def describe_snapshots(
             self: EC2Backend, snapshot_ids: list[str] | None = None, filters: Any = None
         ) -> list[Snapshot]:
-            others = [_shared(self, name) for name in snapshot_ids or [] if name not in self.snapshots]
-            if not snapshot_ids or None in others:
-                found: list[Snapshot] = original(self, snapshot_ids, filters)
-                return found
-            own = [name for name in snapshot_ids if name in self.snapshots]
-            return [*(original(self, own, filters) if own else []), *(each for each in others if each)]
+            shared = [each for each in _shared(self) if not snapshot_ids or each.id in snapshot_ids]
+            names = {each.id for each in shared}
+            own = [name for name in snapshot_ids or [] if name not in names]
+            found: list[Snapshot] = [] if names and snapshot_ids and not own else original(self, own, filters)
+            return [*found, *(generic_filter(filters, shared) if filters else shared)]
 
         return describe_snapshots
 
@@ -177,17 +176,17 @@ def shared_snapshots(volumes: Volumes) -> None:
     EC2Backend.copy_snapshot = copy_snapshot  # type: ignore[assignment, method-assign]
 
 
-def _shared(backend: EC2Backend, snapshot_id: str) -> Snapshot | None:
-    """Another account's snapshot, as this account sees it; None if it is not shared."""
+def _shared(backend: EC2Backend) -> list[Snapshot]:
+    """Other accounts' snapshots that are shared with this account, as it sees them."""
+    seen = []
     for account_id, regions in list(ec2_backends.items()):
-        snapshot = regions[backend.region_name].snapshots.get(snapshot_id)
-        if snapshot and account_id != backend.account_id:
-            if backend.account_id not in snapshot.create_volume_permission_userids:
-                return None
-            seen: Snapshot = copy.copy(snapshot)
-            seen.ec2_backend = backend  # whose tags are those that it shows
-            return seen
-    return None
+        others = regions[backend.region_name].snapshots if account_id != backend.account_id else {}
+        for snapshot in others.values():
+            if backend.account_id in snapshot.create_volume_permission_userids:
+                view: Snapshot = copy.copy(snapshot)
+                view.ec2_backend = backend  # whose tags are those that it shows
+                seen.append(view)
+    return seen
 
 
 def volumes_from_templates() -> None:
