@@ -8,15 +8,27 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from moto.cloudformation.parsing import ResourceMap, get_references_from_template
+from moto.cloudformation.models import Stack
+from moto.cloudformation.parsing import OutputMap, ResourceMap, get_references_from_template
 from moto.ec2.models import ec2_backends
+
+from rehearsal.cloud.moto_gaps import replace
 
 
 def install() -> None:
     def delete(self: ResourceMap) -> None:
         remove(self, self._resource_json_map)
 
+    def forgets_outputs(original: Any) -> Any:
+        def stack_delete(self: Stack) -> None:
+            # moto makes a resource again when an output that refers to it is looked at.
+            self.output_map = OutputMap(self.resource_map, {"Outputs": {}}, self.stack_id)
+            original(self)
+
+        return stack_delete
+
     ResourceMap.delete = delete  # type: ignore[method-assign]
+    replace(Stack, "delete", forgets_outputs)
 
 
 def remove(resources: ResourceMap, definitions: Mapping[str, Any]) -> None:
