@@ -73,10 +73,10 @@ class Permission:
 
     def place(self, names: Mapping[str, str]) -> tuple[str, str, str, str]:
         """What is the same in every deployment of the same templates."""
-        resource = plain(self.resource)
+        resource = self.resource
         for name, word in names.items():
             resource = resource.replace(name, word)
-        return self.kind, self.action, resource, self.conditions
+        return self.kind, self.action, plain(resource), self.conditions
 
 
 @dataclass
@@ -166,7 +166,7 @@ def superfluous(logs: Path) -> list[str]:
 def plain(resource: str) -> str:
     """A resource without what differs from one deployment to the next: ids, account, Region."""
     for pattern, word in (
-        (r"\d{12}", "ACCOUNT"),
+        (r"\b\d{12}\b", "ACCOUNT"),
         (r"[a-z]{2}-[a-z]+-\d\b", "REGION"),
         (r"\b[0-9a-f]{40,}\b", "…"),
         (r"(?<=:stack/)([\w-]+)/[0-9a-f-]{36}", r"\1/…"),
