@@ -54,12 +54,16 @@ def full_road(road: Road) -> None:
 
 def interrupt_the_download(road: Road) -> None:
     """While archives arrive, each unit is organized, packed and sent to S3 as well."""
-    before = bytes_on_disk(road)
-    stop_and_start(road, "download", lambda: bytes_on_disk(road) > before)
-    first = bytes_on_disk(road)
-    stop_and_start(
-        road, "organize and pack, in the pass over the archives", lambda: bytes_on_disk(road) > first
-    )
+    marks = [0]
+
+    def more() -> bool:
+        if (now := bytes_on_disk(road)) > marks[-1]:
+            marks.append(now)
+            return True
+        return False
+
+    stop_and_start(road, "download", more)
+    stop_and_start(road, "organize and pack, in the pass over the archives", more)
     road.site.hurry(CRAWL)  # a deployment takes a while, and the download must not end meanwhile
     address = road.site.url.replace("127.0.0.1", "localhost")
     replace_instance(road, "the site has another address", "source", address)
