@@ -17,7 +17,7 @@ from rehearsal.narrator import RehearsalError
 from rehearsal.operator.account import REPOSITORY, Cloud
 from rehearsal.operator.cdk import Cdk
 from rehearsal.preparation import Road, zones
-from rehearsal.steps.forbidden import OTHER_ACCOUNT
+from rehearsal.steps.forbidden.scene import OTHER_ACCOUNT
 from rehearsal.steps.training import launch
 
 OTHER_REGION = "eu-west-1"

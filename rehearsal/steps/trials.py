@@ -12,7 +12,9 @@ from rehearsal.cloud.gate import TRIAL
 from rehearsal.narrator import RehearsalError
 from rehearsal.operator.account import Cloud
 from rehearsal.preparation import Road
-from rehearsal.steps.forbidden import PREP, TRAINING, Forbidden, Scene
+from rehearsal.steps.forbidden.prep import PREP
+from rehearsal.steps.forbidden.scene import Forbidden, Scene
+from rehearsal.steps.forbidden.training import TRAINING
 
 REFUSED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 
