@@ -24,6 +24,6 @@ def tear_down(road: Road, gpus: Sequence[str]) -> None:
     with road.narrator.step("cdk destroy --all"):
         road.cdk.destroy()
         road.narrator.note("")
-    findings.remains(road.subject, gpus, road.narrator)
+    findings.remains(road.subject, gpus, road.narrator, 2 if "work_snapshot" in road.settings else 1)
     keys = int("key" in road.settings)
     leftovers.nothing_else(road.cloud, road.name, road.before, road.narrator, keys=keys)

@@ -171,10 +171,13 @@ def _noted(journal: Path) -> list[int]:
 
 def nothing_fetched_twice(road: Road, there: Fetched) -> None:
     """After the work has ended: no range that was on the volume was asked for again."""
-    starts = re.compile(r"bytes=(\d+)-")
     later = road.site.requests[there.requests :]
-    asked = [(request.file, match) for request in later if (match := starts.match(request.range or ""))]
-    again = [f"{file} from {match[1]}" for file, match in asked if (file, int(match[1])) in there.ranges]
+    again = []
+    for request in later:
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", request.range or "")
+        # A single byte only asks for the version.
+        if asked and asked[1] != asked[2] and (request.file, int(asked[1])) in there.ranges:
+            again.append(f"{request.file} from {asked[1]}")
     total = sum(file.stat().st_size for file in road.archives.iterdir())
     figure = f"{there.bytes / 1e6:.1f} of {total / 1e6:.1f} MB were on the volume"
     if again:

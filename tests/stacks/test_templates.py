@@ -243,8 +243,8 @@ def test_the_prep_instance_attaches_only_to_itself(synthesis: Synthesis) -> None
         for actions, resources, conditions in statements(synthesis, "Prep")
         if "ec2:AttachVolume" in actions and conditions
     )
-    itself = conditions["ArnLike"]["ec2:SourceInstanceARN"]
-    assert str(itself).endswith(":instance/${ec2:InstanceID}")
+    itself = text(conditions["ArnLike"]["ec2:SourceInstanceARN"])
+    assert itself.endswith(":instance/${ec2:InstanceID}")
 
 
 def test_the_prep_role_reads_one_secret_and_writes_one_parameter(
