@@ -25,8 +25,6 @@ ELSEWHERE = {
     "ssmmessages:CreateDataChannel": AGENT,
     "ssmmessages:OpenControlChannel": AGENT,
     "ssmmessages:OpenDataChannel": AGENT,
-    "logs:CreateLogStream": "the agent of CloudWatch",
-    "logs:PutLogEvents": "the agent of CloudWatch",
 }
 INTRODUCTION = """\
 # Least privilege
@@ -43,17 +41,15 @@ embedded AWS refuses them by the policies of the deployed templates.
 | role | call | on | refused, because there is no permission for |
 |---|---|---|---|
 """
-PERMISSIONS = f"""
+PERMISSIONS = """
 ## Permissions, and the first call that needs each
 
 Every call of an instance is recorded, with all that the judge was asked about it. Then each permission is taken away
 in turn, one action on one resource at a time, and all calls are judged again. The last column has the first call that
 would be refused. The test fails if no call needs a permission.
 
-The rehearsal does not run two programs of AWS. {AGENT.capitalize()} needs
-[these permissions](https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-add-permissions-to-existing-profile.html),
-and the agent of CloudWatch, with `log_retention_days`,
-[these](https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/create-iam-roles-for-cloudwatch-agent.html).
+The rehearsal does not run the agent of Session Manager, which needs
+[these permissions](https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-add-permissions-to-existing-profile.html).
 
 | role | action | on | if | first call that needs it |
 |---|---|---|---|---|
