@@ -60,7 +60,8 @@ def follow_prep(road: Road) -> str:
     figure = f"{service.instance_id}, {service.state.get('starts')} start(s)"
     road.narrator.check("prep service ran to its end", True, figure)
     _told(road)
-    _stopped(road, service.instance_id)
+    if road.settings.get("when_done", "stop") == "stop":
+        _stopped(road, service.instance_id)
     return service.instance_id
 
 
