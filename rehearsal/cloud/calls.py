@@ -240,6 +240,10 @@ def _topic(call: Call, account: Account) -> Iterator[Check]:  # noqa: ARG001 (ev
     yield Check(call.name, str(call.params.get("TopicArn") or call.params.get("TargetArn", "*")))
 
 
+def _key(call: Call, account: Account) -> Iterator[Check]:  # noqa: ARG001 (every row has this shape)
+    yield Check(call.name, str(call.params.get("KeyId", "*")))
+
+
 def _log_group(call: Call, account: Account) -> Iterator[Check]:
     name = call.params.get("logGroupName", "*")
     arn = f"arn:aws:logs:{call.region}:{account.account_id}:log-group:{name}"
@@ -288,6 +292,12 @@ _TABLE: dict[str, Row] = {
     "ec2:StartInstances": _instances,
     "ec2:StopInstances": _instances,
     "ec2:TerminateInstances": _instances,
+    "kms:CreateGrant": _key,
+    "kms:Decrypt": _key,
+    "kms:DescribeKey": _key,
+    "kms:GenerateDataKey": _key,
+    "kms:GenerateDataKeyWithoutPlaintext": _key,
+    "kms:ScheduleKeyDeletion": _key,
     "logs:CreateLogGroup": _log_group,
     "logs:CreateLogStream": _log_group,
     "logs:DeleteLogGroup": _log_group,

@@ -90,6 +90,7 @@ def _scene(road: Road, prep: str, gpus: Sequence[str]) -> Iterator[Scene]:
             foreign_volume=volume,
             snapshot=road.subject.published(),
             foreign_snapshot=snapshot,
+            key=ec2.describe_snapshots(SnapshotIds=[road.subject.published()])["Snapshots"][0]["KmsKeyId"],
             bucket=road.cdk.output(f"{name}-dataset", "BucketName"),
             foreign_bucket=bucket,
             foreign_secret="other/credentials",  # noqa: S106 (a name)

@@ -175,6 +175,18 @@ PREP = [
     Forbidden(
         "cloudformation", "delete_stack", "its own stack", lambda s: {"StackName": f"{s.dataset}-prep"}
     ),
+    Forbidden(
+        "kms",
+        "generate_data_key",
+        "the snapshot's key, not through S3 or SNS",
+        lambda s: {"KeyId": s.key, "KeySpec": "AES_256"},
+    ),
+    Forbidden(
+        "kms",
+        "schedule_key_deletion",
+        "the snapshot's key",
+        lambda s: {"KeyId": s.key},
+    ),
     Forbidden("sns", "publish", "another topic", lambda s: {"TopicArn": s.topic("other"), "Message": "x"}),
     Forbidden(
         "sns",

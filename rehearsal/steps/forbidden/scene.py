@@ -25,6 +25,7 @@ class Scene:
     foreign_volume: str
     snapshot: str
     foreign_snapshot: str
+    key: str  # ARN of the key of the data set's snapshot; also a default key may not be used directly
     bucket: str
     foreign_bucket: str
     foreign_secret: str
@@ -43,10 +44,11 @@ class Scene:
         pairs = [{"Key": key.replace("_", "-"), "Value": value} for key, value in tags.items()]
         return [{"ResourceType": kind, "Tags": pairs}]
 
-    def restored_tags(self, instance: str) -> list[dict[str, Any]]:
+    def restored_tags(self, instance: str, dataset: str = "") -> list[dict[str, Any]]:
         """Those that an instance's user data gives to the volume that it makes."""
         arn = f"arn:aws:ec2:{self.region}:{self.account}:instance/{instance}"
-        return self.tags("volume", dataset=self.dataset, dataset_role="restored", dataset_instance=arn)
+        name = dataset or self.dataset
+        return self.tags("volume", dataset=name, dataset_role="restored", dataset_instance=arn)
 
 
 Parameters = Callable[[Scene], Mapping[str, Any]]

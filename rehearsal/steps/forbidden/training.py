@@ -56,6 +56,31 @@ TRAINING = [
     ),
     Forbidden(
         "ec2",
+        "create_volume",
+        "the data set's snapshot, with another data set's tag",
+        lambda s: {
+            "AvailabilityZone": f"{s.region}a",
+            "SnapshotId": s.snapshot,
+            "TagSpecifications": s.restored_tags(s.training, dataset="other"),
+        },
+    ),
+    Forbidden(
+        "ec2",
+        "copy_volumes",
+        "somebody else's volume",
+        lambda s: {
+            "SourceVolumeId": s.foreign_volume,
+            "TagSpecifications": s.restored_tags(s.training),
+        },
+    ),
+    Forbidden(
+        "ec2",
+        "copy_volumes",
+        "the prep instance's volume",
+        lambda s: {"SourceVolumeId": s.packed, "TagSpecifications": s.restored_tags(s.training)},
+    ),
+    Forbidden(
+        "ec2",
         "attach_volume",
         "another instance's volume, to itself",
         lambda s: {"VolumeId": s.neighbours, "InstanceId": s.training, "Device": "/dev/sdz"},
@@ -93,6 +118,12 @@ TRAINING = [
         "modify_instance_attribute",
         "the prep instance",
         lambda s: {"InstanceId": s.prep, "InstanceInitiatedShutdownBehavior": {"Value": "stop"}},
+    ),
+    Forbidden(
+        "ec2",
+        "modify_instance_attribute",
+        "its own user data",
+        lambda s: {"InstanceId": s.training, "UserData": {"Value": b"#!/bin/sh"}},
     ),
     Forbidden(
         "ec2",
@@ -156,6 +187,22 @@ TRAINING = [
         "assume_role",
         "the prep instance's role",
         lambda s: {"RoleArn": s.role_arn(s.prep_role), "RoleSessionName": "trial"},
+    ),
+    Forbidden(
+        "kms",
+        "generate_data_key_without_plaintext",
+        "the snapshot's key, not through EC2",
+        lambda s: {"KeyId": s.key, "KeySpec": "AES_256"},
+    ),
+    Forbidden(
+        "kms",
+        "create_grant",
+        "the snapshot's key, for itself",
+        lambda s: {
+            "KeyId": s.key,
+            "GranteePrincipal": s.role_arn(s.training_role),
+            "Operations": ["Decrypt"],
+        },
     ),
     Forbidden(
         "cloudformation",
