@@ -12,12 +12,14 @@ from pathlib import Path
 import click
 
 from rehearsal import findings
+from rehearsal import full as full_road
 from rehearsal.cloud.volumes import check_space
 from rehearsal.narrator import Narrator, RehearsalError, visible
 from rehearsal.operator import cdk
 from rehearsal.preparation import Wishes
 from rehearsal.road import travel
 
+MOST_INSTANCES = 40
 # Debian's package for each command that the rehearsal calls.
 COMMANDS = {
     "blkid": "util-linux",
@@ -34,6 +36,23 @@ COMMANDS = {
 }
 
 
+class Waves(click.ParamType[tuple[int, ...]]):
+    """Numbers of instances, separated by commas."""
+
+    name = "number"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        try:
+            waves = tuple(int(word) for word in value.split(","))
+        except ValueError:
+            waves = ()
+        if not waves or not all(1 <= wave <= MOST_INSTANCES for wave in waves):
+            self.fail(f"{value!r} is not numbers from 1 to {MOST_INSTANCES}, such as 2 or 1,5,10", param, ctx)
+        return waves
+
+
 @click.command()
 @click.option(
     "--dataset",
@@ -47,10 +66,11 @@ COMMANDS = {
 )
 @click.option(
     "--instances",
-    type=click.IntRange(1, 16),
-    default=2,
+    type=Waves(),
+    default="2",
     show_default=True,
-    help="Number of GPU instances to launch.",
+    help="Number of GPU instances to launch at once. With several, such as 1,5,10,20, one wave after the "
+    "other; the last one is used further.",
 )
 @click.option(
     "--output",
@@ -68,14 +88,21 @@ COMMANDS = {
     metavar="ACTION",
     help="Deploy policies without this action, such as ec2:CreateSnapshot: the rehearsal must then fail.",
 )
+@click.option(
+    "--full",
+    is_flag=True,
+    help="The long road: interruptions in each stage, replacement, destroy in the middle, another Region, "
+    "another account.",
+)
 @click.option("--keep", is_flag=True, help="Keep the files of the volumes in the output folder.")
 def main(
     dataset: Path | None,
     archives: Path | None,
-    instances: int,
+    instances: tuple[int, ...],
     output: Path,
     context: tuple[str, ...],
     without: tuple[str, ...],
+    full: bool,
     keep: bool,
 ) -> None:
     """Run all steps on this machine, without an AWS account.
@@ -92,7 +119,9 @@ def main(
         raise click.UsageError(f"-c {wrong[0]}: not KEY=VALUE")
     output = output.resolve()
     settings = dict(word.split("=", 1) for word in context)
-    wishes = Wishes(output, dataset, archives, instances, settings, without, keep)
+    settings = (full_road.SETTINGS if full else {}) | settings
+    rate = full_road.BYTES_A_SECOND if full else None
+    wishes = Wishes(output, dataset, archives, instances, settings, without, keep, full, rate)
     sys.exit(run(wishes))
 
 

@@ -111,8 +111,11 @@ def secrets(subject: Subject, access_key: str, cdk_folder: Path, narrator: Narra
     narrator.check("the site's access key is in no template, log or user data", not found, figure)
 
 
-def remains(subject: Subject, gpus: Sequence[str], narrator: Narrator) -> None:
-    """After destroy: no stack, instance or volume; the bucket and the snapshots."""
+def remains(subject: Subject, gpus: Sequence[str], narrator: Narrator, destroyed: int = 1) -> None:
+    """After destroy: no stack, instance or volume; the bucket and the snapshots.
+
+    destroyed: how often the Prep stack was destroyed; each time, the last state of both volumes is kept.
+    """
     ec2, s3 = subject.cloud.client("ec2"), subject.cloud.client("s3")
     stacks = subject.cloud.client("cloudformation").describe_stacks()["Stacks"]
     instances = [
@@ -134,7 +137,7 @@ def remains(subject: Subject, gpus: Sequence[str], narrator: Narrator) -> None:
     tag = {"Key": "dataset", "Value": name}
     taken = ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
     own = [each["SnapshotId"] for each in taken if tag in each.get("Tags", [])]
-    ok = subject.published() in own and len(own) == 3
+    ok = subject.published() in own and len(own) == 1 + 2 * destroyed
     narrator.check("remains: published snapshot, last state of both volumes", ok, ", ".join(own))
 
 
@@ -148,4 +151,5 @@ def refusals(cloud: Cloud, narrator: Narrator) -> None:
 def as_json(narrator: Narrator) -> str:
     rows = [{"check": what, "ok": ok, "figure": figure} for what, ok, figure in narrator.rows]
     report = {"ok": narrator.all_ok, "seconds": round(narrator.elapsed(), 1), "checks": rows}
+    report["launches"] = narrator.figures
     return json.dumps(report, indent=1)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import Any, TextIO
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
@@ -31,6 +31,7 @@ class Narrator:
 
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     rows: list[tuple[str, bool, str]] = field(default_factory=list)
+    figures: list[dict[str, Any]] = field(default_factory=list)  # of each wave of training instances
     step_name: str = ""
     _start: float = field(default_factory=time.monotonic)
     _note: str = ""

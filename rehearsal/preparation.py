@@ -10,16 +10,20 @@ import subprocess
 import tempfile
 import tomllib
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rehearsal.findings import Subject
+from rehearsal.leftovers import Item, listing
 from rehearsal.narrator import Narrator, RehearsalError
 from rehearsal.operator.account import Cloud, start_cloud
 from rehearsal.operator.cdk import Cdk
 from rehearsal.sample.generate import make_sample
+from rehearsal.servers.archive import ArchiveServer
+from rehearsal.servers.mailbox import Mailbox
 
+OWNER = "owner@example.org"  # nothing is sent there: see servers/mailbox.py
 BATCH = 24  # images of a first batch, and tiles of an instance on the contact sheet
 
 
@@ -30,10 +34,12 @@ class Wishes:
     output: Path
     description: Path | None
     archives: Path | None
-    instances: int
+    instances: tuple[int, ...]  # how many at once, wave after wave; the last wave stays
     settings: dict[str, str]
     without: tuple[str, ...]
     keep: bool
+    full: bool = False
+    rate: int | None = None  # bytes a second of the archive server
 
 
 @dataclass
@@ -49,9 +55,13 @@ class Road:
     splits: dict[str, int]  # name → images
     cloud: Cloud
     cdk: Cdk
+    site: ArchiveServer
+    mailbox: Mailbox
+    settings: dict[str, str]  # of the stacks, as they are deployed now
     mount: str
-    username: str = "rehearsal"
-    access_key: str = field(default_factory=lambda: secrets.token_hex(20))
+    username: str
+    access_key: str
+    before: set[Item]  # what the account had before the first step
 
     @property
     def subject(self) -> Subject:
@@ -86,7 +96,28 @@ def prepare(wishes: Wishes, narrator: Narrator, stack: ExitStack) -> Road:
     mount = wishes.settings.get("mount_point", "/data")
     name = str(facts["name"])
     splits = {split: int(each.get("images", BATCH)) for split, each in facts["splits"].items()}
-    return Road(wishes, narrator, stack, description, archives, name, splits, cloud, cdk, mount)
+    username, access_key = "rehearsal", secrets.token_hex(20)
+    site = stack.enter_context(ArchiveServer(archives, username, access_key, rate=wishes.rate))
+    mailbox = stack.enter_context(Mailbox())
+    settings = {"dataset": str(description), "source": site.url, "notify": OWNER} | wishes.settings
+    return Road(
+        wishes=wishes,
+        narrator=narrator,
+        stack=stack,
+        description=description,
+        archives=archives,
+        name=name,
+        splits=splits,
+        cloud=cloud,
+        cdk=cdk,
+        site=site,
+        mailbox=mailbox,
+        settings=settings,
+        mount=mount,
+        username=username,
+        access_key=access_key,
+        before=listing(cloud),
+    )
 
 
 def sample(folder: Path) -> tuple[Path, bool]:

@@ -104,6 +104,16 @@ def session_manager() -> list[Grant]:
     ]
 
 
+def _itself(ec2: str) -> dict[str, Any]:
+    """The condition that an instance is the one that calls. A condition key with one value may be a variable:
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+    AWS has a policy of its own in this form:
+    https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSEC2VssSnapshotPolicy.html
+    """
+    return {"ArnLike": {"ec2:SourceInstanceARN": f"{ec2}:instance/${{ec2:InstanceID}}"}}
+
+
 def prep_boot(
     ec2: str, dataset: str, volumes: Sequence[str], stack_id: str, assets: Sequence[str]
 ) -> list[Grant]:
@@ -117,25 +127,23 @@ def prep_boot(
         Grant(
             ["ec2:AttachVolume"],
             [f"{ec2}:instance/*"],
-            _tagged(dataset, ROLE_PREP),
-            wildcard="The instance can't be named in a policy that has to exist before it; its tags can.",
+            {**_tagged(dataset, ROLE_PREP), **_itself(ec2)},
+            wildcard="The instance can't be named in a policy that has to exist before it; only to itself.",
         ),
         Grant(["cloudformation:SignalResource"], [stack_id]),
         Grant(["s3:GetObject"], assets),
     ]
 
 
-def prep_service(
-    snapshots: str, dataset: str, volumes: Sequence[str], secret: str, parameter: str
-) -> list[Grant]:
+def prep_service(snapshots: str, dataset: str, volume: str, secret: str, parameter: str) -> list[Grant]:
     """Allows to read the site's credentials, to take the snapshot, and to publish its ID.
 
-    snapshots: `arn:aws:ec2:<region>::snapshot`; the rest: ARNs.
+    snapshots: `arn:aws:ec2:<region>::snapshot`; volume: the one that the snapshot is of; the rest: ARNs.
     """
     return [
         # Six question marks: Secrets Manager appends six characters to each ARN.
         Grant(["secretsmanager:GetSecretValue"], [f"{secret}-??????"]),
-        Grant(["ec2:CreateSnapshot"], volumes),
+        Grant(["ec2:CreateSnapshot"], [volume]),
         Grant(
             ["ec2:CreateSnapshot"],
             [f"{snapshots}/*"],
@@ -162,7 +170,7 @@ def backup(bucket: str, dataset: str) -> list[Grant]:
             wildcard="The keys are the data set's files.",
         ),
         # No condition on the prefix: HeadObject has no prefix, and would return 403 for a missing object.
-        Grant(["s3:ListBucket", "s3:ListBucketMultipartUploads"], [bucket]),
+        Grant(["s3:ListBucket"], [bucket]),
     ]
 
 

@@ -134,7 +134,10 @@ class PrepStack(Stack):
 
     def _make_role(self) -> iam.Role:
         name = self._dataset.name
-        volumes = [self._ec2_arn("volume", v.volume_id) for v in (self.work_volume, self.packed_volume)]
+        work, packed = (
+            self._ec2_arn("volume", each.volume_id) for each in (self.work_volume, self.packed_volume)
+        )
+        snapshot_of = packed if self._settings.snapshot_of == "packed" else work
         fetched = [
             asset.bucket.arn_for_objects(asset.s3_object_key)
             for asset in (self._package, self._description)
@@ -145,9 +148,9 @@ class PrepStack(Stack):
             self,
             f"What the prep instance of {name} may do",
             [
-                *policies.prep_boot(arns.ec2, name, volumes, self.stack_id, fetched),
+                *policies.prep_boot(arns.ec2, name, [work, packed], self.stack_id, fetched),
                 *policies.prep_service(
-                    arns.snapshots, name, volumes, self._secret.secret_arn, arns.parameter
+                    arns.snapshots, name, snapshot_of, self._secret.secret_arn, arns.parameter
                 ),
                 *policies.backup(self._base.export_value(self._base.bucket.bucket_arn), name),
                 *policies.s3_source(self.partition, self._settings.source),

@@ -7,7 +7,10 @@ from typing import Any
 from moto.cloudformation.models import cloudformation_backends
 from moto.ec2.models import ec2_backends
 from moto.iam.models import iam_backends
+from moto.kms.models import kms_backends
+from moto.s3.models import s3_backends
 from moto.secretsmanager.models import secretsmanager_backends
+from moto.sns.models import sns_backends
 from moto.sts.models import sts_backends
 
 from rehearsal.cloud.judge import Context, Policy
@@ -21,6 +24,14 @@ class Caller:
     instance_id: str
     arn: str  # of the assumed role
     user_id: str
+
+
+def account_of(access_key: str, region: str) -> "MotoAccount | None":
+    """The account whose temporary key this is; None for a key that nobody was given."""
+    for account_id, backends in list(sts_backends.items()):
+        if backends["aws"].get_assumed_role_from_access_key(access_key) is not None:
+            return MotoAccount(account_id, region)
+    return None
 
 
 @dataclass(frozen=True)
@@ -41,10 +52,6 @@ class MotoAccount:
             return None
         name = role.role_arn.rpartition("/")[2]
         return Caller(name, role.session_name, role.arn, role.user_id)
-
-    def is_temporary_key(self, access_key: str) -> bool:
-        """True for the key of any assumed role, such as those that the CDK command line works with."""
-        return sts_backends[self.account_id]["aws"].get_assumed_role_from_access_key(access_key) is not None
 
     def policies(self, role: str) -> list[Policy]:
         """The documents of the role's inline and attached policies, as they are deployed now."""
@@ -114,6 +121,33 @@ class MotoAccount:
         instance = self._ec2.get_instance_by_id(instance_id)
         mapping = instance.block_device_mapping if instance else {}
         return [mapping[device].volume_id for device in devices if device in mapping]
+
+    def has_object(self, bucket: str, key: str) -> bool:
+        found = self._s3.buckets.get(bucket)
+        return found is not None and found.keys.get(key) is not None
+
+    def ec2_key(self, resource_id: str) -> str:
+        """The ARN of the customer's own key of a volume or a snapshot, or ""."""
+        found = self._ec2.volumes.get(resource_id) or self._ec2.snapshots.get(resource_id)
+        return self._own_key(found.kms_key_id if found else "")
+
+    def bucket_key(self, bucket: str) -> str:
+        found = self._s3.buckets.get(bucket)
+        rules = (found.encryption or {}).get("Rule", {}) if found else {}
+        default = rules.get("ApplyServerSideEncryptionByDefault", {}) if isinstance(rules, dict) else {}
+        return self._own_key(default.get("KMSMasterKeyID", ""))
+
+    def topic_key(self, topic_arn: str) -> str:
+        topic = sns_backends[self.account_id][self.region].topics.get(topic_arn)
+        return self._own_key(topic.kms_master_key_id if topic else "")
+
+    def _own_key(self, name: str | None) -> str:
+        key = kms_backends[self.account_id][self.region].keys.get((name or "").rpartition("/")[2])
+        return str(key.arn) if key and key.key_manager == "CUSTOMER" else ""
+
+    @property
+    def _s3(self) -> Any:
+        return s3_backends[self.account_id]["aws"]
 
 
 def _document(text: str) -> Policy:

@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
 from rehearsal.cloud.judge import Check
+from rehearsal.cloud.keys import Keys, key_checks
 
 
-class Account(Protocol):
+class Account(Keys, Protocol):
     """What the table has to look up in the embedded AWS."""
 
     @property
@@ -29,6 +30,8 @@ class Account(Protocol):
 
     def volumes_at(self, instance_id: str, devices: list[str]) -> list[str]:
         """Ids of the volumes that an instance has at these device names."""
+
+    def has_object(self, bucket: str, key: str) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,27 @@ def _parse_s3(environ: Mapping[str, Any], region: str) -> Call:
     query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
     method = environ["REQUEST_METHOD"]
     if not key:
-        action = "ListBucketMultipartUploads" if "uploads" in query else _S3_BUCKET.get(method, "ListBucket")
-        if "location" in query:
-            action = "GetBucketLocation"
+        kind = next((name for name in query if name in _S3_BUCKET_PARTS), "")
+        action = _S3_BUCKET_PARTS.get(kind, {}).get(method) or _S3_BUCKET.get(method, "ListBucket")
     elif "uploadId" in query and method in ("GET", "DELETE"):
         action = "ListMultipartUploadParts" if method == "GET" else "AbortMultipartUpload"
     else:
         action = _S3_OBJECT.get(method, method)
+        if "versionId" in query and method in ("GET", "HEAD", "DELETE"):
+            action += "Version"
     return Call("s3", action, region, {"bucket": bucket, "key": key, **query})
 
 
+# What is asked for or set of a bucket, by a word in the query.
+_S3_BUCKET_PARTS = {
+    "uploads": {"GET": "ListBucketMultipartUploads"},
+    "location": {"GET": "GetBucketLocation"},
+    "versions": {"GET": "ListBucketVersions"},
+    "policy": {"GET": "GetBucketPolicy", "PUT": "PutBucketPolicy", "DELETE": "DeleteBucketPolicy"},
+    "versioning": {"GET": "GetBucketVersioning", "PUT": "PutBucketVersioning"},
+    "lifecycle": {"GET": "GetLifecycleConfiguration", "PUT": "PutLifecycleConfiguration"},
+    "publicAccessBlock": {"PUT": "PutBucketPublicAccessBlock", "DELETE": "PutBucketPublicAccessBlock"},
+}
 _S3_BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}
 # Every step of a multipart upload but its listing needs s3:PutObject.
 _S3_OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "POST": "PutObject"}
@@ -86,23 +100,25 @@ def checks(call: Call, account: Account) -> list[Check]:
     """Every permission that the call needs, all of which must be allowed."""
     if call.name == "sts:GetCallerIdentity":  # needs none
         return []
-    row = _TABLE.get(call.name)
-    if call.service == "s3":
-        return [_s3(call)]
-    if row is None:
-        return [Check(call.name)]
-    return list(row(call, account))
+    row = _s3 if call.service == "s3" else _TABLE.get(call.name)
+    own = list(row(call, account)) if row else [Check(call.name)]
+    return [*own, *key_checks(call.name, call.region, dict(call.params), account)]
 
 
 Row = Callable[[Call, Account], Iterator[Check]]
 
 
-def _s3(call: Call) -> Check:
-    bucket = f"arn:aws:s3:::{call.params['bucket']}"
-    if call.params["key"]:
-        return Check(call.name, f"{bucket}/{call.params['key']}")
-    context = {"s3:prefix": call.params["prefix"]} if "prefix" in call.params else {}
-    return Check(call.name, bucket, context)
+def _s3(call: Call, account: Account) -> Iterator[Check]:
+    bucket, key = call.params["bucket"], call.params["key"]
+    arn = f"arn:aws:s3:::{bucket}"
+    if key:
+        yield Check(call.name, f"{arn}/{key}")
+        # Who may not list the bucket gets "forbidden" for an object that is not there.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html (Permissions)
+        if call.name == "s3:GetObject" and not account.has_object(bucket, key):
+            yield Check("s3:ListBucket", arn)
+    else:
+        yield Check(call.name, arn, {"s3:prefix": call.params["prefix"]} if "prefix" in call.params else {})
 
 
 def _ec2_arn(call: Call, account: Account, kind: str, resource_id: str) -> str:
@@ -197,6 +213,18 @@ def _snapshot(call: Call, account: Account) -> Iterator[Check]:
     yield _ec2(call, account, "snapshot", call.params["SnapshotId"])
 
 
+def _instances(call: Call, account: Account) -> Iterator[Check]:
+    for key, value in call.params.items():
+        if re.fullmatch(r"InstanceId\.\d+", key):
+            yield _ec2(call, account, "instance", str(value))
+
+
+def _run_instances(call: Call, account: Account) -> Iterator[Check]:
+    """The two kinds of resources that no call can do without; a policy for it would name more."""
+    yield from _new_resource(call, account, "instance", {})
+    yield Check(call.name, _ec2_arn(call, account, "image", call.params.get("ImageId", "*")))
+
+
 def _modify_instance(call: Call, account: Account) -> Iterator[Check]:
     instance = call.params["InstanceId"]
     # Either as Attribute=disableApiTermination or as DisableApiTermination.Value.
@@ -222,6 +250,21 @@ def _tags(call: Call, account: Account) -> Iterator[Check]:
             kind = _KINDS.get(str(value).partition("-")[0], "*")
             found = _ec2(call, account, kind, str(value))
             yield Check(found.action, found.resource, {**found.context, **_tag_context(tags)})
+
+
+def _topic(call: Call, account: Account) -> Iterator[Check]:  # noqa: ARG001 (every row has this shape)
+    yield Check(call.name, str(call.params.get("TopicArn") or call.params.get("TargetArn", "*")))
+
+
+def _key(call: Call, account: Account) -> Iterator[Check]:  # noqa: ARG001 (every row has this shape)
+    yield Check(call.name, str(call.params.get("KeyId", "*")))
+
+
+def _log_group(call: Call, account: Account) -> Iterator[Check]:
+    name = call.params.get("logGroupName", "*")
+    arn = f"arn:aws:logs:{call.region}:{account.account_id}:log-group:{name}"
+    stream = call.params.get("logStreamName")
+    yield Check(call.name, f"{arn}:log-stream:{stream}" if stream else arn)
 
 
 def _parameter_arn(call: Call, account: Account, name: str) -> str:
@@ -259,18 +302,40 @@ _TABLE: dict[str, Row] = {
     "ec2:DeleteVolume": _volume,
     "ec2:DetachVolume": _volume_and_instance,
     "ec2:ModifyInstanceAttribute": _modify_instance,
+    "ec2:ModifySnapshotAttribute": _snapshot,
     "ec2:ModifyVolume": _volume,
+    "ec2:RebootInstances": _instances,
+    "ec2:RunInstances": _run_instances,
+    "ec2:StartInstances": _instances,
+    "ec2:StopInstances": _instances,
+    "ec2:TerminateInstances": _instances,
+    "kms:CreateGrant": _key,
+    "kms:Decrypt": _key,
+    "kms:DescribeKey": _key,
+    "kms:GenerateDataKey": _key,
+    "kms:GenerateDataKeyWithoutPlaintext": _key,
+    "kms:ScheduleKeyDeletion": _key,
+    "logs:CreateLogGroup": _log_group,
+    "logs:CreateLogStream": _log_group,
+    "logs:DeleteLogGroup": _log_group,
+    "logs:PutLogEvents": _log_group,
+    "sns:Publish": _topic,
+    "sns:Subscribe": _topic,
     "ssm:DeleteParameter": _parameter,
     "ssm:GetParameter": _parameter,
     "ssm:GetParameters": _parameter,
     "ssm:GetParametersByPath": _parameter,
     "ssm:PutParameter": _parameter,
+    "secretsmanager:DeleteSecret": _secret,
     "secretsmanager:DescribeSecret": _secret,
     "secretsmanager:GetSecretValue": _secret,
+    "secretsmanager:PutSecretValue": _secret,
     "cloudformation:DescribeStackEvents": _stack,
     "cloudformation:DescribeStackResource": _stack,
     "cloudformation:DescribeStackResources": _stack,
     "cloudformation:DescribeStacks": _stack,
+    "cloudformation:DeleteStack": _stack,
     "cloudformation:SignalResource": _stack,
+    "cloudformation:UpdateStack": _stack,
     "sts:AssumeRole": _role,
 }

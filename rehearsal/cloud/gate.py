@@ -2,6 +2,9 @@
 
 Calls of instances are judged by the policies of the role that was deployed for them. The operator's key
 and the roles that the CDK command line assumes may do everything; any other key is refused.
+
+Every judged call is a line of calls.jsonl, with what the judge was asked; policies.jsonl has the policies of
+each role, again whenever they have changed. With both, a call can be judged again under other policies.
 """
 
 import hashlib
@@ -9,18 +12,23 @@ import io
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
 from rehearsal.cloud import calls
-from rehearsal.cloud.callers import Caller, MotoAccount
-from rehearsal.cloud.judge import Check, UnknownOperatorError, allowed
+from rehearsal.cloud.callers import Caller, MotoAccount, account_of
+from rehearsal.cloud.judge import Check, Policy, UnknownOperatorError, allowed
 
 StartResponse = Callable[..., Any]
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
+# In the user agent of calls that are made to see them refused.
+TRIAL = "rehearsal-trial"
+HOLD_SECONDS = 300.0  # whoever asks for a call to be held may have to wait for a deployment to end
 # Calls that AWS makes once however often they are asked with one token.
 _IDEMPOTENT = ("ec2:CopyVolumes", "ec2:CreateVolume", "ec2:RunInstances")
 
@@ -28,26 +36,28 @@ _IDEMPOTENT = ("ec2:CopyVolumes", "ec2:CreateVolume", "ec2:RunInstances")
 class Gate:
     """WSGI middleware around moto."""
 
-    def __init__(self, application: Application, account: MotoAccount, admin_key: str, log: Path) -> None:
+    def __init__(self, application: Application, admin_key: str, log: Path) -> None:
         self._application = application
-        self._account = account
         self._admin_key = admin_key
         self._log = log
+        self._known_policies: dict[str, list[Policy]] = {}
         self._log_lock, self._token_lock = threading.Lock(), threading.Lock()
         self._answers: dict[tuple[str, str, str], tuple[str, list[tuple[str, list[Any], bytes]]]] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        key = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
-        if key is None or key[1] == self._admin_key:
+        scope = re.search(r"Credential=([^/]+)/\d+/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+        if scope is None or scope[1] == self._admin_key:
             return self._pass(environ, start_response)
-        caller = self._account.caller(key[1])
-        if caller is None and self._account.is_temporary_key(key[1]):
-            return self._pass(environ, start_response)
-        call = calls.parse(environ, _body(environ))
-        if call is None or caller is None:
+        account = account_of(scope[1], scope[2])
+        if account is None:
             return _refuse(environ, start_response, "InvalidClientTokenId", "Unknown access key.")
-        refused = self._judge(caller, call)
+        caller = account.caller(scope[1])
+        call = calls.parse(environ, _body(environ)) if caller else None
+        if caller is None or call is None:
+            return self._pass(environ, start_response)
+        refused = self._judge(account, caller, call, trial=TRIAL in environ.get("HTTP_USER_AGENT", ""))
         if refused is None:
+            self._hold(call)
             return self._once(environ, start_response, call)
         why = (
             f"User: {caller.arn} is not authorized to perform: {refused.action} on resource: "
@@ -55,37 +65,55 @@ class Gate:
         )
         return _refuse(environ, start_response, _ERROR_CODES.get(call.service, "AccessDenied"), why)
 
-    def _judge(self, caller: Caller, call: calls.Call) -> Check | None:
+    def _judge(self, account: MotoAccount, caller: Caller, call: calls.Call, *, trial: bool) -> Check | None:
         """The first permission that the caller lacks; None if the call may go on. Every call is logged."""
-        policies = self._account.policies(caller.role)
-        common = self._account.caller_context(caller)
-        refused, note = None, None
-        for check in calls.checks(call, self._account):
-            whole = Check(check.action, check.resource, {**common, **check.context})
+        policies = account.policies(caller.role)
+        common = account.caller_context(caller)
+        refused, note = None, ""
+        asked = [
+            Check(check.action, check.resource, {**common, **check.context})
+            for check in calls.checks(call, account)
+        ]
+        for check in asked:
             try:
-                if not allowed(policies, whole):
+                if not allowed(policies, check):
                     refused = check
             except UnknownOperatorError as error:
                 refused, note = check, f"the rehearsal does not know the condition operator {error}"
             if refused:
                 break
-        self._write(caller, call, refused, note)
-        return refused
-
-    def _write(self, caller: Caller, call: calls.Call, refused: Check | None, note: str | None) -> None:
         entry = {
+            "time": round(time.time(), 3),
             "instance": caller.instance_id,
             "role": caller.role,
             "call": call.name,
             "allowed": refused is None,
+            "trial": trial,
+            "checks": [vars(check) for check in asked],
         }
         if refused is not None:
-            conditions = {key: value for key, value in refused.context.items() if key != "attached-to"}
-            entry |= {"permission": refused.action, "resource": refused.resource, "conditions": conditions}
-        if note:
-            entry["note"] = note
-        with self._log_lock, self._log.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+            entry |= {"permission": refused.action, "resource": refused.resource, "note": note}
+        self._write(caller.role, policies, entry)
+        return refused
+
+    def _hold(self, call: calls.Call) -> None:
+        """Keeps a call waiting while the file "hold" names it, so that a stop can come in its middle."""
+        hold = self._log.with_name("hold")
+        name = " ".join((call.name, str(call.params.get("key", "")))).strip()
+        deadline = time.monotonic() + HOLD_SECONDS
+        with suppress(FileNotFoundError):
+            while hold.read_text() == name and time.monotonic() < deadline:
+                hold.with_name("held").touch()
+                time.sleep(0.02)
+
+    def _write(self, role: str, policies: list[Policy], entry: dict[str, Any]) -> None:
+        with self._log_lock:
+            if self._known_policies.get(role) != policies:
+                self._known_policies[role] = policies
+                with self._log.with_name("policies.jsonl").open("a") as file:
+                    file.write(json.dumps({"role": role, "policies": policies}) + "\n")
+            with self._log.open("a") as file:
+                file.write(json.dumps(entry) + "\n")
 
     def _pass(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         return self._application(environ, start_response)

@@ -22,7 +22,6 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import make_server
 
 from rehearsal.cloud import moto_gaps
-from rehearsal.cloud.callers import MotoAccount
 from rehearsal.cloud.gate import Gate
 from rehearsal.cloud.volumes import Volumes
 from rehearsal.instance.instances import Guests
@@ -44,12 +43,12 @@ def serve(folder: Path, region: str) -> None:
     gate_log = folder / "calls.jsonl"
     volumes = Volumes(folder)
     application = DomainDispatcherApplication(create_backend_app)
-    gate = Gate(application, MotoAccount(ACCOUNT, region), key, gate_log)
+    gate = Gate(application, key, gate_log)
     server = make_server("127.0.0.1", 0, gate, threaded=True, request_handler=QuietHandler)
     # moto finds the bucket of a template's URL under this host name only.
     endpoint = f"http://localhost:{server.server_port}"
-    guests = Guests(folder, ACCOUNT, endpoint)
-    moto_gaps.install(volumes, guests, ACCOUNT, region)
+    guests = Guests(folder, endpoint)
+    moto_gaps.install(volumes, guests)
 
     def end(_number: int, _frame: FrameType | None) -> None:
         threading.Thread(target=server.shutdown).start()

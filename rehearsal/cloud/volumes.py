@@ -49,6 +49,10 @@ class Volumes:
         if self.volume(volume_id).exists():
             copy_sparse(self.volume(volume_id), self.snapshot(snapshot_id))
 
+    def copy_snapshot(self, source: str, target: str) -> None:
+        if self.snapshot(source).exists():
+            copy_sparse(self.snapshot(source), self.snapshot(target))
+
     def delete(self, volume_id: str) -> None:
         self.volume(volume_id).unlink(missing_ok=True)
 

@@ -21,9 +21,8 @@ SESSION_SECONDS = 6 * 3600  # as long as EC2's own
 class Guests:
     """Instance id → machine. Folders of the instances lie under `folder`/instances."""
 
-    def __init__(self, folder: Path, account_id: str, endpoint: str) -> None:
+    def __init__(self, folder: Path, endpoint: str) -> None:
         self._folder = folder / "instances"
-        self._account_id = account_id
         self._endpoint = endpoint
         self._machines: dict[str, Machine] = {}
         self._metadata: dict[str, MetadataServer] = {}
@@ -92,7 +91,7 @@ class Guests:
 
     def _identity(self, instance: Any) -> dict[str, object]:
         return {
-            "accountId": self._account_id,
+            "accountId": instance.owner_id,
             "architecture": "x86_64",
             "availabilityZone": instance.availability_zone,
             "imageId": instance.image_id,
@@ -105,19 +104,19 @@ class Guests:
 
     def _role(self, instance: Any) -> Any:
         """The role of the instance's profile, if EC2 may assume it."""
-        backend = ec2_backends[self._account_id][instance.ec2_backend.region_name]
+        backend = ec2_backends[instance.owner_id][instance.ec2_backend.region_name]
         association = backend.iam_instance_profile_associations.get(instance.id)
         roles = association.iam_instance_profile.roles if association else []
         if not roles:
             return None
-        role = iam_backends[self._account_id]["aws"].get_role_by_arn(roles[0].arn)
+        role = iam_backends[instance.owner_id]["aws"].get_role_by_arn(roles[0].arn)
         return role if _trusts_ec2(json.loads(role.assume_role_policy_document)) else None
 
     def _credentials(self, instance: Any, role: Any) -> str:
         """Temporary credentials of the role, the same ones until they are nearly out of date."""
         until, document = self._sessions.get(instance.id, (0.0, ""))
         if until - time.time() < SESSION_SECONDS / 10:
-            session = sts_backends[self._account_id]["aws"].assume_role(
+            session = sts_backends[instance.owner_id]["aws"].assume_role(
                 region_name=instance.ec2_backend.region_name,
                 role_session_name=instance.id,
                 role_arn=role.arn,

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from rehearsal.narrator import RehearsalError
 
@@ -33,11 +34,14 @@ class Cloud:
     region: str
     account: str
     calls: Path
+    token: str = ""  # of a role's temporary credentials
 
     def environment(self, home: Path) -> dict[str, str]:
         """For the operator's commands: this cloud, this key, and nothing of the user's own AWS settings."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "CDK_"))}
         bin_folder = str(Path(sys.executable).parent)
+        if self.token:
+            kept["AWS_SESSION_TOKEN"] = self.token
         return kept | {
             "PATH": f"{bin_folder}:{kept.get('PATH', '/usr/bin:/bin')}",
             "AWS_ENDPOINT_URL": self.endpoint,
@@ -54,13 +58,26 @@ class Cloud:
             "JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION": "1",
         }
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, config: Config | None = None) -> Any:
         return boto3.client(
             service,  # type: ignore[call-overload, unused-ignore]
             endpoint_url=self.endpoint,
             aws_access_key_id=self.key,
             aws_secret_access_key=self.secret,
+            aws_session_token=self.token or None,
             region_name=self.region,
+            config=config,
+        )
+
+    def as_role(self, arn: str, session: str) -> "Cloud":
+        """The same embedded AWS, called with a role's credentials; an instance's session is its id."""
+        given = self.client("sts").assume_role(RoleArn=arn, RoleSessionName=session)["Credentials"]
+        return replace(
+            self,
+            key=given["AccessKeyId"],
+            secret=given["SecretAccessKey"],
+            token=given["SessionToken"],
+            account=arn.split(":")[4],
         )
 
     def instance(self, instance_id: str) -> Path:
@@ -70,15 +87,16 @@ class Cloud:
         """The host's number for the instance's process 1."""
         return int((self.instance(instance_id) / "pid").read_text())
 
+    def judged_calls(self) -> list[dict[str, Any]]:
+        """What the judge at the door was asked: a line of calls.jsonl for each call of an instance."""
+        return read_lines(self.calls)
+
     def refused_calls(self) -> list[str]:
-        """Every call that the judge at the door refused, once each."""
-        if not self.calls.exists():
-            return []
+        """Every call that the judge at the door refused, once each, except those made to be refused."""
         lines = []
-        for text in self.calls.read_text().splitlines():
-            entry = json.loads(text)
-            if not entry["allowed"]:
-                note = f"; {entry['note']}" if "note" in entry else ""
+        for entry in self.judged_calls():
+            if not entry["allowed"] and not entry["trial"]:
+                note = f"; {entry['note']}" if entry["note"] else ""
                 lines.append(
                     f"{entry['permission']} was refused to role {entry['role']} on {entry['resource']} "
                     f"(call {entry['call']} of {entry['instance']}{note})"
@@ -86,7 +104,21 @@ class Cloud:
         return list(dict.fromkeys(lines))
 
     def calls_made(self) -> int:
-        return len(self.calls.read_text().splitlines()) if self.calls.exists() else 0
+        return sum(not entry["trial"] for entry in self.judged_calls())
+
+    def hold(self, call: str) -> None:
+        """Keeps a call waiting from now on, such as "s3:PutObject KEY", and no other one any more."""
+        (self.folder / "held").unlink(missing_ok=True)
+        partial = self.folder / "hold.partial"
+        partial.write_text(call)
+        partial.rename(self.folder / "hold")
+
+    def is_held(self) -> bool:
+        """Whether the call is waiting."""
+        return (self.folder / "held").exists()
+
+    def release(self) -> None:
+        (self.folder / "hold").unlink(missing_ok=True)
 
     def stop(self) -> None:
         """Ends every instance in order; 60 s is what a handful of them take at the very most."""
@@ -162,6 +194,11 @@ def wait_until(what: str, seconds: float, answer: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise RehearsalError(f"waited {seconds:.0f} s for {what}")
         time.sleep(0.5)
+
+
+def read_lines(log: Path) -> list[dict[str, Any]]:
+    """The objects of a file with one JSON object a line; none if it is not there yet."""
+    return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
 
 def tail(log: Path, lines: int = 15) -> list[str]:

@@ -52,12 +52,12 @@ class Cdk:
         (self.folder / "empty").mkdir(parents=True, exist_ok=True)
         self._run("bootstrap", f"aws://{account}/{region}", seconds=120, cwd=self.folder / "empty")
 
-    def deploy(self) -> None:
-        """All stacks; 25 minutes, as the boot that the Prep stack waits for has 20."""
+    def deploy(self, *stacks: str) -> None:
+        """These stacks, or all; 25 minutes, as the boot that the Prep stack waits for has 20."""
         options = ["--app", str(self.assembly), "--method=direct", "--require-approval", "never"]
         self._run(
             "deploy",
-            "--all",
+            *(stacks or ["--all"]),
             *options,
             "--outputs-file",
             str(self.outputs),
@@ -66,8 +66,9 @@ class Cdk:
             seconds=1500,
         )
 
-    def destroy(self) -> None:
-        self._run("destroy", "--all", "--force", "--app", str(self.assembly), seconds=300)
+    def destroy(self, *stacks: str) -> None:
+        """These stacks, or all."""
+        self._run("destroy", *(stacks or ["--all"]), "--force", "--app", str(self.assembly), seconds=300)
 
     def output(self, stack: str, name: str) -> str:
         """An output of a deployed stack, by the stack's name."""

@@ -30,6 +30,7 @@ _CHUNK: Final = 1 << 20
 _PACED_CHUNK: Final = 1 << 18
 _CHUNK_SECONDS: Final = 0.02  # at a low rate the pieces are smaller
 BURST_SECONDS: Final = 0.05  # of bytes that may be sent at once, by a thread that woke up late
+UNLIMITED: Final = 1 << 40  # bytes a second
 _HTML: Final = "text/html; charset=UTF-8"
 
 
@@ -125,6 +126,11 @@ class ArchiveServer:
     def url(self) -> str:
         """The base URL, without a slash at its end."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def hurry(self, rate: int | None) -> None:
+        """Another rate from now on, for all connections together; None is as fast as it goes."""
+        if self.pace:
+            self.pace.rate = rate or UNLIMITED
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -1,11 +1,7 @@
 """The whole road, as a user travels it: `python -m rehearsal`, judged by its exit status and its report."""
 
-# ruff: noqa: S603 (the rehearsal itself)
-
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,28 +9,7 @@ import pytest
 from rehearsal.__main__ import check_host, only_one
 from rehearsal.narrator import RehearsalError
 from rehearsal.sample.generate import make_sample
-
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-needs_root = pytest.mark.skipif(
-    sys.platform != "linux" or os.geteuid() != 0, reason="loop devices and mounts need Linux and root"
-)
-
-
-def rehearse(output: Path, *options: str, seconds: float = 420) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "rehearsal", "--output", str(output), *options],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds,
-        cwd=REPOSITORY,
-    )
-
-
-def loops() -> list[str]:
-    found = Path("/sys/block").glob("loop*/loop/backing_file")
-    return [text for path in found if (text := path.read_text().strip())]
+from tests.end_to_end.running import loops, needs_root, rehearse
 
 
 @needs_root
@@ -53,6 +28,14 @@ def test_the_whole_road(tmp_path: Path) -> None:
     calls = [json.loads(line) for line in (tmp_path / "logs" / "calls.jsonl").read_text().splitlines()]
     assert {"ec2:CreateSnapshot", "s3:PutObject", "ssm:PutParameter"} <= {call["call"] for call in calls}
     assert len({call["role"] for call in calls}) == 2
+    assert checks["the owner is told that all is done"]["figure"] == "1 message(s): Data set sample: ready"
+    assert checks["the prep instance stopped itself"]["figure"].endswith("stopped")
+    assert checks["preflight: the deployment can begin"]["ok"]
+    assert checks["nothing else is left in 123456789012, us-east-1"]["ok"]
+    refused = json.loads((tmp_path / "logs" / "forbidden.json").read_text())
+    assert len([row for row in refused if row["role"] == "prep"]) >= 30
+    assert len([row for row in refused if row["role"] == "training"]) >= 30
+    assert not [row for row in refused if row["refused"] == "no"]
 
 
 @needs_root
@@ -68,6 +51,10 @@ def test_another_shape(tmp_path: Path) -> None:
     assert figures["train: labels in .rec"].startswith("36 ")
     assert figures["validation: labels in .rec"].startswith("9 ")
     assert any("pets-dataset" in figure for figure in figures.values())
+    (launch,) = report["launches"]
+    assert launch["instances"] == 1
+    assert len(launch["calls_each"]) == 1
+    assert 0 < launch["own_seconds"] < 5
 
 
 @needs_root
@@ -91,7 +78,8 @@ def test_a_missing_permission_is_named(tmp_path: Path, action: str) -> None:
     [
         (["--dataset", "pyproject.toml"], "--dataset and --archives must be given together"),
         (["-c", "resize"], "-c resize: not KEY=VALUE"),
-        (["--instances", "0"], "0 is not in the range"),
+        (["--instances", "0"], "'0' is not numbers from 1 to 40"),
+        (["--instances", "1,x"], "'1,x' is not numbers from 1 to 40"),
         (["--dataset", "none.toml", "--archives", "."], "'none.toml' does not exist"),
     ],
 )

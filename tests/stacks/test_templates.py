@@ -229,16 +229,30 @@ def test_tags_are_written_only_on_what_is_being_made_or_as_outcome(synthesis: Sy
             assert set(_list(keys["ec2:CreateAction"])) <= made
 
 
-def test_the_prep_role_attaches_and_snapshots_its_own_volumes(synthesis: Synthesis) -> None:
-    volumes = {f"<{name}>" for name in synthesis.resources("AWS::EC2::Volume", "Prep")}
-    for wanted in ("ec2:AttachVolume", "ec2:CreateSnapshot"):
+def test_the_prep_role_attaches_its_volumes_and_snapshots_one(defaults: Synthesis, custom: Synthesis) -> None:
+    for synthesis, snapshot_of in ((defaults, "<Packed"), (custom, "<Work")):
         named = {
-            resource.rsplit("/", 1)[-1]
-            for actions, resources, conditions in statements(synthesis, "Prep")
-            if wanted in actions and not conditions
-            for resource in resources
+            wanted: {
+                resource.rsplit("/", 1)[-1]
+                for actions, resources, conditions in statements(synthesis, "Prep")
+                if wanted in actions and not conditions
+                for resource in resources
+            }
+            for wanted in ("ec2:AttachVolume", "ec2:CreateSnapshot")
         }
-        assert named == volumes
+        volumes = {f"<{name}>" for name in synthesis.resources("AWS::EC2::Volume", "Prep")}
+        assert named["ec2:AttachVolume"] == volumes
+        assert named["ec2:CreateSnapshot"] == {name for name in volumes if name.startswith(snapshot_of)}
+
+
+def test_the_prep_instance_attaches_only_to_itself(synthesis: Synthesis) -> None:
+    (conditions,) = (
+        conditions
+        for actions, resources, conditions in statements(synthesis, "Prep")
+        if "ec2:AttachVolume" in actions and conditions
+    )
+    itself = text(conditions["ArnLike"]["ec2:SourceInstanceARN"])
+    assert itself.endswith(":instance/${ec2:InstanceID}")
 
 
 def test_the_prep_role_reads_one_secret_and_writes_one_parameter(

@@ -18,15 +18,15 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
     setattr(owner, name, functools.wraps(original)(make(original)))
 
 
-def install(volumes: Volumes, guests: Guests, account_id: str, region: str) -> None:
+def install(volumes: Volumes, guests: Guests) -> None:
     """Changes moto, for the life of this process."""
-    from rehearsal.cloud.moto_gaps import copies, ebs, instances, keys, limits, signals, stacks
+    from rehearsal.cloud.moto_gaps import copies, ebs, instances, keys, limits, signals, stacks, topics
 
     ebs.install(volumes, guests)
     copies.install(volumes)
     instances.install(volumes, guests)
-    instances.public_parameters(account_id, region)
     limits.install()
     stacks.install()
     signals.install(guests)
     keys.install()
+    topics.install()

@@ -1,11 +1,14 @@
 """Volumes, snapshots and attachments: bytes, and the rules that moto does not keep."""
 
+import copy
 from typing import Any
 
 from moto.core.utils import utcnow
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend, ec2_backends
 from moto.ec2.models.elastic_block_store import Snapshot, Volume
+from moto.ec2.utils import generic_filter, random_snapshot_id
+from moto.kms.models import kms_backends
 
 from rehearsal.cloud.moto_gaps import replace
 from rehearsal.cloud.volumes import Volumes
@@ -23,7 +26,9 @@ def install(volumes: Volumes, guests: Guests) -> None:
     volume_bytes(volumes)
     attachments(volumes, guests)
     snapshots(volumes)
+    shared_snapshots(volumes)
     volumes_from_templates()
+    default_key()
 
 
 def volume_bytes(volumes: Volumes) -> None:
@@ -37,6 +42,10 @@ def volume_bytes(volumes: Volumes) -> None:
                 raise error("InvalidParameterValue", f"Volume of {size}GiB is smaller than {snapshot_id}")
             volume: Volume = original(self, size, zone_name, *args, **more)
             volume.size = int(volume.size)
+            if snapshot_id and (source := self.get_snapshot(snapshot_id)).encrypted:
+                # https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption.html
+                volume.encrypted = True
+                volume.kms_key_id = more.get("kms_key_id") or source.kms_key_id
             volumes.create(volume.id, volume.size, snapshot_id)
             return volume
 
@@ -99,6 +108,7 @@ def snapshots(volumes: Volumes) -> None:
     def create(original: Any) -> Any:
         def create_snapshot(self: EC2Backend, volume_id: str, *args: Any, **more: Any) -> Snapshot:
             snapshot: Snapshot = original(self, volume_id, *args, **more)
+            snapshot.kms_key_id = snapshot.volume.kms_key_id
             volumes.take_snapshot(snapshot.id, volume_id)
             snapshot.start_time = utcnow()
             return snapshot
@@ -123,6 +133,62 @@ def snapshots(volumes: Volumes) -> None:
     Snapshot.progress = property(lambda self: f"{share(self):.0%}")  # type: ignore[assignment]
 
 
+def shared_snapshots(volumes: Volumes) -> None:
+    """A snapshot shared with an account can be described and copied there, but its tags are not seen.
+
+    https://docs.aws.amazon.com/ebs/latest/userguide/ebs-modifying-snapshot-permissions.html
+    """
+
+    def describe(original: Any) -> Any:
+        def describe_snapshots(
+            self: EC2Backend, snapshot_ids: list[str] | None = None, filters: Any = None
+        ) -> list[Snapshot]:
+            shared = [each for each in _shared(self) if not snapshot_ids or each.id in snapshot_ids]
+            names = {each.id for each in shared}
+            own = [name for name in snapshot_ids or [] if name not in names]
+            found: list[Snapshot] = [] if names and snapshot_ids and not own else original(self, own, filters)
+            return [*found, *(generic_filter(filters, shared) if filters else shared)]
+
+        return describe_snapshots
+
+    def copy_snapshot(
+        self: EC2Backend,
+        source_snapshot_id: str,
+        source_region: str,
+        description: str,
+        kms_key_id: str | None,
+    ) -> Snapshot:
+        source = ec2_backends[self.account_id][source_region].describe_snapshots([source_snapshot_id])[0]
+        made = Snapshot(
+            self,
+            random_snapshot_id(),
+            volume=source.volume,
+            description=description,
+            encrypted=source.encrypted,
+            kms_key_id=kms_key_id,
+        )
+        self.snapshots[made.id] = made
+        volumes.copy_snapshot(source.id, made.id)
+        made.start_time = utcnow()
+        return made
+
+    replace(EC2Backend, "describe_snapshots", describe)
+    EC2Backend.copy_snapshot = copy_snapshot  # type: ignore[assignment, method-assign]
+
+
+def _shared(backend: EC2Backend) -> list[Snapshot]:
+    """Other accounts' snapshots that are shared with this account, as it sees them."""
+    seen = []
+    for account_id, regions in list(ec2_backends.items()):
+        others = regions[backend.region_name].snapshots if account_id != backend.account_id else {}
+        for snapshot in others.values():
+            if backend.account_id in snapshot.create_volume_permission_userids:
+                view: Snapshot = copy.copy(snapshot)
+                view.ec2_backend = backend  # whose tags are those that it shows
+                seen.append(view)
+    return seen
+
+
 def volumes_from_templates() -> None:
     """moto takes only size and zone of a template's volume; it has type, encryption, tags as well."""
 
@@ -144,3 +210,17 @@ def volumes_from_templates() -> None:
         return volume
 
     Volume.create_from_cloudformation_json = classmethod(create)  # type: ignore[assignment]
+
+
+def default_key() -> None:
+    """The key that encrypts when no other is given is AWS's: snapshots under it can't be shared."""
+
+    def make(original: Any) -> Any:
+        def create(self: EC2Backend) -> str:
+            name = str(original(self))
+            kms_backends[self.account_id][self.region_name].describe_key("alias/aws/ebs").key_manager = "AWS"
+            return name
+
+        return create
+
+    replace(EC2Backend, "_create_default_encryption_key", make)

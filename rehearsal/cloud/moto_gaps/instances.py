@@ -8,7 +8,7 @@ from moto.core.utils import utcnow
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.instances import Instance
-from moto.ssm.models import Parameter, ssm_backends
+from moto.ssm.models import Parameter, ParameterDict, ssm_backends
 
 from rehearsal.cloud.moto_gaps import replace
 from rehearsal.cloud.volumes import Volumes
@@ -23,27 +23,35 @@ PARAMETERS = {
 
 
 def install(volumes: Volumes, guests: Guests) -> None:
+    public_parameters()
     launch_template_fields()
     instance_life(volumes, guests)
 
 
-def public_parameters(account_id: str, region: str) -> None:
-    """The Deep Learning AMI's parameters."""
-    parameters = ssm_backends[account_id][region]._parameters
-    for name, value in PARAMETERS.items():
-        parameter = Parameter(  # type: ignore[abstract]
-            account_id=account_id,
-            name=name,
-            value=value,
-            parameter_type="String",
-            description=None,
-            allowed_pattern=None,
-            keyid=None,
-            last_modified_date=utcnow(),
-            version=1,
-            data_type="aws:ec2:image",
-        )
-        parameters[name].append(parameter)
+def public_parameters() -> None:
+    """The Deep Learning AMI's parameters, in every account and Region."""
+
+    def make(original: Any) -> Any:
+        def init(self: ParameterDict, account_id: str, region_name: str) -> None:
+            original(self, account_id, region_name)
+            for name, value in PARAMETERS.items():
+                parameter = Parameter(  # type: ignore[abstract]
+                    account_id=account_id,
+                    name=name,
+                    value=value,
+                    parameter_type="String",
+                    description=None,
+                    allowed_pattern=None,
+                    keyid=None,
+                    last_modified_date=utcnow(),
+                    version=1,
+                    data_type="aws:ec2:image",
+                )
+                self[name].append(parameter)
+
+        return init
+
+    replace(ParameterDict, "__init__", make)
 
 
 def launch_template_fields() -> None:
@@ -104,6 +112,8 @@ def instance_life(volumes: Volumes, guests: Guests) -> None:
             guests.end(self.id)
             for _, block in self.get_block_device_mapping:
                 volumes.detach(block.volume_id)
+            for interface in self.nics.values():
+                interface.delete_on_termination = True  # as EC2 has it for those that come with an instance
             return original(self, *args)
 
         return terminate

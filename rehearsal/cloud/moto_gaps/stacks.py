@@ -8,25 +8,42 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from moto.cloudformation.parsing import ResourceMap, get_references_from_template
+from moto.cloudformation.models import Stack
+from moto.cloudformation.parsing import OutputMap, ResourceMap, get_references_from_template
 from moto.ec2.models import ec2_backends
+
+from rehearsal.cloud.moto_gaps import replace
 
 
 def install() -> None:
     def delete(self: ResourceMap) -> None:
-        for name in reversed(_dependency_order(self._resource_json_map)):
-            resource = self._parsed_resources.get(name)
-            definition = self._resource_json_map[name]
-            if resource is None or isinstance(resource, str) or definition.get("DeletionPolicy") == "Retain":
-                continue
-            deleter = _DELETERS.get(definition["Type"])
-            if deleter is None:
-                self._delete_resource(resource, definition)
-            else:
-                deleter(ec2_backends[self._account_id][self._region_name], resource, definition)
-            self._parsed_resources.pop(name)
+        remove(self, self._resource_json_map)
+
+    def forgets_outputs(original: Any) -> Any:
+        def stack_delete(self: Stack) -> None:
+            # moto makes a resource again when an output that refers to it is looked at.
+            self.output_map = OutputMap(self.resource_map, {"Outputs": {}}, self.stack_id)
+            original(self)
+
+        return stack_delete
 
     ResourceMap.delete = delete  # type: ignore[method-assign]
+    replace(Stack, "delete", forgets_outputs)
+
+
+def remove(resources: ResourceMap, definitions: Mapping[str, Any]) -> None:
+    """Takes these resources of a stack down, each before those that it depends on."""
+    for name in reversed(_dependency_order(definitions)):
+        resource = resources._parsed_resources.get(name)
+        definition = definitions[name]
+        if resource is None or isinstance(resource, str) or definition.get("DeletionPolicy") == "Retain":
+            continue
+        deleter = _DELETERS.get(definition["Type"])
+        if deleter is None:
+            resources._delete_resource(resource, definition)
+        else:
+            deleter(ec2_backends[resources._account_id][resources._region_name], resource, definition)
+        resources._parsed_resources.pop(name)
 
 
 def _volume(backend: Any, volume: Any, definition: Mapping[str, Any]) -> None:
@@ -63,11 +80,19 @@ def _endpoint(backend: Any, endpoint: Any, _definition: Mapping[str, Any]) -> No
     backend.delete_vpc_endpoints([endpoint.id])
 
 
+def _vpc(backend: Any, vpc: Any, _definition: Mapping[str, Any]) -> None:
+    backend.delete_vpc(vpc.id)
+    for name, acl in list(backend.network_acls.items()):
+        if acl.vpc_id == vpc.id:
+            del backend.network_acls[name]
+
+
 _DELETERS: dict[str, Callable[[Any, Any, Mapping[str, Any]], None]] = {
     "AWS::EC2::InternetGateway": _gateway,
     "AWS::EC2::Route": _route,
     "AWS::EC2::RouteTable": _route_table,
     "AWS::EC2::SubnetRouteTableAssociation": _association,
+    "AWS::EC2::VPC": _vpc,
     "AWS::EC2::VPCEndpoint": _endpoint,
     "AWS::EC2::VPCGatewayAttachment": _attachment,
     "AWS::EC2::Volume": _volume,

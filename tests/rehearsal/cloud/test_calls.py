@@ -30,6 +30,18 @@ class Account:
     def volumes_at(self, instance_id: str, devices: list[str]) -> list[str]:
         return [f"vol-{instance_id}-{device}" for device in devices]
 
+    def has_object(self, bucket: str, key: str) -> bool:  # noqa: ARG002
+        return key != "missing"
+
+    def ec2_key(self, resource_id: str) -> str:
+        return "arn:key" if resource_id.endswith("encrypted") else ""
+
+    def bucket_key(self, bucket: str) -> str:
+        return "arn:key" if bucket == "encrypted" else ""
+
+    def topic_key(self, topic_arn: str) -> str:
+        return "arn:key" if topic_arn == "encrypted" else ""
+
 
 def judged(action: str, **params: Any) -> list[tuple[str, str]]:
     return [(check.action, check.resource) for check in _checks(action, **params)]
@@ -107,6 +119,13 @@ def test_a_volume_from_a_snapshot() -> None:
             [("cloudformation:SignalResource", "arn:stack/sample-prep/1")],
         ),
         ("sts:GetCallerIdentity", {}, []),
+        ("ec2:StopInstances", {"InstanceId.1": "i-1"}, [("ec2:StopInstances", f"{EC2}:instance/i-1")]),
+        ("sns:Publish", {"TopicArn": "arn:topic"}, [("sns:Publish", "arn:topic")]),
+        (
+            "logs:PutLogEvents",
+            {"logGroupName": "g", "logStreamName": "s"},
+            [("logs:PutLogEvents", "arn:aws:logs:us-east-1:123456789012:log-group:g:log-stream:s")],
+        ),
     ],
 )
 def test_calls(action: str, params: dict[str, str], expected: list[tuple[str, str]]) -> None:
@@ -145,6 +164,8 @@ def test_tags_on_what_exists() -> None:
         ("DELETE", "/bucket/a", "", ("s3:DeleteObject", "arn:aws:s3:::bucket/a")),
         ("HEAD", "/bucket/a%20b", "", ("s3:GetObject", "arn:aws:s3:::bucket/a b")),
         ("GET", "/bucket", "list-type=2&prefix=x", ("s3:ListBucket", "arn:aws:s3:::bucket")),
+        ("DELETE", "/bucket/a", "versionId=1", ("s3:DeleteObjectVersion", "arn:aws:s3:::bucket/a")),
+        ("PUT", "/bucket", "policy", ("s3:PutBucketPolicy", "arn:aws:s3:::bucket")),
         ("GET", "/bucket", "uploads", ("s3:ListBucketMultipartUploads", "arn:aws:s3:::bucket")),
     ],
 )
@@ -154,6 +175,35 @@ def test_s3_requests(method: str, path: str, query: str, expected: tuple[str, st
     assert call is not None
     (found,) = checks(call, Account())
     assert (found.action, found.resource) == expected
+
+
+def test_an_object_that_is_not_there_needs_the_list() -> None:
+    environ = _environ("s3") | {"REQUEST_METHOD": "HEAD", "PATH_INFO": "/bucket/missing"}
+    call = parse(environ, b"")
+    assert call is not None
+    assert [check.action for check in checks(call, Account())] == ["s3:GetObject", "s3:ListBucket"]
+
+
+@pytest.mark.parametrize(
+    ("action", "params", "service", "wanted"),
+    [
+        (
+            "ec2:CreateVolume",
+            {"SnapshotId": "snap-encrypted"},
+            "ec2",
+            {"Decrypt", "DescribeKey", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo"},
+        ),
+        ("ec2:AttachVolume", {"VolumeId": "vol-encrypted", "InstanceId": "i-1"}, "ec2", {"CreateGrant"}),
+        ("s3:PutObject", {"bucket": "encrypted", "key": "a"}, "s3", {"GenerateDataKey", "Decrypt"}),
+        ("s3:GetObject", {"bucket": "encrypted", "key": "a"}, "s3", {"Decrypt"}),
+        ("sns:Publish", {"TopicArn": "encrypted"}, "sns", {"GenerateDataKey", "Decrypt"}),
+        ("ec2:AttachVolume", {"VolumeId": "vol-1", "InstanceId": "i-1"}, "ec2", set()),
+    ],
+)
+def test_keys(action: str, params: dict[str, str], service: str, wanted: set[str]) -> None:
+    found = [check for check in _checks(action, **params) if check.action.startswith("kms:")]
+    assert {check.action for check in found} == {f"kms:{name}" for name in wanted}
+    assert all(check.context["kms:ViaService"] == f"{service}.us-east-1.amazonaws.com" for check in found)
 
 
 def test_query_and_json_requests() -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,74 @@ def test_a_stack_waits_for_its_signal(cloud: Cloud, outcome: str) -> None:
         events = stacks.describe_stack_events(StackName=name)["StackEvents"]
         reasons = " ".join(event.get("ResourceStatusReason", "") for event in events)
         assert ("signalled FAILURE" if outcome == "FAILURE" else "status 3 and sent no signal") in reasons
+
+
+def test_an_update_replaces_an_instance(cloud: Cloud) -> None:
+    """First the new one and its signal, then the end of the old one, as CloudFormation has it."""
+    stacks, ec2 = cloud.client("cloudformation"), cloud.client("ec2")
+
+    def template(logical_id: str) -> str:
+        machine = json.loads(json.dumps(TEMPLATE["Resources"]["Machine"]))
+        machine["Properties"]["UserData"] = {"Fn::Base64": "#!/bin/sh\nsleep 600\n"}
+        outputs = {"Id": {"Value": {"Ref": logical_id}}}
+        return json.dumps({"Resources": {logical_id: machine}, "Outputs": outputs})
+
+    def status() -> str:
+        return str(stacks.describe_stacks(StackName="updated")["Stacks"][0]["StackStatus"])
+
+    def instance() -> str:
+        return str(stacks.describe_stacks(StackName="updated")["Stacks"][0]["Outputs"][0]["OutputValue"])
+
+    def state(instance_id: str) -> str:
+        found = ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+        return str(found["State"]["Name"])
+
+    stacks.create_stack(StackName="updated", TemplateBody=template("Old"))
+    signal = {"StackName": "updated", "UniqueId": "1", "Status": "SUCCESS"}
+    stacks.signal_resource(LogicalResourceId="Old", **signal)
+    wait_until("the stack", 10, lambda: status() == "CREATE_COMPLETE")
+    old = instance()
+    stacks.update_stack(StackName="updated", TemplateBody=template("New"))
+    new = instance()
+    assert new != old
+    assert (status(), state(old)) == ("UPDATE_IN_PROGRESS", "running")
+    stacks.signal_resource(LogicalResourceId="New", **signal)
+    wait_until("the update", 20, lambda: status() == "UPDATE_COMPLETE")
+    assert (state(old), state(new)) == ("terminated", "running")
+    stacks.delete_stack(StackName="updated")
+    assert state(new) == "terminated"
+
+
+def test_a_snapshot_in_another_account_and_region(cloud: Cloud) -> None:
+    ec2 = cloud.client("ec2")
+    there = cloud.as_role("arn:aws:iam::210987654321:role/operator", "operator")
+    snapshot = ec2.create_snapshot(VolumeId=volume(cloud, Size=1))["SnapshotId"]
+    ec2.create_tags(Resources=[snapshot], Tags=[{"Key": "of", "Value": "test"}])
+    wanted = [{"Name": "snapshot-id", "Values": [snapshot]}]
+    assert not there.client("ec2").describe_snapshots(Filters=wanted)["Snapshots"]
+    ec2.modify_snapshot_attribute(
+        SnapshotId=snapshot,
+        Attribute="createVolumePermission",
+        OperationType="add",
+        UserIds=["210987654321"],
+    )
+    (seen,) = there.client("ec2").describe_snapshots(Filters=wanted)["Snapshots"]
+    assert (seen["OwnerId"], seen.get("Tags", [])) == ("123456789012", [])
+    copy = there.client("ec2").copy_snapshot(SourceSnapshotId=snapshot, SourceRegion="us-east-1")
+    abroad = replace(cloud, region="eu-west-1").client("ec2")
+    other = abroad.copy_snapshot(SourceSnapshotId=snapshot, SourceRegion="us-east-1")
+    for name in (copy["SnapshotId"], other["SnapshotId"]):
+        assert (cloud.folder / "snapshots" / f"{name}.img").stat().st_size == 1 << 30
+
+
+def test_a_held_call_waits(cloud: Cloud, profile: str) -> None:
+    cloud.hold("ec2:DescribeVolumes")
+    script = "#!/bin/sh\nAWS_DEFAULT_REGION=us-east-1 aws ec2 describe-volumes >/dev/null\n"
+    instance_id = run(cloud, profile, "g5.xlarge", script)
+    wait_until("the call", 30, cloud.is_held)
+    assert not (cloud.instance(instance_id) / "shared" / "user-data.status").exists()
+    cloud.release()
+    assert finished(cloud, instance_id) == 0
 
 
 def test_killed_it_leaves_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,115 @@
+"""Forbidden calls, made for real with the credentials of each role: every one must be refused."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from rehearsal.cloud.gate import TRIAL
+from rehearsal.narrator import RehearsalError
+from rehearsal.operator.account import Cloud
+from rehearsal.preparation import Road
+from rehearsal.steps.forbidden.prep import PREP
+from rehearsal.steps.forbidden.scene import Forbidden, Scene
+from rehearsal.steps.forbidden.training import TRAINING
+
+REFUSED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
+
+
+def refuse_forbidden_calls(road: Road, prep: str, gpus: Sequence[str]) -> None:
+    """Makes every call of the table as the role would; one row of the result for each role.
+
+    The judge is asked before anything is done, so a refused call has changed nothing.
+    """
+    with (
+        road.narrator.step("Calls that the roles must not be able to make"),
+        _scene(road, prep, gpus) as scene,
+    ):
+        rows: list[dict[str, str]] = []
+        instances = (
+            ("prep", PREP, prep, scene.prep_role),
+            ("training", TRAINING, gpus[0], scene.training_role),
+        )
+        for kind, table, instance, role in instances:
+            session = road.cloud.as_role(scene.role_arn(role), instance)
+            made = [_try(session, call, scene, kind) for call in table]
+            passed = [f"{row['call']} on {row['on']}" for row in made if row["refused"] == "no"]
+            figure = f"not refused: {'; '.join(passed)}" if passed else f"{len(made)} calls refused"
+            road.narrator.check(f"forbidden calls of the {kind} role", not passed, figure)
+            rows += made
+        road.narrator.note(f"{len(rows)} calls")
+    (road.wishes.output / "logs" / "forbidden.json").write_text(json.dumps(rows, indent=1))
+    if any(row["refused"] == "no" for row in rows):
+        raise RehearsalError("a forbidden call was not refused, and has changed what is there")
+
+
+def _try(session: Cloud, call: Forbidden, scene: Scene, kind: str) -> dict[str, str]:
+    config = Config(user_agent_extra=TRIAL, retries={"max_attempts": 1})
+    client = session.client(call.service, config)
+    name = f"{call.service}:{client.meta.method_to_api_mapping[call.method]}"
+    row = {"role": kind, "call": name, "on": call.on, "refused": "no"}
+    try:
+        getattr(client, call.method)(**call.parameters(scene))
+    except ClientError as error:
+        if error.response["Error"]["Code"] in REFUSED:
+            row["refused"] = str(session.judged_calls()[-1]["permission"])
+    return row
+
+
+@contextmanager
+def _scene(road: Road, prep: str, gpus: Sequence[str]) -> Iterator[Scene]:
+    """The data set's own things, and things of somebody else, made by the operator and removed again."""
+    cloud, name = road.cloud, road.name
+    ec2, s3 = cloud.client("ec2"), cloud.client("s3")
+    secrets, parameters = cloud.client("secretsmanager"), cloud.client("ssm")
+    neighbour = gpus[1] if len(gpus) > 1 else prep
+    volume = ec2.create_volume(AvailabilityZone=f"{cloud.region}a", Size=1)["VolumeId"]
+    snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+    bucket = "other-data"
+    place = {} if cloud.region == "us-east-1" else {"LocationConstraint": cloud.region}
+    s3.create_bucket(Bucket=bucket, **({"CreateBucketConfiguration": place} if place else {}))
+    s3.put_object(Bucket=bucket, Key="a", Body=b"a")
+    secrets.create_secret(Name="other/credentials", SecretString="{}")
+    parameters.put_parameter(Name="/other/snapshot-id", Value=snapshot, Type="String")
+    roles = [role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]]
+    try:
+        yield Scene(
+            dataset=name,
+            region=cloud.region,
+            account=cloud.account,
+            prep=prep,
+            training=gpus[0],
+            neighbour=neighbour,
+            work=road.cdk.output(f"{name}-prep", "WorkVolumeId"),
+            packed=road.cdk.output(f"{name}-prep", "PackedVolumeId"),
+            restored=_restored(ec2, gpus[0]),
+            neighbours=_restored(ec2, neighbour),
+            foreign_volume=volume,
+            snapshot=road.subject.published(),
+            foreign_snapshot=snapshot,
+            key=ec2.describe_snapshots(SnapshotIds=[road.subject.published()])["Snapshots"][0]["KmsKeyId"],
+            bucket=road.cdk.output(f"{name}-dataset", "BucketName"),
+            foreign_bucket=bucket,
+            foreign_secret="other/credentials",  # noqa: S106 (a name)
+            foreign_parameter="/other/snapshot-id",
+            prep_role=next(role for role in roles if role.startswith(f"{name}-prep-")),
+            training_role=next(role for role in roles if role.startswith(f"{name}-training-")),
+        )
+    finally:
+        parameters.delete_parameter(Name="/other/snapshot-id")
+        secrets.delete_secret(SecretId="other/credentials", ForceDeleteWithoutRecovery=True)
+        s3.delete_object(Bucket=bucket, Key="a")
+        s3.delete_bucket(Bucket=bucket)
+        ec2.delete_snapshot(SnapshotId=snapshot)
+        ec2.delete_volume(VolumeId=volume)
+
+
+def _restored(ec2: Any, instance: str) -> str:
+    """The volume of the data set that an instance has; of a prep instance any one."""
+    attached = [{"Name": "attachment.instance-id", "Values": [instance]}]
+    volumes = ec2.describe_volumes(Filters=attached)["Volumes"]
+    tagged = [each for each in volumes if any(tag["Key"] == "dataset-role" for tag in each.get("Tags", []))]
+    return str(tagged[0]["VolumeId"])
