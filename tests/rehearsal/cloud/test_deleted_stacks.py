@@ -45,7 +45,10 @@ NETWORK = {
             Endpoint="owner@example.org",
         ),
     },
-    "Outputs": {"Subnet": {"Value": {"Ref": "Subnet"}}, "Group": {"Value": {"Ref": "Group"}}},
+    "Outputs": {
+        "Subnet": {"Value": {"Ref": "Subnet"}, "Export": {"Name": "network:Subnet"}},
+        "Group": {"Value": {"Ref": "Group"}, "Export": {"Name": "network:Group"}},
+    },
 }
 
 
@@ -68,4 +71,5 @@ def test_nothing_is_left_and_nothing_comes_back(cloud: Cloud) -> None:
     ec2.terminate_instances(InstanceIds=[answer["Instances"][0]["InstanceId"]])
     stacks.delete_stack(StackName="network")
     assert stacks.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"] == "DELETE_COMPLETE"
+    assert stacks.list_exports()["Exports"] == []
     assert listing(cloud) - before == set()
