@@ -1,6 +1,7 @@
 """Training instances: launched, read from, rebooted."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -65,7 +66,9 @@ def _measure(road: Road, gpus: Sequence[str], seconds: float) -> None:
             "own_seconds": slowest,
         }
     )
-    figure = f"{seconds:.1f} s; {' to '.join(map(str, counts))} calls each; user data itself {slowest:.1f} s"
+    cores = f"{seconds / len(gpus):.1f} s each on {os.cpu_count()} cores"
+    called = f"{' to '.join(map(str, counts))} calls each"
+    figure = f"{seconds:.1f} s, {cores}; {called}; user data itself {slowest:.1f} s"
     # More instances at once share the cores of this machine: then the time says nothing of the user data.
     quick = slowest < OWN_SECONDS or len(gpus) > 1
     what = f"{len(gpus)} training instance(s) at once: mounted"
