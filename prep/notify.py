@@ -27,7 +27,7 @@ SEARCHED_LINES = 200  # among which the last error is looked for
 
 @dataclass(frozen=True)
 class Machine:
-    """The prep instance: its ID, what is paid for by the hour (contract.ENV_MACHINE has the form), its Region."""
+    """The prep instance: its ID, what is paid for by the hour, as in contract.ENV_MACHINE, and its Region."""
 
     instance: str
     paid: str

@@ -83,6 +83,14 @@ def _tagged(dataset: str | Sequence[str], role: str | None = None) -> dict[str, 
     return {"StringEquals": tags}
 
 
+def _itself(ec2: str) -> dict[str, Any]:
+    """The condition that an instance is the one that calls, in the form of AWS's own AWSEC2VssSnapshotPolicy.
+
+    https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSEC2VssSnapshotPolicy.html
+    """
+    return {"ArnLike": {"ec2:SourceInstanceARN": f"{ec2}:instance/${{ec2:InstanceID}}"}}
+
+
 def session_manager() -> list[Grant]:
     """Allows a shell through Session Manager, and nothing else of Systems Manager.
 
@@ -117,8 +125,9 @@ def prep_boot(
         Grant(
             ["ec2:AttachVolume"],
             [f"{ec2}:instance/*"],
-            _tagged(dataset, ROLE_PREP),
-            wildcard="The instance can't be named in a policy that has to exist before it; its tags can.",
+            _tagged(dataset, ROLE_PREP) | _itself(ec2),
+            wildcard="The instance can't be named in a policy that has to exist before it; it may do this only to "
+            "itself.",
         ),
         Grant(["cloudformation:SignalResource"], [stack_id]),
         Grant(["s3:GetObject"], assets),
@@ -294,11 +303,7 @@ def _own_volumes(arns: Arns, mounted: Sequence[str], *, copies: bool) -> list[Gr
 def _own_instance(arns: Arns, dataset: str) -> list[Grant]:
     """What an instance may do to an instance: only to itself."""
     instances = [f"{arns.ec2}:instance/*"]
-    # In the form of AWS's own policy AWSEC2VssSnapshotPolicy:
-    # https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSEC2VssSnapshotPolicy.html
-    itself = _tagged(dataset, ROLE_TRAINING) | {
-        "ArnLike": {"ec2:SourceInstanceARN": f"{arns.ec2}:instance/${{ec2:InstanceID}}"}
-    }
+    itself = _tagged(dataset, ROLE_TRAINING) | _itself(arns.ec2)
     tags = {"aws:TagKeys": [contract.TAG_STATE, contract.TAG_REASON]}
     # AWS lists the key for this action, but documents neither its value here nor whether it is always there.
     devices = {"ec2:Attribute": ["BlockDeviceMapping", "BlockDeviceMappings"]}
