@@ -23,7 +23,7 @@ ENVIRONMENT_NAME: Final = r"[a-z][a-z0-9-]{0,14}"
 # A web address: a host in ASCII, and no "@" anywhere, so that no user name and password can be in it.
 WEB_ADDRESS: Final = r"https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[!-?A-~]*)?"
 
-# The three stacks of a data set, in the order in which they are deployed. The app's names begin with a capital.
+# The three stacks of a data set, in the order of their deployment. The app capitalizes these names.
 STACK_PARTS: Final = ("dataset", "prep", "training")
 
 # Tags on volumes, snapshots and instances.

@@ -19,6 +19,7 @@ ROLE_PREP: Final = "prep"
 ROLE_TRAINING: Final = "training"
 ROLE_RESTORED: Final = "restored"
 
+OWN_INSTANCE: Final = "The instance has no id yet; it may do this only to itself."
 NO_ARN: Final = "EC2 knows no narrower resource for describing."
 
 
@@ -126,8 +127,7 @@ def prep_boot(
             ["ec2:AttachVolume"],
             [f"{ec2}:instance/*"],
             _tagged(dataset, ROLE_PREP) | _itself(ec2),
-            wildcard="The instance can't be named in a policy that has to exist before it; it may do this only to "
-            "itself.",
+            wildcard=OWN_INSTANCE,
         ),
         Grant(["cloudformation:SignalResource"], [stack_id]),
         Grant(["s3:GetObject"], assets),
@@ -307,17 +307,16 @@ def _own_instance(arns: Arns, dataset: str) -> list[Grant]:
     tags = {"aws:TagKeys": [contract.TAG_STATE, contract.TAG_REASON]}
     # AWS lists the key for this action, but documents neither its value here nor whether it is always there.
     devices = {"ec2:Attribute": ["BlockDeviceMapping", "BlockDeviceMappings"]}
-    reason = "The instance has no id yet; it may do this only to itself."
     return [
-        Grant(["ec2:AttachVolume", "ec2:DetachVolume"], instances, itself, reason),
+        Grant(["ec2:AttachVolume", "ec2:DetachVolume"], instances, itself, OWN_INSTANCE),
         # On volume and instance: marks the volume to be deleted with the instance.
         Grant(
             ["ec2:ModifyInstanceAttribute"],
             instances,
             itself | {"StringEqualsIgnoreCaseIfExists": devices},
-            reason,
+            OWN_INSTANCE,
         ),
-        Grant(["ec2:CreateTags"], instances, itself | {"ForAllValues:StringEquals": tags}, reason),
+        Grant(["ec2:CreateTags"], instances, itself | {"ForAllValues:StringEquals": tags}, OWN_INSTANCE),
     ]
 
 

@@ -4,7 +4,7 @@ import json
 
 import boto3
 import pytest
-from moto.ec2 import ec2_backends
+from moto.ec2.models import ec2_backends
 from moto.kms.models import kms_backends
 
 from preflight import bootstrap, image, keys, snapshots

@@ -11,7 +11,7 @@ from pathlib import Path
 import boto3
 import pytest
 from click.testing import CliRunner, Result
-from moto.ec2 import ec2_backends
+from moto.ec2.models import ec2_backends
 
 from preflight.cli import main
 from preflight.findings import Verdict
@@ -78,8 +78,9 @@ def test_snapshot_of_a_volume_that_exists_may_be_gone(ready: Ready) -> None:
     snapshot = ready.account.ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
     make_stack("sample-prep", {"Work": VOLUME})
     (made,) = [each for each in ready.account.ec2.describe_volumes()["Volumes"] if each["VolumeId"] != volume]
-    tags = [{"Key": "dataset-role", "Value": "work"}]
-    ready.account.ec2.create_tags(Resources=[made["VolumeId"]], Tags=tags)
+    ready.account.ec2.create_tags(
+        Resources=[made["VolumeId"]], Tags=[{"Key": "dataset-role", "Value": "work"}]
+    )
     # moto makes no volume of a template from a snapshot.
     ec2_backends[ACCOUNT_ID][REGION].volumes[made["VolumeId"]].snapshot_id = snapshot
     ready.account.ec2.delete_snapshot(SnapshotId=snapshot)
