@@ -62,8 +62,8 @@ class DatasetStack(Stack):
     def _allow_spot(self) -> iam.PolicyStatement:
         """Lets EC2 launch Spot Instances, whose root disk has the key.
 
-        EC2 does that in its service-linked role, which can't be the principal, since it may not exist yet. The
-        actions are those of the grant in
+        EC2 does that in its service-linked role, which can't be the principal, since it may not exist yet.
+        The actions are those of the grant in
         https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html
         """
         role = "role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
