@@ -82,8 +82,16 @@ def test_a_restored_volume_is_as_large_as_what_the_snapshot_is_of() -> None:
             15,
             "CloudWatch has no such period; the nearest are 7 and 14 (0: no logs there)",
         ),
-        ("log_retention_days", 500, "CloudWatch has no such period; the nearest are 400 and 545"),
-        ("log_retention_days", 9999, "CloudWatch has no such period; the nearest are 3288 and 3653"),
+        (
+            "log_retention_days",
+            500,
+            "CloudWatch has no such period; the nearest are 400 and 545 (0: no logs there)",
+        ),
+        (
+            "log_retention_days",
+            9999,
+            "CloudWatch has no such period; the nearest are 3288 and 3653 (0: no logs there)",
+        ),
         ("prep_zone", "us-east-1", "must be an availability zone such as us-east-1a"),
         ("key", "alias/mine", "must be new, or the ARN of a key, which begins with arn:aws:kms:"),
         ("key", "arn:aws:kms:us-east-1:123456789012:alias/mine", KEY_ARN),

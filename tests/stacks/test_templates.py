@@ -248,7 +248,8 @@ def test_the_prep_role_attaches_to_its_own_instance_only(synthesis: Synthesis) -
         if "ec2:AttachVolume" in actions and resource.endswith(":instance/*")
     ]
     assert [
-        each["ArnLike"]["ec2:SourceInstanceARN"].endswith("/${ec2:InstanceID}") for each in conditions
+        text(each["ArnLike"]["ec2:SourceInstanceARN"]).endswith(":instance/${ec2:InstanceID}")
+        for each in conditions
     ] == [True]
 
 
