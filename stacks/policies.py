@@ -19,7 +19,6 @@ ROLE_PREP: Final = "prep"
 ROLE_TRAINING: Final = "training"
 ROLE_RESTORED: Final = "restored"
 
-OWN_INSTANCE: Final = "The instance has no id yet; it may do this only to itself."
 NO_ARN: Final = "EC2 knows no narrower resource for describing."
 
 
@@ -84,14 +83,6 @@ def _tagged(dataset: str | Sequence[str], role: str | None = None) -> dict[str, 
     return {"StringEquals": tags}
 
 
-def _itself(ec2: str) -> dict[str, Any]:
-    """The condition that an instance is the one that calls, in the form of AWS's own AWSEC2VssSnapshotPolicy.
-
-    https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSEC2VssSnapshotPolicy.html
-    """
-    return {"ArnLike": {"ec2:SourceInstanceARN": f"{ec2}:instance/${{ec2:InstanceID}}"}}
-
-
 def session_manager() -> list[Grant]:
     """Allows a shell through Session Manager, and nothing else of Systems Manager.
 
@@ -126,8 +117,8 @@ def prep_boot(
         Grant(
             ["ec2:AttachVolume"],
             [f"{ec2}:instance/*"],
-            _tagged(dataset, ROLE_PREP) | _itself(ec2),
-            wildcard=OWN_INSTANCE,
+            _tagged(dataset, ROLE_PREP),
+            wildcard="The instance can't be named in a policy that has to exist before it; its tags can.",
         ),
         Grant(["cloudformation:SignalResource"], [stack_id]),
         Grant(["s3:GetObject"], assets),
@@ -303,20 +294,25 @@ def _own_volumes(arns: Arns, mounted: Sequence[str], *, copies: bool) -> list[Gr
 def _own_instance(arns: Arns, dataset: str) -> list[Grant]:
     """What an instance may do to an instance: only to itself."""
     instances = [f"{arns.ec2}:instance/*"]
-    itself = _tagged(dataset, ROLE_TRAINING) | _itself(arns.ec2)
+    # In the form of AWS's own policy AWSEC2VssSnapshotPolicy:
+    # https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSEC2VssSnapshotPolicy.html
+    itself = _tagged(dataset, ROLE_TRAINING) | {
+        "ArnLike": {"ec2:SourceInstanceARN": f"{arns.ec2}:instance/${{ec2:InstanceID}}"}
+    }
     tags = {"aws:TagKeys": [contract.TAG_STATE, contract.TAG_REASON]}
     # AWS lists the key for this action, but documents neither its value here nor whether it is always there.
     devices = {"ec2:Attribute": ["BlockDeviceMapping", "BlockDeviceMappings"]}
+    reason = "The instance has no id yet; it may do this only to itself."
     return [
-        Grant(["ec2:AttachVolume", "ec2:DetachVolume"], instances, itself, OWN_INSTANCE),
+        Grant(["ec2:AttachVolume", "ec2:DetachVolume"], instances, itself, reason),
         # On volume and instance: marks the volume to be deleted with the instance.
         Grant(
             ["ec2:ModifyInstanceAttribute"],
             instances,
             itself | {"StringEqualsIgnoreCaseIfExists": devices},
-            OWN_INSTANCE,
+            reason,
         ),
-        Grant(["ec2:CreateTags"], instances, itself | {"ForAllValues:StringEquals": tags}, OWN_INSTANCE),
+        Grant(["ec2:CreateTags"], instances, itself | {"ForAllValues:StringEquals": tags}, reason),
     ]
 
 

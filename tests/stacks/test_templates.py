@@ -241,18 +241,6 @@ def test_the_prep_role_attaches_and_snapshots_its_own_volumes(synthesis: Synthes
         assert named == volumes
 
 
-def test_the_prep_role_attaches_to_its_own_instance_only(synthesis: Synthesis) -> None:
-    conditions = [
-        conditions
-        for actions, (resource, *_), conditions in statements(synthesis, "Prep")
-        if "ec2:AttachVolume" in actions and resource.endswith(":instance/*")
-    ]
-    assert [
-        text(each["ArnLike"]["ec2:SourceInstanceARN"]).endswith(":instance/${ec2:InstanceID}")
-        for each in conditions
-    ] == [True]
-
-
 def test_the_prep_role_reads_one_secret_and_writes_one_parameter(
     defaults: Synthesis, custom: Synthesis
 ) -> None:
