@@ -1,6 +1,6 @@
 # Each target sets up what it needs: Python packages in .venv, the CDK command line in node_modules.
 # ARGS="…" is passed to the command that a target runs. SETTINGS="name=value …" are settings of the stacks.
-# STACKS="Prep" selects stacks for deploy and destroy.
+# STACKS="Prep" selects stacks for preflight, deploy and destroy.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -57,11 +57,11 @@ bootstrap: .cache/python .cache/node ## Create what CDK needs, once for each acc
 	@$(CDK) bootstrap $(CONTEXT) $(ARGS)
 
 preflight: .cache/python ## Check the AWS account and the data set's site before a deployment; nothing is spent
-	@python -m preflight $(CONTEXT) $(ARGS)
+	@python -m preflight --stacks="$(STACKS)" $(CONTEXT) $(ARGS)
 
-deploy: .cache/python .cache/node ## Run preflight, then deploy all stacks to the AWS account in use
-	@zone=$$(python -m preflight --print-zone $(CONTEXT)); \
-	$(CDK) deploy $(STACKS) $(CONTEXT) --context "prep_zone=$$zone" $(ARGS)
+deploy: .cache/python .cache/node ## Run preflight, then deploy the stacks to the AWS account in use
+	@zone=$$(python -m preflight --stacks="$(STACKS)" --print-zone $(CONTEXT)); \
+	$(CDK) deploy $(STACKS) $(CONTEXT) $${zone:+--context "prep_zone=$$zone"} $(ARGS)
 
 destroy: .cache/python .cache/node ## Delete the stacks; the bucket and snapshots of the volumes remain
 	@$(CDK) destroy $(STACKS) $(CONTEXT) $(ARGS)

@@ -36,14 +36,22 @@ def build(app: App) -> None:
     )
     # This tag is on every resource. Cost reports and the conditions of the policies use it.
     Tags.of(app).add(contract.TAG_DATASET, dataset.name)
-    base = DatasetStack(app, "Dataset", stack_name=f"{dataset.name}-dataset", env=env, settings=settings)
+    base = DatasetStack(
+        app, "Dataset", stack_name=contract.stack_name(dataset.name, "dataset"), env=env, settings=settings
+    )
     PrepStack(
-        app, "Prep", stack_name=f"{dataset.name}-prep", env=env, settings=settings, dataset=dataset, base=base
+        app,
+        "Prep",
+        stack_name=contract.stack_name(dataset.name, "prep"),
+        env=env,
+        settings=settings,
+        dataset=dataset,
+        base=base,
     )
     TrainingStack(
         app,
         "Training",
-        stack_name=f"{dataset.name}-training",
+        stack_name=contract.stack_name(dataset.name, "training"),
         env=env,
         settings=settings,
         dataset=dataset,

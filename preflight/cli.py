@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ import click
 from botocore.exceptions import BotoCoreError
 
 from preflight.account import open_account
+from preflight.deployed import STACKS
 from preflight.examination import Examination, examine
 from preflight.findings import Finding, Verdict
 from prep.errors import CredentialsError, PrepError
@@ -30,9 +31,16 @@ COLOURS: Final = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILS:
     metavar="NAME=VALUE",
     help="A setting of the stacks, as for cdk.",
 )
+@click.option(
+    "--stacks",
+    "selection",
+    default="--all",
+    metavar="NAMES",
+    help="The stacks to be deployed, separated by spaces, as for cdk.  [default: all]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--print-zone", is_flag=True, help="Print only the zone for the prep instance.")
-def main(given: tuple[str, ...], as_json: bool, print_zone: bool) -> None:
+def main(given: tuple[str, ...], selection: str, as_json: bool, print_zone: bool) -> None:
     """Check an AWS account before a deployment. It changes nothing and costs nothing.
 
     The table goes to standard error, the JSON or the zone to standard output. The exit status is 1 if the
@@ -43,7 +51,7 @@ def main(given: tuple[str, ...], as_json: bool, print_zone: bool) -> None:
     try:
         settings, dataset = load_settings(_context(given))
         account = open_account(settings.region or os.environ.get("AWS_REGION"))
-        result = examine(account, settings, dataset)
+        result = examine(account, settings, dataset, _stacks(selection))
     except SettingsError as error:
         click.echo(error, err=True)
         sys.exit(2)
@@ -61,6 +69,13 @@ def main(given: tuple[str, ...], as_json: bool, print_zone: bool) -> None:
     elif print_zone and result.zone:
         click.echo(result.zone)
     sys.exit(1 if result.count(Verdict.FAILS) else 0)
+
+
+def _stacks(selection: str) -> Collection[str]:
+    """The stacks that cdk deploys for this selection. A pattern counts as all stacks."""
+    names = selection.split()
+    # cdk also deploys what the named stacks depend on.
+    return {"Dataset", *names} if names and set(names) <= set(STACKS) else STACKS
 
 
 def _context(given: tuple[str, ...]) -> Mapping[str, Any]:

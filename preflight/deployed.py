@@ -1,6 +1,6 @@
 """What an earlier deployment left in the account: the states of the stacks, and the volumes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,7 +11,7 @@ from preflight.findings import Finding, fails, ok, warning
 from prep import contract
 
 # The stacks by their names in the app, in the order in which they are deployed.
-STACKS: Final = ("Dataset", "Prep", "Training")
+STACKS: Final = tuple(part.capitalize() for part in contract.STACK_PARTS)
 
 # No stack, or one that the CDK command line deletes before it deploys: `isCreationFailure` in its code.
 # https://github.com/aws/aws-cdk-cli/blob/main/packages/%40aws-cdk/toolkit-lib/lib/api/deployments/deploy-stack.ts
@@ -47,7 +47,7 @@ class Deployed:
 
 def stack_name(dataset: str, stack: str) -> str:
     """The stack's name in CloudFormation."""
-    return f"{dataset}-{stack.lower()}"
+    return contract.stack_name(dataset, stack.lower())
 
 
 def look(account: Account, dataset: str) -> Deployed:
@@ -98,21 +98,22 @@ def _volumes(account: Account, name: str) -> dict[str, ExistingVolume]:
     return volumes
 
 
-def check(deployed: Deployed, dataset: str) -> list[Finding]:
-    """A line for each stack that exists."""
-    if not deployed.states:
+def check(deployed: Deployed, dataset: str, region: str, stacks: Collection[str] = STACKS) -> list[Finding]:
+    """A line for each of these stacks that exists."""
+    states = {stack: state for stack, state in deployed.states.items() if stack in stacks}
+    if not states:
         return [ok("stacks", "none yet")]
-    return [
-        _check_state(stack, stack_name(dataset, stack), state) for stack, state in deployed.states.items()
-    ]
+    return [_check_state(stack, dataset, region, state) for stack, state in states.items()]
 
 
-def _check_state(stack: str, name: str, state: str) -> Finding:
+def _check_state(stack: str, dataset: str, region: str, state: str) -> Finding:
     """The states and what may follow them:
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html
     """
-    title = f"stack {stack}"
+    title, name = f"stack {stack}", stack_name(dataset, stack)
     found = f"{name} is {state}"
+    # Whole commands: without the data set's name and the Region they would act on another deployment.
+    place = f"--stack-name {name} --region {region}"
     if state in FAILED_CREATION:
         return warning(title, f"{found}: its creation failed; the next deployment deletes it first")
     if state == "REVIEW_IN_PROGRESS":
@@ -120,12 +121,19 @@ def _check_state(stack: str, name: str, state: str) -> Finding:
     if state.endswith("_IN_PROGRESS"):
         return fails(title, found, "wait until this operation has ended")
     if state == "DELETE_FAILED":
-        events = f"aws cloudformation describe-stack-events --stack-name {name}"
-        remedy = f"remove the cause, which `{events}` shows, then run `make destroy STACKS={stack}`"
+        destroy = (
+            f"python -m prep.owner destroy --dataset {dataset} --region {region} --stack {stack.lower()}"
+        )
+        remedy = f"remove the cause, which `{_events(place)}` shows, then run `{destroy}`"
         return fails(title, found, remedy)
     if state == "UPDATE_ROLLBACK_FAILED":
-        return fails(title, found, f"remove the cause, then run `node_modules/.bin/cdk rollback {stack}`")
+        remedy = f"remove the cause, which `{_events(place)}` shows, then run "
+        return fails(title, found, f"{remedy}`aws cloudformation continue-update-rollback {place}`")
     if state.endswith("_FAILED"):
-        remedy = f"run `node_modules/.bin/cdk rollback {stack}` if the deployment does not go on"
+        remedy = f"run `aws cloudformation rollback-stack {place}` if the deployment does not go on"
         return warning(title, found, remedy)
     return ok(title, found)
+
+
+def _events(place: str) -> str:
+    return f"aws cloudformation describe-stack-events {place}"

@@ -1,8 +1,9 @@
 """All checks, in two rounds: first who calls and what is deployed, then the rest at the same time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from preflight import bootstrap, deployed, image, keys, quotas, secret, site, snapshots, volumes, zones
 from preflight.account import Account
@@ -27,17 +28,24 @@ class Examination:
         return sum(finding.verdict is verdict for finding in self.findings)
 
 
-def examine(account: Account, settings: Settings, dataset: Dataset) -> Examination:
-    """Makes all checks. It takes some seconds, and changes nothing."""
+def examine(account: Account, settings: Settings, dataset: Dataset, stacks: Collection[str]) -> Examination:
+    """Makes the checks that a deployment of these stacks needs. It takes seconds, and changes nothing."""
     with ThreadPoolExecutor(max_workers=16, thread_name_prefix="check") as pool:
         looking = pool.submit(_look, account, dataset.name)
         caller = identify(account, settings.account)
         if caller.verdict is Verdict.FAILS:
             return Examination([caller])
         there, unknown = looking.result()
+        states = [unknown] if unknown else deployed.check(there, dataset.name, account.region, stacks)
+        checks = _checks(account, settings, there)
+        if "Prep" not in stacks:
+            results = [pool.submit(_perform, *check) for check in checks]
+            found = [finding for result in results for finding in result.result()]
+            # The Dataset stack exports the subnet in this zone, and the Prep stack imports it.
+            return Examination([caller, *states, *found], there.zone)
+        checks += _prep_checks(account, settings, dataset, there)
         choosing = pool.submit(choose_zone, account, settings, there, unknown)
-        results = [pool.submit(_perform, *check) for check in _checks(account, settings, dataset, there)]
-        states = [unknown] if unknown else deployed.check(there, dataset.name)
+        results = [pool.submit(_perform, *check) for check in checks]
         zone, choice = choosing.result()
         found = [finding for result in results for finding in result.result()]
     return Examination([caller, *states, choice, *volumes.check(settings, there), *found], zone)
@@ -79,16 +87,12 @@ def choose_zone(
     return zones.choose(settings.prep_instance_type, offered, wanted, there.zone)
 
 
-def _checks(account: Account, settings: Settings, dataset: Dataset, there: Deployed) -> list[Check]:
-    """All checks that need nothing of each other, in the order in which they are shown."""
+def _checks(account: Account, settings: Settings, there: Deployed) -> list[Check]:
+    """The checks for any of the stacks, in the order in which they are shown."""
     checks: list[Check] = [
         (bootstrap.CHECK, lambda: bootstrap.check(account)),
-        (site.CHECK, lambda: check_source(account, settings, dataset)),
         ("training zones", lambda: zones.check_training(account, settings.training_instance_type)),
-        ("vCPUs prep", lambda: quotas.check_prep_vcpus(account, settings, there)),
         ("vCPUs training", lambda: quotas.check_training_vcpus(account, settings)),
-        ("storage", lambda: quotas.check_storage(account, settings, there)),
-        ("snapshots", lambda: quotas.check_snapshots(account)),
         ("VPCs", lambda: quotas.check_vpcs(account, there)),
         (image.CHECK, lambda: image.check(account)),
     ]
@@ -97,17 +101,24 @@ def _checks(account: Account, settings: Settings, dataset: Dataset, there: Deplo
         checks.append(("key", lambda: keys.check_setting(account, key)))
     elif not key:
         checks.append(("default EBS key", lambda: keys.check_default(account)))
-    for name, snapshot_id, gib in (
-        ("work_snapshot", settings.work_snapshot, settings.work_volume_gib),
-        ("dataset_snapshot", settings.dataset_snapshot, settings.dataset_volume_gib),
-    ):
-        if snapshot_id:
-            checks.append((name, _snapshot_check(account, name, snapshot_id, gib)))
     return checks
 
 
-def _snapshot_check(account: Account, name: str, snapshot_id: str, gib: int) -> Callable[[], Finding]:
-    return lambda: snapshots.check(account, name, snapshot_id, gib)
+def _prep_checks(account: Account, settings: Settings, dataset: Dataset, there: Deployed) -> list[Check]:
+    """The checks for the Prep stack alone. A snapshot counts only until its volume has been made."""
+    checks: list[Check] = [
+        (site.CHECK, lambda: check_source(account, settings, dataset)),
+        ("vCPUs prep", lambda: quotas.check_prep_vcpus(account, settings, there)),
+        ("storage", lambda: quotas.check_storage(account, settings, there)),
+        ("snapshots", lambda: quotas.check_snapshots(account)),
+    ]
+    for role, name, snapshot_id, gib in (
+        ("work", "work_snapshot", settings.work_snapshot, settings.work_volume_gib),
+        ("packed", "dataset_snapshot", settings.dataset_snapshot, settings.dataset_volume_gib),
+    ):
+        if snapshot_id and role not in there.volumes:
+            checks.append((name, partial(snapshots.check, account, name, snapshot_id, gib, settings.key)))
+    return checks
 
 
 def check_source(account: Account, settings: Settings, dataset: Dataset) -> list[Finding]:

@@ -34,13 +34,18 @@ def check_default(account: Account) -> Finding:
     if key.endswith(DEFAULT_KEY):
         return ok(title, "aws/ebs")
     facts = _describe(account, key)
-    if facts is not None and facts.get("KeyManager") == "AWS":
+    if _is_of_aws(facts):
         return ok(title, "aws/ebs")
     return _fault(title, key, facts) or warning(
         title,
         f"volumes would be encrypted with {key}, which the instances may not be allowed to use",
         "set key to the ARN of this key, so that the stacks allow it",
     )
+
+
+def is_default(account: Account, key: str) -> bool:
+    """Whether the key is one that AWS manages, such as aws/ebs, which needs no permission."""
+    return _is_of_aws(_describe(account, key))
 
 
 def _describe(account: Account, key: str) -> "KeyMetadataTypeDef | None":
@@ -50,6 +55,10 @@ def _describe(account: Account, key: str) -> "KeyMetadataTypeDef | None":
         if error.response["Error"].get("Code") != "NotFoundException":
             raise
         return None
+
+
+def _is_of_aws(facts: "KeyMetadataTypeDef | None") -> bool:
+    return facts is not None and facts.get("KeyManager") == "AWS"
 
 
 def _fault(title: str, key: str, facts: "KeyMetadataTypeDef | None") -> Finding | None:

@@ -64,7 +64,10 @@ def choose(
 
 
 def not_known(error: Finding) -> Finding:
-    """The zone can't be chosen if nobody can see whether volumes exist: another zone would replace them."""
+    """The zone can't be chosen if nobody can see whether volumes exist: they can't get another zone.
+
+    CloudFormation then ends the deployment: https://github.com/awsdocs/aws-cloudformation-user-guide/pull/556
+    """
     return fails(
         CHECK,
         f"not chosen, because it is unknown whether volumes exist ({error.found})",

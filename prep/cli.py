@@ -12,6 +12,7 @@ import click
 from prep import command_line, contract, notify, summary
 from prep.aws import clients
 from prep.datasets import description
+from prep.errors import PrepError
 from prep.job import Job
 from prep.options import BUCKET, COMMON, DOWNLOADING, PACKING, SNAPSHOT, STRICT, THREADS, TOPIC
 from prep.owner.cli import COMMANDS as OWNERS_COMMANDS
@@ -221,10 +222,10 @@ def notify_command(topic: str | None, failed: bool, **options: Any) -> None:
     """
     as_json = options.pop("as_json")
     with Progress(shown=False) as progress:
-        job = _job(options, progress)
         if failed:
-            notice = notify.of_failure(job, notify.service_log(), _machine())
+            notice = _notice_of_failure(options, progress)
         else:
+            job = _job(options, progress)
             notice = notify.of_run(job, notify.last_run(job), _machine())
         if topic:
             notify.send(clients.sns(progress.note), topic, notice)
@@ -248,8 +249,19 @@ def status_command(**options: Any) -> None:
         click.echo(one_line(f"{stage:<10} {facts['state']}{more}"))
 
 
+def _notice_of_failure(options: dict[str, Any], progress: Progress) -> notify.Notice:
+    """The owner must be told also if the failure is in the description, or in what is in the folders."""
+    log, machine = notify.service_log(), _machine()
+    name = contract.resource_name(Path(options["dataset"]).stem, options["environment"])
+    try:
+        return notify.of_failure(_job(options, progress), log, machine)
+    except PrepError:
+        return notify.of_failure_alone(name, log, machine)
+
+
 def _machine() -> notify.Machine:
-    return notify.Machine(os.environ.get(contract.ENV_INSTANCE, ""), os.environ.get(contract.ENV_MACHINE, ""))
+    names = (contract.ENV_INSTANCE, contract.ENV_MACHINE, "AWS_DEFAULT_REGION")
+    return notify.Machine(*(os.environ.get(name, "") for name in names))
 
 
 def _job(options: dict[str, Any], progress: Progress) -> Job:

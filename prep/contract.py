@@ -23,6 +23,9 @@ ENVIRONMENT_NAME: Final = r"[a-z][a-z0-9-]{0,14}"
 # A web address: a host in ASCII, and no "@" anywhere, so that no user name and password can be in it.
 WEB_ADDRESS: Final = r"https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[!-?A-~]*)?"
 
+# The three stacks of a data set, in the order of their deployment. The app capitalizes these names.
+STACK_PARTS: Final = ("dataset", "prep", "training")
+
 # Tags on volumes, snapshots and instances.
 TAG_DATASET: Final = "dataset"
 TAG_ROLE: Final = "dataset-role"  # which volume: "work", "packed" or "restored"
@@ -68,6 +71,11 @@ def resource_name(dataset: str, environment: str | None) -> str:
     The other functions take this name as `dataset`.
     """
     return f"{dataset}-{environment}" if environment else dataset
+
+
+def stack_name(dataset: str, part: str) -> str:
+    """The name of one of its stacks in CloudFormation; `part` is in STACK_PARTS."""
+    return f"{dataset}-{part}"
 
 
 def snapshot_parameter(dataset: str) -> str:

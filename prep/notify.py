@@ -27,10 +27,16 @@ SEARCHED_LINES = 200  # among which the last error is looked for
 
 @dataclass(frozen=True)
 class Machine:
-    """The prep instance: its id, and what is paid for by the hour, as contract.ENV_MACHINE has it."""
+    """The prep instance: its ID, what is paid for by the hour, as in contract.ENV_MACHINE, and its Region."""
 
     instance: str
     paid: str
+    region: str = ""
+
+    @property
+    def in_region(self) -> str:
+        """The option that names the Region in a command; empty if it is not known."""
+        return f" --region {self.region}" if self.region else ""
 
 
 @dataclass(frozen=True)
@@ -59,17 +65,27 @@ def of_run(job: Job, done: Sequence[Receipt], machine: Machine) -> Notice:
 
 def of_failure(job: Job, log: Sequence[str], machine: Machine) -> Notice:
     """The notice about a service that has failed and is not started again; `log` is the end of its log."""
-    name = job.description.name
     found = status(job.layout)
+    stages = ", ".join(f"{stage} {found[stage]['state']}" for stage in STAGES)
+    cost = _cost(so_far(job.layout.usage)["parts"], machine)
+    return _failure(job.description.name, log, machine, stages, [cost])
+
+
+def of_failure_alone(name: str, log: Sequence[str], machine: Machine) -> Notice:
+    """The same where the folders can't be looked at, because an option or the description is wrong."""
+    return _failure(name, log, machine, "not known", [])
+
+
+def _failure(name: str, log: Sequence[str], machine: Machine, stages: str, cost: Sequence[str]) -> Notice:
     hour = prices.machine_hour(machine.paid)
     idle = [f"about ${hour:.2f} an hour as long as the instance runs"] if hour else []
     lines = [
         f"The preparation of the data set {name} has failed. It does not start again by itself.",
         "",
         *summary.rows("error", [_last_error(log)]),
-        *summary.rows("stages", [", ".join(f"{stage} {found[stage]['state']}" for stage in STAGES)]),
-        *summary.rows("cost", [_cost(so_far(job.layout.usage)["parts"], machine), *idle]),
-        *summary.rows("to do", _remedy(machine.instance or "INSTANCE_ID")),
+        *summary.rows("stages", [stages]),
+        *summary.rows("cost", [*cost, *idle]),
+        *summary.rows("to do", _remedy(machine)),
         *summary.rows("log", [line[:LOG_WIDTH] for line in log[-LOG_LINES:]]),
     ]
     return Notice(f"Data set {name}: failed", "\n".join(lines))
@@ -128,10 +144,11 @@ def _cost(parts: Mapping[str, Mapping[str, Any]], machine: Machine) -> str:
     hour = prices.machine_hour(machine.paid)
     if hour is None:
         return f"not known for {machine.paid or 'this machine'}"
-    date = prices.load().date
-    return (
-        f"about ${hours * hour:.2f}: {hours:.1f} hours of {machine.paid} (list prices of us-east-1, {date})"
-    )
+    note = f"list prices of us-east-1, {prices.load().date}"
+    # Instances of the type T may use surplus credits, which prep does not know of.
+    if machine.paid.startswith("t"):
+        note += ", without surplus credits"
+    return f"about ${hours * hour:.2f}: {hours:.1f} hours of {machine.paid} ({note})"
 
 
 def _monthly(job: Job, done: Sequence[Receipt], machine: Machine) -> list[str]:
@@ -149,7 +166,8 @@ def _monthly(job: Job, done: Sequence[Receipt], machine: Machine) -> list[str]:
     if volumes:
         last = prices.stored_month("snapshot", shutil.disk_usage(job.layout.root).used)
         lines += [
-            f"about ${volumes:.2f} for the volumes, until you run: make destroy STACKS=Prep",
+            f"about ${volumes:.2f} for the volumes, until you run on your own machine:",
+            f"python -m prep.owner destroy --dataset {job.description.name} --stack prep{machine.in_region}",
             f"then about ${last:.2f} for the last snapshot of the work volume, until you delete it: "
             "the backup has the same",
         ]
@@ -162,10 +180,10 @@ def _last_error(log: Sequence[str]) -> str:
     return (errors or list(log) or ["there is no log"])[-1].removeprefix("error: ")
 
 
-def _remedy(instance: str) -> list[str]:
+def _remedy(machine: Machine) -> list[str]:
     return [
         "correct the cause that the error names; then start the service again, and it continues:",
-        f"aws ssm start-session --target {instance}",
+        f"aws ssm start-session{machine.in_region} --target {machine.instance or 'INSTANCE_ID'}",
         f"sudo systemctl reset-failed {contract.SERVICE}",
         f"sudo systemctl start {contract.SERVICE}",
     ]

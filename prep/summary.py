@@ -98,7 +98,10 @@ def _next(job: Job) -> list[str]:
     name, options = job.description.name, job.description.options
     if job.volume:
         parameter = contract.snapshot_parameter(name)
-        return [f"python -m prep launch --dataset {name}   (the snapshot's ID is in {parameter})"]
+        return [
+            f"python -m prep.owner launch --dataset {name}   (on your own machine)",
+            f"the snapshot's ID is in the parameter {parameter}",
+        ]
     if job.bucket:
         return [f"python -m prep verify {options} --against s3://{job.bucket}"]
     return [f"python -m prep backup {options} --bucket BUCKET   (or read {job.layout.packed} as it is)"]

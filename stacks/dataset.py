@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -15,6 +16,17 @@ from stacks.settings import Settings
 ABORT_UPLOADS_AFTER: Final = Duration.days(14)
 # An object that the prep instance overwrites by mistake can be restored for a month.
 KEEP_REPLACED_FOR: Final = Duration.days(30)
+SPOT_ACTIONS: Final = (
+    *(
+        "CreateGrant",
+        "Decrypt",
+        "DescribeKey",
+        "Encrypt",
+        "GenerateDataKey",
+        "GenerateDataKeyWithoutPlaintext",
+    ),
+    *("ReEncryptFrom", "ReEncryptTo"),
+)
 
 
 class DatasetStack(Stack):
@@ -36,13 +48,37 @@ class DatasetStack(Stack):
             return None
         if wish != "new":
             return kms.Key.from_key_arn(self, "Key", wish)
-        return kms.Key(
+        key = kms.Key(
             self,
             "Key",
             description=f"Volumes, snapshots, backup and notices of {self.stack_name}",
             enable_key_rotation=True,
             # Without the key, the snapshots and the backup that remain could not be read any more.
             removal_policy=RemovalPolicy.RETAIN,
+        )
+        key.add_to_resource_policy(self._allow_spot())
+        return key
+
+    def _allow_spot(self) -> iam.PolicyStatement:
+        """Lets EC2 launch Spot Instances, whose root disk has the key.
+
+        EC2 does that in its service-linked role, which can't be the principal, since it may not exist yet.
+        The actions are those of the grant in
+        https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/service-linked-roles-spot-instance-requests.html
+        """
+        role = "role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+        return iam.PolicyStatement(
+            sid="SpotInstances",
+            principals=[iam.AnyPrincipal()],
+            actions=[f"kms:{action}" for action in SPOT_ACTIONS],
+            resources=["*"],
+            conditions={
+                "StringEquals": {
+                    "aws:PrincipalArn": f"arn:{self.partition}:iam::{self.account}:{role}",
+                    "kms:CallerAccount": self.account,
+                    "kms:ViaService": f"ec2.{self.region}.amazonaws.com",
+                }
+            },
         )
 
     def _make_bucket(self) -> s3.Bucket:

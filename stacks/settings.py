@@ -284,8 +284,11 @@ def _check_prep_life(settings: Settings) -> None:
         raise SettingsError("when_done", settings.when_done, "must be stop or keep")
     days = settings.log_retention_days
     if days and days not in RETENTION_DAYS:
-        some = ", ".join(map(str, RETENTION_DAYS[:9]))
-        raise SettingsError("log_retention_days", days, f"must be 0 (no logs in CloudWatch), {some} or more")
+        nearest = sorted(sorted(RETENTION_DAYS, key=lambda each: abs(each - days))[:2])
+        remedy = (
+            f"CloudWatch has no such period; the nearest are {nearest[0]} and {nearest[1]} (0: no logs there)"
+        )
+        raise SettingsError("log_retention_days", days, remedy)
     zone, region = settings.prep_zone, settings.region
     if zone and region and zone[:-1] != region:
         raise SettingsError("prep_zone", zone, f"is not in the Region {region}")

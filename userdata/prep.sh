@@ -49,7 +49,18 @@ on_exit() {
   local -r status=$?
   if ((status != 0)); then
     log "FAILED: boot ended with status ${status}; correct the cause above and run this script again"
+    tell_if_signalled
     signal FAILURE
+  fi
+}
+
+# CloudFormation listens only to the first signal. After it, only a notice can tell that the boot has failed.
+tell_if_signalled() {
+  if [[ ${SIGNALLED} == yes && -n ${PREP_TOPIC:-} ]]; then
+    aws sns publish --topic-arn "${PREP_TOPIC}" --subject "${STACK_NAME}: the boot failed" --message \
+      "The prep instance ${INSTANCE_ID} did not start its work. It costs money as long as it runs. The reason is in \
+/var/log/cloud-init-output.log there: aws ssm start-session --region ${AWS_DEFAULT_REGION} --target ${INSTANCE_ID}" \
+      >/dev/null || log "could not publish to ${PREP_TOPIC}"
   fi
 }
 
@@ -75,7 +86,16 @@ mount_volume() { # VOLUME DEVICE LABEL MOUNT_POINT
   device="$(find_device "$1" "${ATTACHED_AS}")"
   format_if_blank "${device}" "$3"
   mount_label "$3" "$4" defaults,noatime,nofail
+  grow "${device}"
   chown ec2-user:ec2-user "$4"
+}
+
+# grow DEVICE: enlarges its mounted file system to the size of the volume, which the settings may have changed.
+# https://docs.aws.amazon.com/ebs/latest/userguide/recognize-expanded-volume-linux.html
+grow() {
+  local said
+  said="$(resize2fs "$1" 2>&1)" ||
+    log "could not enlarge the file system on $1, which keeps its size; try: sudo resize2fs $1 (${said##*$'\n'})"
 }
 
 # Once for each version of the package: a second run must not remove it while the service is running.
@@ -135,8 +155,9 @@ ExecStartPre=-/usr/sbin/fsfreeze --unfreeze ${PACKED_MOUNT}
 ExecStart=${APP}/venv/bin/python -m prep run
 Restart=on-failure
 RestartSec=60
-# A restart does not help if a setting is wrong or credentials are refused (see the exit codes in the README).
-RestartPreventExitStatus=2 3
+# A restart does not help if a setting is wrong, credentials are refused, or data is not what it should be (see the
+# exit codes in the README). With a wrong digest, each restart would download the archive again, for hours.
+RestartPreventExitStatus=2 3 5
 SuccessExitStatus=130
 ExecStopPost=+${APP}/after-run
 
@@ -148,11 +169,13 @@ UNIT
   systemctl daemon-reload
 }
 
-# Without a topic, the command writes into the log what it would have sent.
+# Without a topic, the command writes into the log what it would have sent. If SNS does not answer, it is tried again
+# every ten minutes, because nothing else tells the owner.
 write_failed_service() {
   cat >"/etc/systemd/system/${FAILED_SERVICE}" <<UNIT
 [Unit]
 Description=Tell that ${SERVICE} has failed
+StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
@@ -161,6 +184,8 @@ SupplementaryGroups=systemd-journal
 WorkingDirectory=${APP}
 EnvironmentFile=${ENVIRONMENT_FILE}
 ExecStart=${APP}/venv/bin/python -m prep notify --failed
+Restart=on-failure
+RestartSec=10min
 UNIT
 }
 
@@ -174,7 +199,11 @@ receipt="${PREP_ROOT}/.prep/run.json" stopped_after="${APP}/stopped-after.json"
 if [[ ${WHEN_DONE} == stop && \${SERVICE_RESULT} == success && \${EXIT_STATUS} == 0 ]] &&
   ! cmp --silent "\${receipt}" "\${stopped_after}"; then
   cp "\${receipt}" "\${stopped_after}"
-  shutdown --poweroff +1 "The data set is ready: this instance stops. To keep it running: sudo shutdown -c"
+  # If this fails, so does the service, which is then started again and comes here again.
+  shutdown --poweroff +1 "The data set is ready: this instance stops. To keep it running: sudo shutdown -c" || {
+    rm "\${stopped_after}"
+    exit 1
+  }
 fi
 SCRIPT
   chmod 0755 "${APP}/after-run"

@@ -4,10 +4,12 @@ import json
 
 import boto3
 import pytest
+from moto.ec2.models import ec2_backends
+from moto.kms.models import kms_backends
 
 from preflight import bootstrap, image, keys, snapshots
 from preflight.account import Account
-from preflight.findings import Verdict
+from preflight.findings import Finding, Verdict
 from rehearsal.cloud.moto_gaps import instances
 from tests.conftest import REGION
 from tests.preflight.conftest import ACCOUNT_ID
@@ -81,9 +83,26 @@ def test_default_key(account: Account) -> None:
 def test_snapshot(account: Account) -> None:
     volume = account.ec2.create_volume(AvailabilityZone=f"{REGION}a", Size=20)["VolumeId"]
     snapshot = account.ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
-    assert snapshots.check(account, "work_snapshot", snapshot, 20).verdict is Verdict.OK
-    small = snapshots.check(account, "work_snapshot", snapshot, 19)
+    assert snapshots.check(account, "work_snapshot", snapshot, 20, None).verdict is Verdict.OK
+    small = snapshots.check(account, "work_snapshot", snapshot, 19, None)
     assert (small.verdict, small.remedy) == (Verdict.FAILS, "make the volume at least 20 GiB")
-    absent = snapshots.check(account, "work_snapshot", "snap-00000000000000000", 20)
+    absent = snapshots.check(account, "work_snapshot", "snap-00000000000000000", 20, None)
     assert (absent.verdict, absent.check) == (Verdict.FAILS, "work_snapshot")
     assert "has no snapshot" in absent.found
+
+
+def test_key_of_a_snapshot(account: Account) -> None:
+    """moto gives a snapshot no key; the default key is one that AWS manages."""
+    key = make_key()
+    volume = account.ec2.create_volume(AvailabilityZone=f"{REGION}a", Size=1)["VolumeId"]
+    snapshot = account.ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+    ec2_backends[ACCOUNT_ID][REGION].snapshots[snapshot].kms_key_id = key
+
+    def check(setting: str | None) -> Finding:
+        return snapshots.check(account, "work_snapshot", snapshot, 1, setting)
+
+    assert check(key).verdict is Verdict.OK
+    for setting in (None, "new", make_key()):
+        assert (check(setting).verdict, check(setting).remedy) == (Verdict.FAILS, f"set key={key}")
+    kms_backends[ACCOUNT_ID][REGION].keys[key.rpartition("/")[2]].key_manager = "AWS"
+    assert check(None).verdict is Verdict.OK

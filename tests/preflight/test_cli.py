@@ -11,11 +11,13 @@ from pathlib import Path
 import boto3
 import pytest
 from click.testing import CliRunner, Result
+from moto.ec2.models import ec2_backends
 
 from preflight.cli import main
 from preflight.findings import Verdict
 from tests.conftest import REGION
-from tests.preflight.conftest import WHO, Ready, put_secret
+from tests.preflight.conftest import ACCOUNT_ID, SECRET, WHO, Ready, put_secret
+from tests.preflight.test_deployed import VOLUME, make_stack, set_state
 from tests.stacks.conftest import REPOSITORY
 
 
@@ -37,14 +39,55 @@ def test_account_that_is_ready(ready: Ready) -> None:
     assert set(verdicts(result).values()) == {"ok"}
     names = [each["check"] for each in facts["checks"]]
     assert names == [
-        *("account", "stacks", "prep zone", "CDK bootstrap", "secret", "data set site", "training zones"),
-        *("vCPUs prep", "vCPUs training", "TiB of gp3", "TiB of sc1", "snapshots", "VPCs", "GPU image"),
-        "default EBS key",
+        *("account", "stacks", "prep zone"),
+        *("CDK bootstrap", "training zones", "vCPUs training", "VPCs", "GPU image", "default EBS key"),
+        *("secret", "data set site", "vCPUs prep", "TiB of gp3", "TiB of sc1", "snapshots"),
     ]
     *lines, last = result.stderr.splitlines()
     assert [line.split("  ")[0] for line in lines] == [Verdict.OK] * len(names)
     assert last == "preflight: the deployment can begin: 0 of 15 checks fail, 0 with a warning"
     assert WHO[1] not in result.output
+
+
+def test_training_alone_needs_nothing_of_prep(ready: Ready) -> None:
+    """As in another Region: there is no secret, and snapshots that the settings name are elsewhere."""
+    ready.account.secrets.delete_secret(SecretId=SECRET, ForceDeleteWithoutRecovery=True)
+    elsewhere = ["-c", "work_snapshot=snap-00000000000000000"]
+    result = run(ready, "--json", "--stacks", "Training", *elsewhere)
+    assert (result.exit_code, json.loads(result.stdout)["zone"]) == (0, None), result.stderr
+    assert list(verdicts(result)) == [
+        *("account", "stacks", "CDK bootstrap", "training zones", "vCPUs training", "VPCs", "GPU image"),
+        "default EBS key",
+    ]
+    for selection in ("--all", "Training Prep", "*"):
+        assert {"secret", "work_snapshot"} <= verdicts(
+            run(ready, "--json", f"--stacks={selection}", *elsewhere)
+        ).keys()
+
+
+def test_zone_of_the_volumes_is_passed_on_with_training_alone(ready: Ready) -> None:
+    """Otherwise the Dataset stack would no longer export the subnet that the Prep stack uses."""
+    make_stack("sample-prep", {"Work": VOLUME})
+    set_state("sample-prep", "UPDATE_ROLLBACK_FAILED")  # of no concern here
+    result = run(ready, "--print-zone", "--stacks", "Training")
+    assert (result.exit_code, result.stdout) == (0, f"{REGION}c\n"), result.stderr
+
+
+def test_snapshot_of_a_volume_that_exists_may_be_gone(ready: Ready) -> None:
+    volume = ready.account.ec2.create_volume(AvailabilityZone=f"{REGION}a", Size=1)["VolumeId"]
+    snapshot = ready.account.ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
+    make_stack("sample-prep", {"Work": VOLUME})
+    (made,) = [each for each in ready.account.ec2.describe_volumes()["Volumes"] if each["VolumeId"] != volume]
+    ready.account.ec2.create_tags(
+        Resources=[made["VolumeId"]], Tags=[{"Key": "dataset-role", "Value": "work"}]
+    )
+    # moto makes no volume of a template from a snapshot.
+    ec2_backends[ACCOUNT_ID][REGION].volumes[made["VolumeId"]].snapshot_id = snapshot
+    ready.account.ec2.delete_snapshot(SnapshotId=snapshot)
+    result = run(ready, "--json", "-c", f"work_snapshot={snapshot}")
+    found = verdicts(result)
+    assert (result.exit_code, found["volume work"]) == (0, "ok"), result.stderr
+    assert "work_snapshot" not in found
 
 
 def test_zone_alone_is_on_standard_output(ready: Ready) -> None:
@@ -143,20 +186,20 @@ def test_permission_that_is_missing_is_named(powerless: Ready) -> None:
         "default EBS key": "allow ec2:GetEbsDefaultKmsKeyId",
     }
     assert {found[name]["verdict"] for name in refused} == {"warning"}
-    # Nobody knows whether volumes exist: a zone that is not theirs would replace them.
+    # Nobody knows whether volumes exist: with a zone that is not theirs, the deployment would fail.
     assert (result.exit_code, found["prep zone"]["verdict"]) == (1, "fails")
     assert found["prep zone"]["remedy"].endswith("or set prep_zone to the zone of the volumes")
     assert WHO[1] not in result.output
 
 
-def make_deploy(ready: Ready, folder: Path) -> "subprocess.CompletedProcess[str]":
+def make_deploy(ready: Ready, folder: Path, *options: str) -> "subprocess.CompletedProcess[str]":
     """`make deploy` with a command in place of cdk, and without installing anything."""
     cdk = folder / "cdk"
     cdk.write_text('#!/bin/sh\necho "cdk $*"\n')
     cdk.chmod(0o755)
     settings = " ".join("=".join(pair) for pair in ready.settings.items())
     kept = ["--old-file=.cache/python", "--old-file=.cache/node"]
-    command = ["make", *kept, "deploy", f"CDK={cdk}", f"SETTINGS={settings}"]
+    command = ["make", *kept, "deploy", f"CDK={cdk}", f"SETTINGS={settings}", *options]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     return subprocess.run(  # noqa: S603 - our own
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
@@ -169,6 +212,14 @@ def test_make_deploy_passes_the_zone(ready: Ready, tmp_path: Path) -> None:
     contexts = " ".join(f"--context {'='.join(pair)}" for pair in ready.settings.items())
     assert done.stdout == f"cdk deploy --all {contexts} --context prep_zone={REGION}a\n"
     assert "preflight: the deployment can begin" in done.stderr
+
+
+def test_make_deploy_of_training_alone(ready: Ready, tmp_path: Path) -> None:
+    put_secret("someone", "wrong")
+    done = make_deploy(ready, tmp_path, "STACKS=Training")
+    assert done.returncode == 0, done.stderr
+    contexts = " ".join(f"--context {'='.join(pair)}" for pair in ready.settings.items())
+    assert done.stdout.rstrip() == f"cdk deploy Training {contexts}"
 
 
 def test_make_deploy_stops_if_preflight_fails(ready: Ready, tmp_path: Path) -> None:

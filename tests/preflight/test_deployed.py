@@ -14,6 +14,7 @@ from preflight.findings import Verdict
 from tests.conftest import REGION
 from tests.preflight.conftest import ACCOUNT_ID
 
+PLACE = f"--stack-name sample-prep --region {REGION}"
 VOLUME = {
     "Type": "AWS::EC2::Volume",
     "Properties": {"AvailabilityZone": f"{REGION}c", "Size": 1, "Encrypted": True, "VolumeType": "gp3"},
@@ -35,7 +36,7 @@ def set_state(name: str, state: str) -> None:
 def test_nothing_is_deployed(account: Account) -> None:
     there = deployed.look(account, "sample")
     assert there == Deployed()
-    assert [finding.found for finding in deployed.check(there, "sample")] == ["none yet"]
+    assert [finding.found for finding in deployed.check(there, "sample", REGION)] == ["none yet"]
 
 
 def test_zone_of_the_volumes_is_found(account: Account) -> None:
@@ -51,7 +52,7 @@ def test_stack_that_failed_to_be_created_has_no_zone(account: Account) -> None:
     there = deployed.look(account, "sample")
     assert there.zone is None
     assert not there.has("Prep")
-    (finding,) = deployed.check(there, "sample")
+    (finding,) = deployed.check(there, "sample", REGION)
     assert finding.verdict is Verdict.WARNING
     assert "the next deployment deletes it first" in finding.found
 
@@ -63,15 +64,15 @@ def test_stack_that_failed_to_be_created_has_no_zone(account: Account) -> None:
         ("UPDATE_ROLLBACK_COMPLETE", Verdict.OK, ""),
         ("REVIEW_IN_PROGRESS", Verdict.OK, ""),
         ("ROLLBACK_FAILED", Verdict.WARNING, ""),
-        ("UPDATE_FAILED", Verdict.WARNING, "cdk rollback Prep"),
-        ("UPDATE_ROLLBACK_FAILED", Verdict.FAILS, "cdk rollback Prep"),
+        ("UPDATE_FAILED", Verdict.WARNING, f"aws cloudformation rollback-stack {PLACE}`"),
+        ("UPDATE_ROLLBACK_FAILED", Verdict.FAILS, f"continue-update-rollback {PLACE}`"),
         ("UPDATE_IN_PROGRESS", Verdict.FAILS, "wait"),
         ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", Verdict.FAILS, "wait"),
-        ("DELETE_FAILED", Verdict.FAILS, "make destroy STACKS=Prep"),
+        ("DELETE_FAILED", Verdict.FAILS, "destroy --dataset sample --region us-east-1 --stack prep`"),
     ],
 )
 def test_state_has_its_remedy(state: str, verdict: Verdict, remedy: str) -> None:
-    (finding,) = deployed.check(Deployed({"Prep": state}), "sample")
+    (finding,) = deployed.check(Deployed({"Prep": state}), "sample", REGION)
     assert (finding.check, finding.verdict) == ("stack Prep", verdict)
     assert remedy in finding.remedy
     assert state in finding.found or state == "REVIEW_IN_PROGRESS"

@@ -66,6 +66,22 @@ def test_needs_add_up(used: float, most: float, verdict: Verdict) -> None:
     assert ("--quota-code L-1216C47A" in finding.remedy) == (verdict is not Verdict.OK)
 
 
+def test_quota_without_a_value_of_the_account_has_its_default(account: Account) -> None:
+    """moto then answers NoSuchResourceException, as AWS does; the answer of the second call is made here."""
+    unknown = quotas.Quota("ebs", "L-00000000", "none")
+    asked = []
+
+    class Quotas:
+        get_service_quota = account.quotas.get_service_quota
+
+        def get_aws_default_service_quota(self, **names: str) -> dict[str, Any]:
+            asked.append(names)
+            return {"Quota": {"Value": 7.0}}
+
+    assert quotas.limit(replace(account, quotas=Quotas()), unknown) == 7  # type: ignore[arg-type]
+    assert asked == [{"ServiceCode": "ebs", "QuotaCode": "L-00000000"}]
+
+
 def test_running_instances_of_the_family_count(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     set_quota(monkeypatch, quotas.STANDARD, 5)
     stopped, *_ = run_instances("t2.large", 2)

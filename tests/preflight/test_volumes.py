@@ -1,6 +1,6 @@
 """Volumes that exist, and changes that CloudFormation can't make."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
@@ -13,11 +13,6 @@ from tests.conftest import REGION
 from tests.preflight.test_deployed import VOLUME, make_stack
 
 SNAPSHOT = "snap-0123456789abcdef0"
-
-
-@dataclass(frozen=True)
-class WithSnapshot(Settings):
-    work_snapshot: str | None = None
 
 
 def test_volumes_are_found_by_their_tags(account: Account) -> None:
@@ -47,7 +42,7 @@ def test_volumes_are_found_by_their_tags(account: Account) -> None:
 )
 def test_change(gib: int, made_from: str, wanted: str | None, verdict: Verdict, remedy: str) -> None:
     there = Deployed({"Prep": "CREATE_COMPLETE"}, {"work": ExistingVolume(f"{REGION}a", gib, made_from)})
-    (finding,) = volumes.check(replace(WithSnapshot(), work_snapshot=wanted), there)
+    (finding,) = volumes.check(replace(Settings(), work_snapshot=wanted), there)
     assert (finding.verdict, finding.remedy) == (verdict, remedy)
 
 

@@ -79,7 +79,8 @@ def test_a_run_that_did_something_is_told_once(
     assert first.stdout.strip() in text  # what was made, what needs attention, what comes next
     assert "train: 6 images" in text
     assert "about $0.00: 0.0 hours of t2.large,sc1=1000,gp3=200 (list prices of us-east-1, 20" in text
-    assert "about $31.00 for the volumes, until you run: make destroy STACKS=Prep" in text
+    assert "about $31.00 for the volumes, until you run on your own machine:" in text
+    assert " python -m prep.owner destroy --dataset tiny --stack prep --region us-east-1\n" in text
     assert run("run", env=options).returncode == 0
     assert mailbox.read() == []
     (tmp_path / "packed" / "train.rec").unlink()
@@ -140,9 +141,22 @@ def test_a_failure_is_told_with_its_reason(
     assert "stages     download not begun, organize not begun," in text
     assert "about $0.00: 0.0 hours of t2.large" in text
     assert "about $0.14 an hour as long as the instance runs" in text
-    assert f"aws ssm start-session --target {MACHINE.instance}" in text
+    assert f"aws ssm start-session --region us-east-1 --target {MACHINE.instance}" in text
     assert "sudo systemctl reset-failed dataset-prep.service" in text
     assert "Failed with result 'exit-code'." in text
+
+
+def test_a_failure_of_the_description_is_told_too(
+    mailbox: Mailbox, options: dict[str, str | None], tmp_path: Path
+) -> None:
+    (tmp_path / "set" / "tiny.toml").write_text("no TOML")
+    done = run("notify", "--failed", "--topic", mailbox.topic, env=options)
+    assert done.returncode == 0, done.stderr
+    ((subject, text),) = mailbox.read()
+    assert subject == "Data set tiny: failed"
+    assert "stages     not known" in text
+    assert "about $0.14 an hour as long as the instance runs" in text
+    assert "sudo systemctl start dataset-prep.service" in text
 
 
 def test_a_service_that_was_killed(tmp_path: Path) -> None:

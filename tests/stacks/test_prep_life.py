@@ -128,6 +128,18 @@ def test_one_key_for_everything_at_rest(extras: Synthesis) -> None:
     assert name in used.pop()
 
 
+def test_spot_instances_may_use_a_new_key(extras: Synthesis) -> None:
+    """Their root disk has it, and EC2 launches them in its own role."""
+    policy = extras.only("AWS::KMS::Key")["Properties"]["KeyPolicy"]
+    (spot,) = [each for each in policy["Statement"] if each.get("Sid") == "SpotInstances"]
+    assert {"kms:CreateGrant", "kms:GenerateDataKeyWithoutPlaintext"} < set(spot["Action"])
+    when = spot["Condition"]["StringEquals"]
+    assert text(when["aws:PrincipalArn"]).endswith(
+        f"::{ACCOUNT}:role/aws-service-role/spot.amazonaws.com/AWSServiceRoleForEC2Spot"
+    )
+    assert (when["kms:CallerAccount"], when["kms:ViaService"]) == (ACCOUNT, "ec2.us-east-1.amazonaws.com")
+
+
 def test_what_the_roles_may_do_with_the_key(tmp_path: Path) -> None:
     made = synthesize(tmp_path, {"region": "eu-west-1", "key": KEY, "notify": "a@example.org"})
     assert not made.resources("AWS::KMS::Key")

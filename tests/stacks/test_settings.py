@@ -78,8 +78,19 @@ def test_a_restored_volume_is_as_large_as_what_the_snapshot_is_of() -> None:
         ("notify", "a b@example.org", "must be an e-mail address"),
         ("when_done", "terminate", "must be stop or keep"),
         (
-            *("log_retention_days", 15),
-            "must be 0 (no logs in CloudWatch), 1, 3, 5, 7, 14, 30, 60, 90, 120 or more",
+            "log_retention_days",
+            15,
+            "CloudWatch has no such period; the nearest are 7 and 14 (0: no logs there)",
+        ),
+        (
+            "log_retention_days",
+            500,
+            "CloudWatch has no such period; the nearest are 400 and 545 (0: no logs there)",
+        ),
+        (
+            "log_retention_days",
+            9999,
+            "CloudWatch has no such period; the nearest are 3288 and 3653 (0: no logs there)",
         ),
         ("prep_zone", "us-east-1", "must be an availability zone such as us-east-1a"),
         ("key", "alias/mine", "must be new, or the ARN of a key, which begins with arn:aws:kms:"),

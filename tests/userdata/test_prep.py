@@ -100,18 +100,19 @@ def test_a_failure_for_good_starts_the_notice(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(units, "UNITS", tmp_path / "etc" / "systemd" / "system")
     unit = units.read_unit("dataset-prep.service")
     (name,) = unit["Unit"]["OnFailure"]
-    assert unit["Service"]["RestartPreventExitStatus"] == ["2 3"]
+    assert unit["Service"]["RestartPreventExitStatus"] == ["2 3 5"]
     told = units.read_unit(name)
     assert told["Service"]["ExecStart"] == ["/opt/dataset-prep/venv/bin/python -m prep notify --failed"]
     assert told["Service"]["EnvironmentFile"] == unit["Service"]["EnvironmentFile"]
+    assert (told["Service"]["Restart"], told["Unit"]["StartLimitIntervalSec"]) == (["on-failure"], ["0"])
 
 
-def after_run(root: Path, result: str, status: str) -> bool:
+def after_run(root: Path, result: str, status: str, *, fails: bool = False) -> bool:
     """Runs the script that follows each run; returns whether it shut the machine down."""
     (root / "bin").mkdir(exist_ok=True)
     shut = root / "shut-down"
     shut.unlink(missing_ok=True)
-    (root / "bin/shutdown").write_text(f'#!/bin/sh\necho "$@" >{shut}\n')
+    (root / "bin/shutdown").write_text(f'#!/bin/sh\necho "$@" >{shut}\nexit {int(fails)}\n')
     (root / "bin/shutdown").chmod(0o755)
     done = subprocess.run(
         ["unshare", "--mount", "bash", "-euc", 'mount --bind "$ROOT/opt" /opt; /opt/dataset-prep/after-run'],  # noqa: S607
@@ -125,7 +126,7 @@ def after_run(root: Path, result: str, status: str) -> bool:
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (int(fails), "")
     return shut.exists()
 
 
@@ -143,6 +144,80 @@ def test_it_stops_itself_after_a_run_that_did_something(tmp_path: Path) -> None:
     assert not after_run(tmp_path, "success", "0")
     receipt.write_text('{"finished": "tomorrow"}')
     assert after_run(tmp_path, "success", "0")
+
+
+def test_a_shutdown_that_fails_is_tried_again(tmp_path: Path) -> None:
+    """The script's status makes the service fail, which is then started again."""
+    receipt = tmp_path / "data" / ".prep" / "run.json"
+    write(tmp_path, PREP_ROOT=str(receipt.parent.parent))
+    receipt.parent.mkdir(parents=True)
+    receipt.write_text("{}")
+    assert after_run(tmp_path, "success", "0", fails=True)
+    assert after_run(tmp_path, "success", "0")
+    assert not after_run(tmp_path, "success", "0")
+
+
+# The end of a boot that fails, after a signal or without one. What the aws command is given shows in the log.
+FAIL = """
+aws() { printf '%s\\n' "$*" >&2; }
+source <(sed '$d' "$USERDATA/prep.sh")
+log() { :; }
+wait_for() { :; }
+SIGNALLED="$WAS_SIGNALLED"
+trap on_exit EXIT
+false
+"""
+
+
+@pytest.mark.parametrize(
+    ("signalled", "topic", "calls"),
+    [
+        ("yes", SETTINGS["PREP_TOPIC"], ["sns publish"]),
+        ("yes", "", []),
+        ("no", SETTINGS["PREP_TOPIC"], ["ec2 describe-tags", "cloudformation signal-resource"]),
+    ],
+)
+def test_a_boot_that_fails_is_told_once(signalled: str, topic: str, calls: list[str]) -> None:
+    done = subprocess.run(  # noqa: S603
+        ["bash", "-euo", "pipefail", "-c", FAIL],  # noqa: S607
+        env={"PATH": os.environ["PATH"], "USERDATA": str(USERDATA), "WAS_SIGNALLED": signalled}
+        | SETTINGS
+        | OTHERS
+        | {"PREP_TOPIC": topic},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    said = done.stderr.splitlines()
+    assert [" ".join(line.split()[:2]) for line in said] == calls
+    if calls == ["sns publish"]:
+        assert f"--topic-arn {topic} --subject a-1-prep: the boot failed" in said[0]
+        assert "--region us-east-1 --target i-1" in said[0]
+
+
+GROW = """
+resize2fs() { printf 'resize2fs 1.47\\nresize2fs: Permission denied\\n'; return "$STATUS"; }
+source "$USERDATA/volume.sh"
+source <(sed '$d' "$USERDATA/prep.sh")
+grow /dev/nvme1n1
+"""
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [("0", ""), ("1", "keeps its size; try: sudo resize2fs /dev/nvme1n1")]
+)
+def test_a_file_system_that_can_not_grow_is_no_reason_to_fail(status: str, words: str) -> None:
+    done = subprocess.run(  # noqa: S603
+        ["bash", "-euo", "pipefail", "-c", GROW],  # noqa: S607
+        env={"PATH": os.environ["PATH"], "USERDATA": str(USERDATA), "STATUS": status} | SETTINGS | OTHERS,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert words in done.stderr
+    assert bool(words) == bool(done.stderr)
 
 
 def test_it_keeps_running_if_asked(tmp_path: Path) -> None:
