@@ -17,15 +17,14 @@ ABORT_UPLOADS_AFTER: Final = Duration.days(14)
 # An object that the prep instance overwrites by mistake can be restored for a month.
 KEEP_REPLACED_FOR: Final = Duration.days(30)
 SPOT_ACTIONS: Final = (
-    *(
-        "CreateGrant",
-        "Decrypt",
-        "DescribeKey",
-        "Encrypt",
-        "GenerateDataKey",
-        "GenerateDataKeyWithoutPlaintext",
-    ),
-    *("ReEncryptFrom", "ReEncryptTo"),
+    "CreateGrant",
+    "Decrypt",
+    "DescribeKey",
+    "Encrypt",
+    "GenerateDataKey",
+    "GenerateDataKeyWithoutPlaintext",
+    "ReEncryptFrom",
+    "ReEncryptTo",
 )
 
 
