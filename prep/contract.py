@@ -70,6 +70,11 @@ def resource_name(dataset: str, environment: str | None) -> str:
     return f"{dataset}-{environment}" if environment else dataset
 
 
+def stack_name(dataset: str, part: str) -> str:
+    """The name of a stack: `part` is "dataset", "prep" or "training"."""
+    return f"{dataset}-{part}"
+
+
 def snapshot_parameter(dataset: str) -> str:
     """The SSM parameter that holds the id of the data set's newest verified snapshot."""
     return f"/{dataset}/snapshot-id"
