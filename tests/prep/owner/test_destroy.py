@@ -1,15 +1,16 @@
 """Destroy: the stacks go in order, the data stays, what stays has its price; data goes only by its name."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
 from moto.ec2.models import ec2_backends
 
+from prep import prices
 from prep.aws import retries
-from prep.owner import options, remains
+from prep.owner import destroy, options, remains
 from prep.owner.account import Account
 from prep.owner.options import SNAPSHOT
 from tests.conftest import REGION
@@ -433,32 +434,14 @@ def test_unfinished_work_under_a_key(call: Command) -> None:
     assert f'make deploy SETTINGS="… work_snapshot={work} key={key}"' in text
 
 
-def test_a_key_is_listed_once(call: Command, proxy: Proxy, deployed: str) -> None:
-    """The stack knows it by its ID; the last snapshots of the volumes, by its ARN."""
-    cloudformation = boto3.client("cloudformation", endpoint_url=deployed)
-    template = cloudformation.get_template(StackName="pets-dataset")["TemplateBody"]
-    policy = {"Version": "2012-10-17", "Statement": []}
-    template["Resources"]["Key"] = {
-        "Type": "AWS::KMS::Key",
-        "DeletionPolicy": "Retain",
-        "Properties": {"KeyPolicy": policy},
-    }
-    cloudformation.update_stack(StackName="pets-dataset", TemplateBody=json.dumps(template))
-    dry = call("destroy", "--dry-run", "--json").document["remaining"]
-    (key,) = [each["name"] for each in dry if each["what"] == "key"]
-    arn = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{key}"
-    work = take_snapshot(1000, role="work", Encrypted=True, KmsKeyId=arn)
-    tags: list[Any] = [{"Key": "dataset", "Value": "pets"}]
-    boto3.client("ec2").delete_tags(Resources=[work], Tags=tags)
-
-    def plan(each: Call) -> Refusal | None:
-        if each.name == "DeleteStack" and "pets-prep" in each.parameters["StackName"]:
-            boto3.client("ec2", endpoint_url=deployed).create_tags(Resources=[work], Tags=tags)
-        return None
-
-    proxy.plan = plan
-    remaining = call("destroy", "--yes", "--json").document["remaining"]
-    assert [each["name"] for each in remaining if each["what"] == "key"] == [arn]
+def test_a_key_is_listed_once(account: Account) -> None:
+    """The stack knew it by its ID; the last snapshots of the volumes, by its ARN."""
+    arn = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+    take_snapshot(role="work", Encrypted=True, KmsKeyId=arn)
+    kept = remains.Thing("key", arn.rpartition("/")[2], None, 1.0, "kept by its stack")
+    before = destroy.Plan(destroy.Wish(DATASET, DATASET, ()), [], False, [], [], [], [kept])
+    plan = destroy.make_plan_after(account, before, (), prices.load(), datetime.now(UTC), lambda _: None)
+    assert [each.name for each in plan.remaining if each.what == "key"] == [arn]
 
 
 def test_unfinished_work_can_be_continued(call: Command, kept: list[str], published: str) -> None:
