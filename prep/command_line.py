@@ -14,8 +14,13 @@ from prep.progress import one_line
 INTERRUPTED = 130
 
 
-def run(commands: click.Group, name: str) -> int:
-    """Run the command line and return its exit code. Every expected failure is reported in one line."""
+def run(
+    commands: click.Group, name: str, remedy: str = ": check --root and --packed, and their owner"
+) -> int:
+    """Run the command line and return its exit code. Every expected failure is reported in one line.
+
+    `remedy` ends the line of an error of the operating system.
+    """
 
     def stop(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
@@ -37,7 +42,7 @@ def run(commands: click.Group, name: str) -> int:
         return error.exit_code
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error}: check --root and --packed, and their owner")
+        _complain(f"{where}{error.strerror or error}{remedy}")
         return PrepError.exit_code
     return code if isinstance(code, int) else 0
 

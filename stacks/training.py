@@ -102,3 +102,4 @@ class TrainingStack(Stack):
             value=template_id or "",
             description="Launch training instances from it, in any subnet of the Dataset stack",
         )
+        CfnOutput(self, "Datasets", value=",".join(self._mounted), description="What the instances mount")

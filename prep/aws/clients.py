@@ -1,5 +1,6 @@
 """AWS clients. Each calls `note` with a line of text when a call is repeated."""
 
+import os
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -39,11 +40,14 @@ def _session(profile: str | None = None, region: str | None = None) -> "Session"
 def region_of(profile: str | None = None) -> str:
     """The Region that the environment or the profile names.
 
+    AWS_REGION comes first: boto3 ignores it, but the AWS CLI and the CDK, which made the stacks, prefer it.
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-region.html
+
     Raises:
         CredentialsError: it names none, or there is no such profile.
     """
     with aws_errors("find the AWS Region"):
-        region = _session(profile).region_name
+        region = os.environ.get("AWS_REGION") or _session(profile).region_name
         if region is None:
             raise NoRegionError
         return region

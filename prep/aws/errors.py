@@ -1,6 +1,6 @@
 """Failures of AWS calls as one line of text."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,16 @@ def aws_errors(operation: str) -> Iterator[None]:
     except BotoCoreError as error:
         reason = str(error).rstrip(".")
         raise AwsError(f"{operation}: {reason}: run again; it continues where it stopped") from error
+
+
+@contextmanager
+def ignored(codes: Collection[str]) -> Iterator[None]:
+    """Ignore refusals with one of these codes. It belongs inside `aws_errors`."""
+    try:
+        yield
+    except ClientError as error:
+        if error.response["Error"].get("Code") not in codes:
+            raise
 
 
 def _transfer_error() -> "type[Boto3Error]":

@@ -36,7 +36,7 @@ BUSY_STATUS = {429, 500, 502, 503, 504}
 NOT_TWICE = {"CopySnapshot", "CreateSnapshot"}
 # EC2 answers with status 500, but the zone has no such instance for longer than anybody waits; another may.
 # https://github.com/hashicorp/terraform-provider-aws/pull/21293
-LASTING = {"InsufficientInstanceCapacity"}
+LASTING = {"InsufficientCapacity", "InsufficientInstanceCapacity", "UnfulfillableCapacity"}
 PASSING = (BotoConnectionError, HTTPClientError)
 # After these errors, the request has not left this machine.
 NOT_SENT = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)

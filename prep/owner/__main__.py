@@ -4,4 +4,4 @@ from prep import command_line
 from prep.owner.cli import owner
 
 if __name__ == "__main__":
-    command_line.end(command_line.run(owner, "python -m prep.owner"))
+    command_line.end(command_line.run(owner, "python -m prep.owner", remedy=""))

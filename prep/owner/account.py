@@ -88,11 +88,6 @@ class Account:
         return client
 
 
-def stack_name(dataset: str, part: str) -> str:
-    """The name of a stack: `part` is "dataset", "prep" or "training"."""
-    return f"{dataset}-{part}"
-
-
 def find_stack(account: Account, name: str) -> "StackTypeDef | None":
     """The stack of this name or ID, or None if there is none."""
     with aws_errors(f"look at the stack {name}"):
@@ -106,13 +101,13 @@ def find_stack(account: Account, name: str) -> "StackTypeDef | None":
             return None
 
 
-def output(account: Account, dataset: str, part: str, key: str) -> str:
-    """An output of one of the data set's stacks.
+def output(account: Account, dataset: str, part: str, key: str, default: str | None = None) -> str:
+    """An output of one of the data set's stacks, or the default.
 
     Raises:
-        DescriptionError: there is no such stack, or it has no such output.
+        DescriptionError: there is no such stack, or it has no such output, and there is no default.
     """
-    name = stack_name(dataset, part)
+    name = contract.stack_name(dataset, part)
     stack = find_stack(account, name)
     if stack is None:
         raise DescriptionError(
@@ -121,6 +116,8 @@ def output(account: Account, dataset: str, part: str, key: str) -> str:
     for found in stack.get("Outputs", []):
         if found["OutputKey"] == key:
             return found["OutputValue"]
+    if default is not None:
+        return default
     raise DescriptionError(
         f"stack {name} ({stack['StackStatus']}) has no output {key}: run `make deploy` again"
     )

@@ -77,22 +77,23 @@ def launch_command(
     Fails if not all are ready; those that were launched keep running, and cost money, until you end them.
 
     \b
-    Example: python -m prep launch --count 4 --type g5.xlarge --spot
+    Example: python -m prep.owner launch --count 4 --type g5.xlarge --spot
     """
     with Progress(shown=not no_progress) as progress:
         account = _account(region, progress, no_progress)
         wish = launching.Wish(dataset, count, instance_type, spot, zones)
         plan = launching.make_plan(account, wish)
-        fleet = launching.Fleet(uuid.uuid4().hex, time.monotonic())
+        fleet = launching.Fleet(uuid.uuid4().hex, time.monotonic(), account.region)
         if not dry_run:
             try:
                 launching.launch(account, plan, fleet, account.note)
                 launching.wait(account, fleet, timeout * 60.0, account.note)
             except KeyboardInterrupt:
-                click.echo(launching.costs(fleet) or "interrupted: no instance was launched", err=True)
+                launching.find_lost(account, fleet)
+                click.echo(launching.costs(fleet) or launching.not_known(fleet), err=True)
                 raise click.exceptions.Exit(INTERRUPTED) from None
             except BaseException:
-                click.echo(launching.costs(fleet) or "no instance was launched", err=True)
+                click.echo(launching.costs(fleet) or launching.not_known(fleet), err=True)
                 raise
     _print(as_json, reports.launch(plan, fleet, dry_run), reports.launch_text(plan, fleet, dry_run))
     problem = None if dry_run else launching.shortfall(plan, fleet)
@@ -111,10 +112,17 @@ def snapshots_group(
     """List the data set's snapshots: what they hold, what they cost, who may use them.
 
     \b
-    Example: python -m prep snapshots
-             python -m prep snapshots prune --keep 2
+    Example: python -m prep.owner snapshots
+             python -m prep.owner snapshots prune --keep 2
     """
     if context.invoked_subcommand is not None:
+        given = [
+            name
+            for name in context.params
+            if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        ]
+        if given:
+            raise click.UsageError(f"give all options after {context.invoked_subcommand}")
         return
     with Progress(shown=not no_progress) as progress:
         account = _account(region, progress, no_progress)
@@ -148,7 +156,7 @@ def prune_command(
         deleted: list[str] = []
         if chosen and not dry_run:
             click.echo(reports.snapshots_text(chosen), err=True)
-            confirm(f"Delete these {len(chosen)} snapshots? They can't be restored.", yes)
+            confirm(f"Delete these {len(chosen)} snapshots, {_place(account)}? They can't be restored.", yes)
             for each in chosen:
                 snapshots.delete(account, each.snapshot)
                 deleted.append(each.snapshot)
@@ -188,7 +196,7 @@ def share_command(
     independent of this account and its key; the other one uses the shared snapshot as it is.
 
     \b
-    Example: python -m prep share --account 123456789012
+    Example: python -m prep.owner share --account 123456789012
     """
     if profile and (stop or len(others) > 1):
         raise DescriptionError("share: --profile is for one --account, and not for --stop: leave it out")
@@ -236,7 +244,7 @@ def copy_command(
     it again after an interruption: it finds the copy and goes on waiting.
 
     \b
-    Example: python -m prep copy --to eu-west-1
+    Example: python -m prep.owner copy --to eu-west-1
     """
     with Progress(shown=not no_progress) as progress:
         account = _account(region, progress, no_progress)
@@ -276,7 +284,9 @@ def copy_command(
 )
 @YES
 @DRY_RUN
+@click.pass_context
 def destroy_command(
+    context: click.Context,
     dataset: str,
     region: str | None,
     as_json: bool,
@@ -292,8 +302,8 @@ def destroy_command(
     The data stays: the bucket, the published snapshot, and snapshots of the volumes. --also-data deletes it.
 
     \b
-    Example: python -m prep destroy --dry-run
-             python -m prep destroy --also-data ilsvrc2012
+    Example: python -m prep.owner destroy --dry-run
+             python -m prep.owner destroy --also-data ilsvrc2012
     """
     if also_data not in (None, dataset):
         raise DescriptionError(
@@ -304,21 +314,25 @@ def destroy_command(
     with Progress(shown=not no_progress) as progress:
         account = _account(region, progress, no_progress)
         note, money = account.note, prices.load()
-        plan = destroying.make_plan(account, dataset, parts, money, datetime.now(UTC), note)
+        wish = destroying.Wish(dataset, context.params["dataset"], parts)
+        plan = destroying.make_plan(account, wish, money, datetime.now(UTC), note)
         words = reports.destroy_text(plan, money.note(account.region), also_data is not None)
         deleted: list[str] = []
         if not dry_run:
             if plan.stacks or also_data is not None:
                 click.echo(words, err=True)
-                confirm("Delete all that is listed as going?", yes)
+                what = (
+                    "all that is listed as going" if also_data is None else f"all data of {dataset} as well"
+                )
+                confirm(f"Delete {what}, {_place(account)}?", yes)
             destroying.delete_stacks(account, plan, note)
             deleted = [stack.name for stack in plan.stacks]
-            after = destroying.make_plan_after(account, plan, parts, money, datetime.now(UTC), note)
+            after = destroying.make_plan_after(account, plan, deleted, money, datetime.now(UTC), note)
             if also_data is not None:
                 deleted += destroying.delete_data(account, after, note)
             else:
                 deleted += _offer(account, after, work_snapshot)
-            plan = destroying.make_plan_after(account, after, parts, money, datetime.now(UTC), note)
+            plan = destroying.make_plan_after(account, after, deleted, money, datetime.now(UTC), note)
             words = reports.destroy_text(plan, money.note(account.region), False)
     document = reports.destroy(account.region, plan, deleted, dry_run, also_data is not None)
     _print(as_json, document, words)
@@ -343,6 +357,11 @@ def _offer(account: Account, plan: destroying.Plan, work_snapshot: str) -> list[
 def _account(region: str | None, progress: Progress, no_progress: bool) -> Account:
     """The account; its lines of progress go to standard error, or nowhere."""
     return Account(region, note=clients.silent if no_progress else progress.note)
+
+
+def _place(account: Account) -> str:
+    """Where something is to be deleted, for a question."""
+    return f"in account {account.number}, {account.region}"
 
 
 def _print(as_json: bool, document: object, text: str) -> None:

@@ -57,7 +57,8 @@ def make_order(
     """Look at the snapshot, by default the published one, and check that a copy makes sense.
 
     Raises:
-        DescriptionError: nothing is published, it isn't complete, or the copy would change nothing.
+        DescriptionError: nothing is published, it isn't complete, or not checked data, or the copy would
+            change nothing.
         PrepError: the snapshot is not there, or not shared with these credentials.
     """
     name = snapshot or published_snapshot(source, dataset)
@@ -68,6 +69,8 @@ def make_order(
         )
     found = snapshots.find(source, name)
     own = found["OwnerId"] == source.number
+    if own:
+        snapshots.check_data(found, dataset, "copy")
     if found["State"] != snapshots.COMPLETED:
         raise DescriptionError(f"copy: snapshot {name} is {found['State']}: wait until it is complete")
     if own and to == source.region and not key:
@@ -99,9 +102,10 @@ def check_key(there: Account, key: str) -> None:
         return
     region = there.region
     parts = key.split(":")
-    if len(parts) != 6 or parts[2] != "kms" or parts[3] != region:
+    # A copy is found again by its key's ARN, which is not that of an alias.
+    if len(parts) != 6 or parts[2] != "kms" or parts[3] != region or not parts[5].startswith("key/"):
         raise DescriptionError(
-            f"copy: --key {key}: give the ARN of a key in {region}: arn:aws:kms:{region}:…"
+            f"copy: --key {key}: give the ARN of a key in {region}: arn:aws:kms:{region}:ACCOUNT:key/…"
         )
     reason = keys.unusable(there, key)
     if reason is not None:

@@ -7,11 +7,11 @@ from datetime import datetime
 from botocore.exceptions import ClientError
 
 from prep import contract
-from prep.aws.errors import aws_errors
+from prep.aws.errors import aws_errors, ignored
 from prep.aws.retries import Note
 from prep.errors import AwsError, DescriptionError
 from prep.owner import remains, snapshots, stacks
-from prep.owner.account import Account
+from prep.owner.account import Account, find_stack
 from prep.owner.remains import Thing
 from prep.owner.snapshots import Snapshot
 from prep.owner.stacks import Stack
@@ -23,51 +23,92 @@ BATCH = 1000  # the most that one DeleteObjects takes
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What there is of a data set. `remaining`: what stays without the stacks."""
+class Wish:
+    """What is to go: `parts` of the stacks of `dataset`. `own_name`: the same name without an environment."""
 
     dataset: str
+    own_name: str
+    parts: Collection[str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What there is of a data set. `remaining`: what stays without the stacks. `prep`: the Prep stack is
+    there, also if it is not to go. `restored`: volumes that training instances have left.
+    """
+
+    wish: Wish
     stacks: list[Stack]
-    bucket: str | None
+    prep: bool
+    buckets: list[str]
     snapshots: list[Snapshot]
+    restored: list[str]
     remaining: list[Thing]
+
+    @property
+    def dataset(self) -> str:
+        """The name that the resources carry."""
+        return self.wish.dataset
 
 
 def make_plan(
-    account: Account, dataset: str, parts: Collection[str], prices: Prices, now: datetime, note: Note
+    account: Account, wish: Wish, prices: Prices, now: datetime, note: Note, known: Sequence[str] = ()
 ) -> Plan:
-    """Look at everything of the data set. `parts` are the stacks that are to go.
+    """Look at everything of the data set. `known`: buckets that an earlier plan has found.
 
     Raises:
         DescriptionError: training instances still use what these stacks have.
         AwsError: a call was refused.
     """
-    running = _instances(account, dataset) if {"training", "dataset"} & set(parts) else []
+    dataset = wish.dataset
+    running = _instances(account, dataset) if {"training", "dataset"} & set(wish.parts) else []
     if running:
         raise DescriptionError(
             f"destroy: {len(running)} training instances are still there: end them first: "
             f"aws ec2 terminate-instances --region {account.region} --instance-ids {' '.join(running)}"
         )
-    there = stacks.find_stacks(account, dataset, parts)
+    there = stacks.find_stacks(account, dataset, wish.parts)
     retained = [each for stack in there for each in stack.resources if each.action == stacks.RETAIN]
     named = [each.physical for each in retained if each.type == "AWS::S3::Bucket"]
-    bucket = remains.find_bucket(account, dataset, named)
+    buckets = remains.find_buckets(account, dataset, dict.fromkeys([*named, *known]))
     kept = snapshots.list_snapshots(account, dataset, prices, now)
-    volumes = list(_volumes(there))
-    things = remains.remaining(account, dataset, bucket, kept, retained, volumes, prices, note)
-    return Plan(dataset, there, bucket, kept, things)
+    restored = remains.find_restored(account, dataset)
+    things = remains.remaining(
+        account,
+        f"{wish.own_name}/credentials",
+        buckets,
+        kept,
+        restored,
+        retained,
+        list(_volumes(there)),
+        prices,
+        note,
+    )
+    prep = find_stack(account, contract.stack_name(dataset, "prep")) is not None
+    return Plan(wish, there, prep, buckets, kept, [each["VolumeId"] for each in restored], things)
 
 
 def make_plan_after(
-    account: Account, before: Plan, parts: Collection[str], prices: Prices, now: datetime, note: Note
+    account: Account, before: Plan, deleted: Collection[str], prices: Prices, now: datetime, note: Note
 ) -> Plan:
-    """Look again. Things that only the deleted stacks or snapshots had led to, such as a key, are kept in."""
-    plan = make_plan(account, before.dataset, parts, prices, now, note)
-    names = {each.name for each in plan.remaining}
+    """Look again. Things that only the deleted stacks or snapshots had led to, such as a key, are kept in.
+    What was deleted is left out, although lists of AWS may have it for some time.
+    """
+    known = [name for name in before.buckets if name not in deleted]
+    plan = make_plan(account, before.wish, prices, now, note, known)
+    # A key is known by its ARN or by its ID.
+    names = {remains.last_part(each.name) for each in plan.remaining}
     lost = [
-        each for each in before.remaining if each.what not in remains.LOOKED_UP and each.name not in names
+        each
+        for each in before.remaining
+        if each.what not in remains.LOOKED_UP and remains.last_part(each.name) not in names
     ]
-    return replace(plan, remaining=[*plan.remaining, *lost])
+    return replace(
+        plan,
+        buckets=[name for name in plan.buckets if name not in deleted],
+        snapshots=[each for each in plan.snapshots if each.snapshot not in deleted],
+        remaining=[each for each in [*plan.remaining, *lost] if each.name not in deleted],
+    )
 
 
 def _volumes(there: Sequence[Stack]) -> dict[str, str]:
@@ -126,14 +167,16 @@ def _tag(account: Account, dataset: str, volumes: dict[str, str]) -> None:
 
 
 def spare_snapshot(account: Account, plan: Plan) -> Snapshot | None:
-    """The newest snapshot of the work volume, if all that it holds is safe: the data set's snapshot is
-    published and complete, and the backup in S3 has been finished. Else None.
+    """The newest snapshot of the work volume, if nobody needs it: there is no Prep stack, the data set's
+    snapshot is published and complete, and the backup in S3 has been finished. Else None.
     """
+    if plan.prep:
+        return None
     done = any(each.published and each.state == snapshots.COMPLETED for each in plan.snapshots)
     work = [each for each in plan.snapshots if each.kind == snapshots.WORK]
-    if not (done and work and plan.bucket and _backed_up(account, plan.bucket, plan.dataset)):
-        return None
-    return work[0]
+    if done and work and any(_backed_up(account, bucket, plan.dataset) for bucket in plan.buckets):
+        return work[0]
+    return None
 
 
 def _backed_up(account: Account, bucket: str, dataset: str) -> bool:
@@ -150,7 +193,8 @@ def _backed_up(account: Account, bucket: str, dataset: str) -> bool:
 
 
 def delete_data(account: Account, plan: Plan, note: Note) -> list[str]:
-    """Delete the bucket with all its versions, all snapshots of the data set, and the parameter.
+    """Delete the buckets with all versions, all snapshots of the data set, volumes that training instances
+    have left, and the parameter.
 
     Returns:
         The names of what was deleted. Keys and the secret stay: copies elsewhere may need them.
@@ -167,15 +211,22 @@ def delete_data(account: Account, plan: Plan, note: Note) -> list[str]:
         snapshots.delete(account, each.snapshot)
         deleted.append(each.snapshot)
         note(f"destroy: {each.snapshot}: deleted")
-    if plan.bucket is not None:
-        _delete_bucket(account, plan.bucket, note)
-        deleted.append(plan.bucket)
+    for volume in plan.restored:
+        with aws_errors(f"delete volume {volume}"), ignored({"InvalidVolume.NotFound"}):
+            account.ec2.delete_volume(VolumeId=volume)
+        deleted.append(volume)
+    for bucket in plan.buckets:
+        # After a lost answer, the repeated call finds no bucket.
+        with aws_errors(f"delete the bucket {bucket}"), ignored(remains.NO_BUCKET):
+            _empty(account, bucket, note)
+            account.s3.delete_bucket(Bucket=bucket)
+        deleted.append(bucket)
     return deleted
 
 
-def _delete_bucket(account: Account, bucket: str, note: Note) -> None:
+def _empty(account: Account, bucket: str, note: Note) -> None:
     count = 0
-    with aws_errors(f"empty the bucket {bucket}"):
+    with aws_errors(f"empty the bucket {bucket}"), ignored(remains.NO_BUCKET):
         for page in account.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
             for first in range(0, len(found), BATCH):
@@ -193,5 +244,3 @@ def _delete_bucket(account: Account, bucket: str, note: Note) -> None:
                 account.s3.abort_multipart_upload(
                     Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
                 )
-    with aws_errors(f"delete the bucket {bucket}"):
-        account.s3.delete_bucket(Bucket=bucket)

@@ -1,6 +1,5 @@
 """Launch: start training instances, spread over the zones, and wait until each has mounted the data set."""
 
-import itertools
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,8 +38,10 @@ PAUSE = 5.0
 LINE_SECONDS = 30.0
 # A filter takes 200 values at most: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
 FILTER_VALUES = 200
-BOOTING, READY, FAILED, GONE = "booting", "ready", "failed", "terminated"
-ENDED = {"shutting-down", "terminated", "stopping", "stopped"}
+BOOTING, READY, FAILED = "booting", "ready", "failed"
+STOPPED, GONE = "stopped", "terminated"
+ENDED = {"shutting-down": GONE, "terminated": GONE, "stopping": STOPPED, "stopped": STOPPED}
+LOG = "see /var/log/cloud-init-output.log on the instance"
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,14 @@ class Wish:
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked wish: the template, the type, and the subnet of each zone, in the order of their use."""
+    """A checked wish: the template, the type, the published snapshot of each data set that the instances
+    mount, and the subnet of each zone, in the order of their use.
+    """
 
     wish: Wish
     template: str
     instance_type: str
-    snapshot: str
+    snapshots: Mapping[str, str]
     subnets: Mapping[str, str]
 
     def shares(self) -> dict[str, int]:
@@ -71,28 +74,36 @@ class Plan:
 
 @dataclass(frozen=True)
 class Instance:
-    """A launched instance; `seconds` is the time from its launch to its state."""
+    """A launched instance. `connect`: the command that opens a shell on it; `seconds`: the time from its
+    launch to its state.
+    """
 
     instance: str
     zone: str
+    connect: str
     state: str = BOOTING
     seconds: float = 0.0
     reason: str = ""
 
-    @property
-    def connect(self) -> str:
-        """The command that opens a shell on it."""
-        return f"aws ssm start-session --target {self.instance}"
-
 
 @dataclass
 class Fleet:
-    """The instances of one launch, by their IDs; `refusals` says why there are not more."""
+    """The instances of one launch, by their IDs; `refusals` says why there are not more.
+
+    `token` is the beginning of the client tokens of its calls, `tokens`.
+    """
 
     token: str
     begun: float
+    region: str
+    tokens: list[str] = field(default_factory=list)
     instances: dict[str, Instance] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)
+
+    def add(self, instance: str, zone: str) -> None:
+        """Note a launched instance."""
+        connect = f"aws ssm start-session --region {self.region} --target {instance}"
+        self.instances.setdefault(instance, Instance(instance, zone, connect))
 
     def count(self, state: str) -> int:
         """How many are in a state."""
@@ -108,7 +119,8 @@ def make_plan(account: Account, wish: Wish) -> Plan:
     """
     template = output(account, wish.dataset, "training", "LaunchTemplateId")
     subnets = _subnets(account, output(account, wish.dataset, "dataset", "SubnetIds").split(","))
-    snapshot = _usable_snapshot(account, wish.dataset)
+    mounted = output(account, wish.dataset, "training", "Datasets", wish.dataset).split(",")
+    published = {name: _usable_snapshot(account, name) for name in mounted}
     instance_type = wish.instance_type or _type_of(account, template)
     offered = _zones_with(account, instance_type)
     wanted = list(wish.zones) or sorted(subnets)
@@ -124,7 +136,7 @@ def make_plan(account: Account, wish: Wish) -> Plan:
             f"launch: no zone of {account.region} with a subnet offers {instance_type}: give another --type"
         )
     zones = [zone for zone in wanted if zone in usable]
-    return Plan(wish, template, instance_type, snapshot, {zone: subnets[zone] for zone in zones})
+    return Plan(wish, template, instance_type, published, {zone: subnets[zone] for zone in zones})
 
 
 def _usable_snapshot(account: Account, dataset: str) -> str:
@@ -138,7 +150,8 @@ def _usable_snapshot(account: Account, dataset: str) -> str:
     if found is None or found["State"] != snapshots.COMPLETED:
         raise DescriptionError(
             f"launch: snapshot {snapshot}, which {contract.snapshot_parameter(dataset)} names, "
-            f"is {found['State'] if found else 'not there'}: `prep snapshots` lists those that are"
+            f"is {found['State'] if found else 'not there'}: "
+            "`python -m prep.owner snapshots` lists those that are"
         )
     return snapshot
 
@@ -170,22 +183,24 @@ def _zones_with(account: Account, instance_type: str) -> set[str]:
 
 def launch(account: Account, plan: Plan, fleet: Fleet, note: Note) -> None:
     """Launch the instances of a plan into the fleet. A zone without capacity is skipped; the others take its
-    share. After another refusal, no more are launched: the fleet says why.
+    share. After another refusal, no more are launched: the fleet says why. Instances of a call whose answer
+    was lost are looked for then.
 
     Raises:
-        PrepError: the first call was refused for another reason than the zone's, so nothing was launched.
+        PrepError: a call was refused for another reason than the zone's, and no instance is known.
         KeyboardInterrupt: Ctrl-C, held back until the call at hand is answered.
     """
     zones = list(plan.subnets)
-    attempt = itertools.count()
     while zones and (left := plan.wish.count - len(fleet.instances)) > 0:
         for zone, share in _shares(zones, left).items():
             try:
-                _run_instances(account, plan, fleet, zone, share, f"{fleet.token}-{next(attempt)}")
+                _run_instances(account, plan, fleet, zone, share)
             except PrepError as error:
                 lacks = _code(error) in ZONE_REFUSES
-                if not lacks and not fleet.instances:
-                    raise
+                if not lacks:
+                    find_lost(account, fleet)
+                    if not fleet.instances:
+                        raise
                 fleet.refusals.append(str(error))
                 if not lacks:
                     return
@@ -196,8 +211,9 @@ def launch(account: Account, plan: Plan, fleet: Fleet, note: Note) -> None:
             note(f"launch: in {zone}: {' '.join(here)}")
 
 
-def _run_instances(account: Account, plan: Plan, fleet: Fleet, zone: str, share: int, token: str) -> None:
-    """Launch up to `share` instances into the fleet. A repeat of the call with this token makes no more."""
+def _run_instances(account: Account, plan: Plan, fleet: Fleet, zone: str, share: int) -> None:
+    """Launch up to `share` instances into the fleet. A repeat of the call with its token makes no more."""
+    fleet.tokens.append(f"{fleet.token}-{len(fleet.tokens)}")
     options: dict[str, Any] = {"InstanceMarketOptions": {"MarketType": "spot"}} if plan.wish.spot else {}
     with _answered(), aws_errors(f"launch {share} {plan.instance_type} in {zone}"):
         made = account.ec2.run_instances(
@@ -206,11 +222,32 @@ def _run_instances(account: Account, plan: Plan, fleet: Fleet, zone: str, share:
             SubnetId=plan.subnets[zone],
             MinCount=1,
             MaxCount=share,
-            ClientToken=token,
+            ClientToken=fleet.tokens[-1],
             **options,
         )
         for instance in made["Instances"]:
-            fleet.instances[instance["InstanceId"]] = Instance(instance["InstanceId"], zone)
+            fleet.add(instance["InstanceId"], zone)
+
+
+def find_lost(account: Account, fleet: Fleet) -> None:
+    """Add instances that were launched by calls whose answers were lost. If EC2 does not answer, add none."""
+    stopping.set()  # one attempt is enough: somebody waits for the message
+    try:
+        for found in _described(account, "client-token", fleet.tokens):
+            fleet.add(found["InstanceId"], found["Placement"]["AvailabilityZone"])
+    except PrepError:
+        pass  # the first error is the one to be told
+    finally:
+        stopping.clear()
+
+
+def _described(account: Account, name: str, values: Sequence[str]) -> "Iterator[InstanceTypeDef]":
+    """The instances that pass a filter."""
+    for first in range(0, len(values), FILTER_VALUES):
+        wanted: Any = {"Name": name, "Values": list(values[first : first + FILTER_VALUES])}
+        with aws_errors("look at the instances"):
+            for page in account.ec2.get_paginator("describe_instances").paginate(Filters=[wanted]):
+                yield from (each for made in page["Reservations"] for each in made["Instances"])
 
 
 @contextmanager
@@ -259,7 +296,9 @@ def wait(
     while fleet.count(BOOTING):
         _look(account, fleet, clock() - fleet.begun)
         counts = ", ".join(
-            f"{fleet.count(state)} {state}" for state in (READY, FAILED, GONE, BOOTING) if fleet.count(state)
+            f"{fleet.count(state)} {state}"
+            for state in (READY, FAILED, STOPPED, GONE, BOOTING)
+            if fleet.count(state)
         )
         if counts != said or clock() - line >= LINE_SECONDS:
             said, line = counts, clock()
@@ -273,29 +312,27 @@ def wait(
 def _look(account: Account, fleet: Fleet, seconds: float) -> None:
     """Note the new states of instances that were booting."""
     booting = [each.instance for each in fleet.instances.values() if each.state == BOOTING]
-    for first in range(0, len(booting), FILTER_VALUES):
-        # A filter, because an ID that EC2 does not know yet would make the whole call fail.
-        wanted = {"Name": "instance-id", "Values": booting[first : first + FILTER_VALUES]}
-        with aws_errors("look at the instances"):
-            for page in account.ec2.get_paginator("describe_instances").paginate(Filters=[cast(Any, wanted)]):
-                for found in (each for made in page["Reservations"] for each in made["Instances"]):
-                    known = fleet.instances[found["InstanceId"]]
-                    state, reason = _state(found)
-                    if state != BOOTING:
-                        fleet.instances[known.instance] = replace(
-                            known, state=state, reason=reason, seconds=round(seconds, 1)
-                        )
+    # A filter, because an ID that EC2 does not know yet would make the whole call fail.
+    for found in _described(account, "instance-id", booting):
+        known = fleet.instances[found["InstanceId"]]
+        state, reason = _state(found)
+        if state != BOOTING:
+            fleet.instances[known.instance] = replace(
+                known, state=state, reason=reason, seconds=round(seconds, 1)
+            )
 
 
 def _state(found: "InstanceTypeDef") -> tuple[str, str]:
     """The state of an instance, and why."""
-    if found["State"]["Name"] in ENDED:
-        return GONE, found.get("StateReason", {}).get("Message", "") or found["State"]["Name"]
+    ended = ENDED.get(found["State"]["Name"])
+    if ended:
+        return ended, found.get("StateReason", {}).get("Message", "") or found["State"]["Name"]
     tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
     state = tags.get(contract.TAG_STATE, BOOTING)
+    reason = tags.get(contract.TAG_REASON, "")
     if state == FAILED:
-        return FAILED, "see /var/log/cloud-init-output.log on the instance"
-    return (READY, "") if state == READY else (BOOTING, "")
+        return FAILED, f"{reason}: {LOG}" if reason else LOG
+    return (READY, reason) if state == READY else (BOOTING, "")
 
 
 def shortfall(plan: Plan, fleet: Fleet) -> str | None:
@@ -310,11 +347,22 @@ def shortfall(plan: Plan, fleet: Fleet) -> str | None:
 
 
 def costs(fleet: Fleet) -> str | None:
-    """Which instances of the fleet cost money, and how to end that; None if there are none."""
+    """Which instances of the fleet cost money (stopped ones: their disks), and how to end that, or None."""
     running = [each.instance for each in fleet.instances.values() if each.state != GONE]
     if not running:
         return None
     return (
         f"{len(running)} instances cost money until you end them: "
-        f"aws ec2 terminate-instances --instance-ids {' '.join(running)}"
+        f"aws ec2 terminate-instances --region {fleet.region} --instance-ids {' '.join(running)}"
+    )
+
+
+def not_known(fleet: Fleet) -> str:
+    """What to say if a launch ended early, and no instance was found: EC2 may show one a little later."""
+    if not fleet.tokens:
+        return "no instance was launched"
+    return (
+        "no instance of this launch is known; to look again: "
+        f"aws ec2 describe-instances --region {fleet.region} "
+        f"--filters Name=client-token,Values={','.join(fleet.tokens)}"
     )

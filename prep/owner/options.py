@@ -1,5 +1,6 @@
 """The options of the owner's commands, and the questions that they ask."""
 
+import functools
 import re
 import sys
 from collections.abc import Callable
@@ -46,6 +47,12 @@ DATASET: Option = click.option(
     show_default=True,
     help="Name of the data set, as in the names of its stacks.",
 )
+ENVIRONMENT: Option = click.option(
+    "--environment",
+    envvar=contract.ENV_ENVIRONMENT,
+    type=Form("name", contract.ENVIRONMENT_NAME, "the name of an environment, such as dev"),
+    help="Environment of the deployment, which is appended to the data set's name.",
+)
 REGION_OPTION: Option = click.option(
     "--region", type=REGION_FORM, help="Region to work in.  [default: that of the environment or the profile]"
 )
@@ -56,8 +63,16 @@ YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 def common(command: Command) -> Command:
-    """The options that every command has."""
-    return DATASET(REGION_OPTION(JSON(NO_PROGRESS(command))))
+    """The options that every command has. It gets the name of the deployment's resources as `dataset`."""
+
+    @functools.wraps(command)
+    def named(*arguments: Any, dataset: str, environment: str | None, **options: Any) -> None:
+        name = contract.resource_name(dataset, environment)
+        if not re.fullmatch(contract.DATASET_NAME, name):
+            raise click.UsageError(f"--environment {environment}: {name} has more than 30 characters")
+        command(*arguments, dataset=name, **options)
+
+    return DATASET(ENVIRONMENT(REGION_OPTION(JSON(NO_PROGRESS(named)))))
 
 
 def confirm(question: str, yes: bool) -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from prep import contract
-from prep.aws.errors import DENIED, aws_errors
+from prep.aws.errors import DENIED, aws_errors, ignored
 from prep.aws.retries import Note
 from prep.owner import keys, snapshots
 from prep.owner.account import Account
@@ -14,10 +15,16 @@ from prep.owner.snapshots import GIB, Snapshot
 from prep.owner.stacks import Resource
 from prep.prices import Prices
 
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import VolumeTypeDef
+
 # A page of a bucket's list has 1,000 keys; with loose images there are 1,300 pages. A line after so many.
 PAGES_A_LINE = 100
+SECRET_NOTE = "you made it; every environment of the data set uses it"  # noqa: S105 - no value
 # What every look finds again; other things are known from stacks or snapshots, which may be gone.
-LOOKED_UP = ("bucket", "snapshot", "snapshot to come", "secret")
+LOOKED_UP = ("bucket", "snapshot", "snapshot to come", "volume", "secret")
+NO_BUCKET = {"NoSuchBucket"}
+ROLE_RESTORED = "restored"
 MISSING = {"ResourceNotFoundException", "InvalidRequestException"}  # the second: marked for deletion
 
 
@@ -40,28 +47,30 @@ class Contents:
     versions: int
 
 
-def find_bucket(account: Account, dataset: str, known: Iterable[str]) -> str | None:
-    """The backup's bucket: the one the stack names, or after its deletion the one with its prefix and tag.
+def find_buckets(account: Account, dataset: str, known: Iterable[str]) -> list[str]:
+    """The buckets of backups: those that are known, as a stack names them, and those with its prefix and tag:
+    each new deployment makes another one.
 
-    Only one of the account's Region, as a list of buckets has those of all Regions.
+    Only those of the account's Region, as a list of buckets has those of all Regions.
     """
     names = list(known)
-    if names:
-        return names[0]
     prefix = f"{dataset}-dataset-"  # as CloudFormation names it: stack, logical ID, random characters
     with aws_errors("list the buckets"):
         buckets = [each["Name"] for each in account.s3.list_buckets()["Buckets"]]
-    for name in buckets:
-        if name.startswith(prefix) and _is_here(account, name) and _bucket_tag(account, name) == dataset:
-            return name
-    return None
+    names += [
+        name
+        for name in buckets
+        if name not in names and name.startswith(prefix) and _bucket_tag(account, name) == dataset
+    ]
+    return [name for name in names if _is_here(account, name)]
 
 
 def _is_here(account: Account, bucket: str) -> bool:
-    with aws_errors(f"ask for the Region of the bucket {bucket}"):
+    with aws_errors(f"ask for the Region of the bucket {bucket}"), ignored(NO_BUCKET):
         # us-east-1 has none: https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketLocation.html
         location = account.s3.get_bucket_location(Bucket=bucket).get("LocationConstraint")
-    return (location or "us-east-1") == account.region
+        return (location or "us-east-1") == account.region
+    return False  # it was deleted a moment ago, and is still listed
 
 
 def _bucket_tag(account: Account, bucket: str) -> str | None:
@@ -70,7 +79,7 @@ def _bucket_tag(account: Account, bucket: str) -> str | None:
             tags = account.s3.get_bucket_tagging(Bucket=bucket)["TagSet"]
         except ClientError as error:
             # Of another Region or another owner's rules: not ours.
-            if error.response["Error"]["Code"] not in DENIED | {"NoSuchTagSet", "NoSuchBucket"}:
+            if error.response["Error"]["Code"] not in DENIED | NO_BUCKET | {"NoSuchTagSet"}:
                 raise
             return None
     return {tag["Key"]: tag["Value"] for tag in tags}.get(contract.TAG_DATASET)
@@ -79,7 +88,7 @@ def _bucket_tag(account: Account, bucket: str) -> str | None:
 def contents(account: Account, bucket: str, note: Note) -> Contents:
     """Count all versions of all objects: replaced versions cost as well, until they expire."""
     size = count = pages = 0
-    with aws_errors(f"list the bucket {bucket}"):
+    with aws_errors(f"list the bucket {bucket}"), ignored(NO_BUCKET):
         for page in account.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             versions = page.get("Versions", [])
             size += sum(each["Size"] for each in versions)
@@ -92,36 +101,25 @@ def contents(account: Account, bucket: str, note: Note) -> Contents:
 
 def remaining(
     account: Account,
-    dataset: str,
-    bucket: str | None,
+    secret: str,
+    buckets: Sequence[str],
     kept: Sequence[Snapshot],
+    restored: "Sequence[VolumeTypeDef]",
     retained: Sequence[Resource],
     volumes: Sequence[str],
     prices: Prices,
     note: Note,
 ) -> list[Thing]:
     """Everything of the data set that the account pays for, or has, after its stacks are gone."""
-    things: list[Thing] = []
-    if bucket is not None:
-        held = contents(account, bucket, note)
-        gib = held.bytes / GIB
-        things.append(
-            Thing(
-                "bucket",
-                bucket,
-                round(gib, 1),
-                round(gib * prices.gib_month["bucket"], 2),
-                f"{held.versions:,} objects",
-            )
-        )
+    things = [_of_bucket(bucket, contents(account, bucket, note), prices) for bucket in buckets]
     things += [_of_snapshot(each) for each in kept]
+    things += [_of_volume(each, prices) for each in restored]
     customer = sorted({each.key for each in kept if each.key_kind == keys.CUSTOMER})
     things += [Thing("key", arn, None, prices.month["key"], "encrypts snapshots above") for arn in customer]
-    things += _retained(retained, [bucket, *_ids(customer)], prices)
-    secret = f"{dataset}/credentials"
+    things += _retained(retained, [*buckets, *map(last_part, customer)], prices)
     things += _to_come(account, volumes, prices)
     if _has_secret(account, secret):
-        things.append(Thing("secret", secret, None, prices.month["secret"], "you made it"))
+        things.append(Thing("secret", secret, None, prices.month["secret"], SECRET_NOTE))
     return things
 
 
@@ -167,8 +165,37 @@ def _of_snapshot(each: Snapshot) -> Thing:
     return Thing("snapshot", each.snapshot, gib, each.month_usd, ", ".join(filter(None, notes)))
 
 
-def _ids(arns: Iterable[str]) -> list[str]:
-    return [arn.rpartition("/")[2] for arn in arns]
+def _of_bucket(bucket: str, held: Contents, prices: Prices) -> Thing:
+    gib = held.bytes / GIB
+    month = round(gib * prices.gib_month["bucket"], 2)
+    return Thing("bucket", bucket, round(gib, 1), month, f"{held.versions:,} objects")
+
+
+def find_restored(account: Account, dataset: str) -> "list[VolumeTypeDef]":
+    """Volumes that were made for training instances, and that no instance has or deletes any more."""
+    filters = {
+        f"tag:{contract.TAG_DATASET}": dataset,
+        f"tag:{contract.TAG_ROLE}": ROLE_RESTORED,
+        "status": "available",
+    }
+    with aws_errors("look for volumes of training instances"):
+        pages = account.ec2.get_paginator("describe_volumes").paginate(
+            Filters=[{"Name": name, "Values": [value]} for name, value in filters.items()]
+        )
+        return [each for page in pages for each in page["Volumes"]]
+
+
+def _of_volume(each: "VolumeTypeDef", prices: Prices) -> Thing:
+    price = prices.volume_gib_month.get(each["VolumeType"])
+    month = None if price is None else round(each["Size"] * price, 2)
+    return Thing(
+        "volume", each["VolumeId"], float(each["Size"]), month, "of a training instance that is gone"
+    )
+
+
+def last_part(arn: str) -> str:
+    """What stands after the last "/": a key's ID, of its ARN."""
+    return arn.rpartition("/")[2]
 
 
 def _has_secret(account: Account, name: str) -> bool:

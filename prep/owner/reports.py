@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from prep import contract
-from prep.owner import remains, stacks
+from prep.owner import keys, remains, stacks
 from prep.owner import snapshots as snapshot_kinds
 from prep.owner.copy import Copied
 from prep.owner.destroy import Plan as Destruction
@@ -25,10 +25,10 @@ def launch(plan: Plan, fleet: Fleet, dry_run: bool) -> dict[str, Any]:
         "launch_template": plan.template,
         "instance_type": plan.instance_type,
         "spot": plan.wish.spot,
-        "snapshot": plan.snapshot,
+        "snapshots": dict(plan.snapshots),
         "wanted": plan.wish.count,
         "zones": plan.shares(),
-        "instances": [asdict(each) | {"connect": each.connect} for each in fleet.instances.values()],
+        "instances": [asdict(each) for each in fleet.instances.values()],
         "refusals": fleet.refusals,
     }
 
@@ -40,9 +40,9 @@ def launch_text(plan: Plan, fleet: Fleet, dry_run: bool) -> str:
         rows = [(zone, share, kind, plan.subnets[zone]) for zone, share in plan.shares().items()]
         return table(["zone", "instances", "type", "subnet"], rows)
     return table(
-        ["instance", "zone", "state", "seconds", "connect"],
+        ["instance", "zone", "state", "seconds", "reason", "connect"],
         [
-            (each.instance, each.zone, each.state, each.seconds, each.connect)
+            (each.instance, each.zone, each.state, each.seconds, each.reason, each.connect)
             for each in fleet.instances.values()
         ],
     )
@@ -141,12 +141,17 @@ def destroy(
 
 
 def continuation(plan: Destruction) -> dict[str, str]:
-    """The settings with which a new deployment continues unfinished work from the volumes' last snapshots."""
-    if any(each.published for each in plan.snapshots):
+    """The settings with which a new deployment continues unfinished work from the volumes' last snapshots.
+
+    They come on top of those of the deployment that is gone, such as `dataset` and `environment`.
+    """
+    if plan.prep or any(each.published for each in plan.snapshots):
         return {}
     settings = {"work_snapshot": snapshot_kinds.WORK, "dataset_snapshot": snapshot_kinds.PACKED}
-    newest = {each.kind: each.snapshot for each in reversed(plan.snapshots)}
-    return {name: newest[kind] for name, kind in settings.items() if kind in newest}
+    newest = {each.kind: each for each in reversed(plan.snapshots)}
+    used = {name: newest[kind] for name, kind in settings.items() if kind in newest}
+    key = next((each.key for each in used.values() if each.key_kind == keys.CUSTOMER), None)
+    return {name: each.snapshot for name, each in used.items()} | ({"key": key} if key else {})
 
 
 def destroy_text(plan: Destruction, price_note: str, data: bool) -> str:
@@ -163,7 +168,10 @@ def destroy_text(plan: Destruction, price_note: str, data: bool) -> str:
         parts += [heading, table(["what", "name", "GiB", "a month", "note"], things), total]
     settings = " ".join(f"{name}={value}" for name, value in continuation(plan).items())
     if settings and not data:
-        parts.append(f'No snapshot is published. To continue the work: make deploy SETTINGS="{settings}"')
+        parts.append(
+            "No snapshot is published. To continue the work, deploy with the settings of that deployment "
+            f'(dataset, environment) and these: make deploy SETTINGS="… {settings}"'
+        )
     parameter = contract.snapshot_parameter(plan.dataset)
     return (
         "\n".join(parts)

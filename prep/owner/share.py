@@ -47,10 +47,12 @@ def share(
     """Let other accounts use a snapshot, by default the published one.
 
     Raises:
-        DescriptionError: nothing is published, the snapshot isn't this account's, or has the default key.
+        DescriptionError: nothing is published, the snapshot isn't this account's or not checked data, or has
+            the default key.
         AwsError: the key's policy does not let an account use the key, or a call was refused.
     """
     found = _own_snapshot(account, dataset, snapshot)
+    snapshots.check_data(found, dataset, "share")
     key = keys.kind_of(account, found.get("KmsKeyId", ""))
     checked = _check_key(account, found["SnapshotId"], key, others, note)
     if not dry_run:
@@ -124,8 +126,8 @@ def _own_snapshot(account: Account, dataset: str, snapshot: str | None) -> "Snap
     found = snapshots.find(account, name)
     if found["OwnerId"] != account.number:
         raise DescriptionError(
-            f"share: snapshot {name} is of account {found['OwnerId']}: make a copy of your own "
-            f"(`prep copy --snapshot {name} --to {account.region} --key ARN`), then share that"
+            f"share: snapshot {name} is of account {found['OwnerId']}: make a copy of your own (`python -m "
+            f"prep.owner copy --snapshot {name} --to {account.region} --key ARN`), then share that"
         )
     return found
 
@@ -136,8 +138,9 @@ def _check_key(account: Account, snapshot: str, key: keys.Key, others: Sequence[
         # https://docs.aws.amazon.com/ebs/latest/userguide/ebs-modifying-snapshot-permissions.html
         raise DescriptionError(
             f"share: snapshot {snapshot} is encrypted with the default key aws/ebs, and can't be "
-            f"shared: copy it with a key of your own (`prep copy --to {account.region} --key ARN`) and share "
-            "the copy, or deploy with key=new"
+            "shared: copy it with a key of your own "
+            f"(`python -m prep.owner copy --to {account.region} --key ARN`) and share the copy, or deploy "
+            "with key=new"
         )
     if key.kind == keys.NONE:
         return True

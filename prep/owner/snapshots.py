@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from prep import contract
-from prep.aws.errors import aws_errors
-from prep.errors import PrepError
+from prep.aws.errors import aws_errors, ignored
+from prep.errors import DescriptionError, PrepError
 from prep.owner import keys
 from prep.owner.account import Account, published_snapshot
 from prep.prices import Prices
@@ -20,6 +20,7 @@ TAG_COPY_OF = "dataset-copy-of"
 # Kinds: packed data that verify has passed; what CloudFormation kept of the work or of the dataset volume.
 DATA, WORK, PACKED, OTHER = "data", "work", "packed", "other"
 COMPLETED = "completed"
+NOT_FOUND = {"InvalidSnapshot.NotFound"}
 GIB = 1 << 30
 GB = 10**9
 
@@ -122,11 +123,12 @@ def kind_of(tags: dict[str, str]) -> str:
 
 def shared_with(account: Account, snapshot: str) -> list[str]:
     """The accounts, or "all", that may make volumes from a snapshot."""
-    with aws_errors(f"ask with whom {snapshot} is shared"):
+    with aws_errors(f"ask with whom {snapshot} is shared"), ignored(NOT_FOUND):
         given = account.ec2.describe_snapshot_attribute(
             SnapshotId=snapshot, Attribute="createVolumePermission"
         )["CreateVolumePermissions"]
-    return sorted(each.get("UserId") or each.get("Group", "") for each in given)
+        return sorted(each.get("UserId") or each.get("Group", "") for each in given)
+    return []  # it was deleted a moment ago, and is still listed
 
 
 def look(account: Account, snapshot: str) -> "SnapshotTypeDef | None":
@@ -147,9 +149,26 @@ def find(account: Account, snapshot: str) -> "SnapshotTypeDef":
     if found is None:
         raise PrepError(
             f"snapshot {snapshot}: not there in {account.region}, or not shared with account "
-            f"{account.number}: `prep snapshots` lists those that are there"
+            f"{account.number}: `python -m prep.owner snapshots` lists those that are there"
         )
     return found
+
+
+def check_data(found: "SnapshotTypeDef", dataset: str, operation: str) -> None:
+    """Refuse a snapshot of this account whose tags don't say that it holds checked data of the data set.
+
+    Raises:
+        DescriptionError: it is of another data set, or it is the last snapshot of a volume.
+    """
+    tags = tags_of(found)
+    lacking = [f"{contract.TAG_DATASET}={dataset}"] * (tags.get(contract.TAG_DATASET) != dataset)
+    lacking += [contract.TAG_MANIFEST] * (not tags.get(contract.TAG_MANIFEST))
+    if lacking:
+        raise DescriptionError(
+            f"{operation}: snapshot {found['SnapshotId']} has no tag {' and no tag '.join(lacking)}, so it "
+            f"does not hold checked data of {dataset}: `python -m prep.owner snapshots` shows which do: "
+            "their kind is data"
+        )
 
 
 def to_prune(snapshots: Sequence[Snapshot], keep: int) -> list[Snapshot]:
@@ -162,10 +181,10 @@ def to_prune(snapshots: Sequence[Snapshot], keep: int) -> list[Snapshot]:
 
 
 def delete(account: Account, snapshot: str) -> None:
-    """Delete a snapshot.
+    """Delete a snapshot. One that is gone already, perhaps as an answer was lost, is no error.
 
     Raises:
         AwsError: the call was refused: an image uses the snapshot, it is locked, or permission is missing.
     """
-    with aws_errors(f"delete snapshot {snapshot}"):
+    with aws_errors(f"delete snapshot {snapshot}"), ignored(NOT_FOUND):
         account.ec2.delete_snapshot(SnapshotId=snapshot)

@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from prep import contract
 from prep.aws.errors import aws_errors
 from prep.aws.retries import Note
-from prep.errors import AwsError
-from prep.owner.account import Account, find_stack, stack_name
+from prep.errors import AwsError, DescriptionError
+from prep.owner.account import Account, find_stack
 from prep.progress import duration
 
 if TYPE_CHECKING:
@@ -46,11 +47,20 @@ class Stack:
 
 
 def find_stacks(account: Account, dataset: str, parts: Collection[str] = PARTS) -> list[Stack]:
-    """The data set's stacks that are there, those of `parts`, in the order of deletion."""
+    """The data set's stacks that are there, those of `parts`, in the order of deletion.
+
+    Raises:
+        DescriptionError: a stack of that name lacks the tag that all stacks of the data set have.
+    """
     stacks = []
     for part in (each for each in PARTS if each in parts):
-        found = find_stack(account, stack_name(dataset, part))
+        found = find_stack(account, contract.stack_name(dataset, part))
         if found is not None:
+            if {"Key": contract.TAG_DATASET, "Value": dataset} not in found.get("Tags", []):
+                raise DescriptionError(
+                    f"destroy: the stack {found['StackName']} has no tag {contract.TAG_DATASET}={dataset}: "
+                    "it is not of this data set: give another --dataset, --environment or --region"
+                )
             resources = _resources(account, found["StackId"])
             stacks.append(Stack(found["StackName"], found["StackId"], found["StackStatus"], resources))
     return stacks

@@ -141,16 +141,19 @@ def test_snapshot_is_asked_for_once(
     clients._session.cache_clear()
 
 
-def test_zone_without_capacity_is_not_asked_again(monkeypatch: pytest.MonkeyPatch, aws: str) -> None:
+@pytest.mark.parametrize("code", sorted(retries.LASTING))
+def test_zone_without_capacity_is_not_asked_again(
+    code: str, monkeypatch: pytest.MonkeyPatch, aws: str
+) -> None:
     """EC2 answers with status 500, but the caller has another zone to try."""
     assert aws
     server = ThreadingHTTPServer(("127.0.0.1", 0), Full)
-    server.requests = 0  # type: ignore[attr-defined]
+    server.code, server.requests = code, 0  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(retries, "LONGEST_SECONDS", 2.0)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
     clients._session.cache_clear()
-    with pytest.raises(ClientError, match="InsufficientInstanceCapacity"):
+    with pytest.raises(ClientError, match=code):
         clients.ec2().run_instances(MinCount=1, MaxCount=1)
     assert server.requests == 1  # type: ignore[attr-defined]
     server.shutdown()
@@ -164,8 +167,9 @@ class Full(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.requests += 1  # type: ignore[attr-defined]
-        error = b"<Error><Code>InsufficientInstanceCapacity</Code><Message>m</Message></Error>"
-        body = b"<Response><Errors>" + error + b"</Errors></Response>"
+        code = self.server.code  # type: ignore[attr-defined]
+        error = f"<Error><Code>{code}</Code><Message>m</Message></Error>"
+        body = f"<Response><Errors>{error}</Errors></Response>".encode()
         self.send_response(500)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+from moto.ec2 import utils as moto_filters
 from moto.ec2.models import ec2_backends
 from moto.kms.models import kms_backends
 
@@ -55,6 +56,8 @@ def proxy(aws: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator
         monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
         monkeypatch.setattr(launch, "PAUSE", 0.05)
         monkeypatch.setattr(stacks, "PAUSE", 0.05)
+        # What moto lacks: this filter of DescribeInstances.
+        monkeypatch.setitem(moto_filters.filter_dict_attribute_mapping, "client-token", "client_token")
         clients._session.cache_clear()
         yield proxy
     clients._session.cache_clear()
@@ -94,7 +97,11 @@ def deployed(aws: str) -> str:
     """The endpoint of an account with the three stacks, as small as CloudFormation takes them."""
     cloudformation = boto3.client("cloudformation", endpoint_url=aws)
     for part, template in {"dataset": _dataset(), "prep": _prep(), "training": _training()}.items():
-        cloudformation.create_stack(StackName=f"{DATASET}-{part}", TemplateBody=json.dumps(template))
+        cloudformation.create_stack(
+            StackName=f"{DATASET}-{part}",
+            TemplateBody=json.dumps(template),
+            Tags=[{"Key": "dataset", "Value": DATASET}],
+        )
     return aws
 
 
@@ -144,6 +151,15 @@ def _training() -> dict[str, Any]:
         "Resources": {"LaunchTemplate": template},
         "Outputs": {"LaunchTemplateId": {"Value": {"Ref": "LaunchTemplate"}}},
     }
+
+
+def update_training(endpoint: str, datasets: str) -> None:
+    """Deploy the Training stack again, with the setting `datasets`."""
+    template = _training()
+    template["Outputs"]["Datasets"] = {"Value": datasets}
+    boto3.client("cloudformation", endpoint_url=endpoint).update_stack(
+        StackName=f"{DATASET}-training", TemplateBody=json.dumps(template)
+    )
 
 
 def take_snapshot(gib: int = 8, manifest: str = MANIFEST, role: str = "", **volume: Any) -> str:

@@ -32,11 +32,12 @@ class Call:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An error to answer with."""
+    """An error to answer with; `after`: the call is made, and only its answer is lost."""
 
     code: str
     status: int = 400
     message: str = "because"
+    after: bool = False
 
 
 Plan = Callable[[Call], Refusal | None]
@@ -110,8 +111,11 @@ class _Handler(BaseHTTPRequestHandler):
         call = proxy.note(name, parameters)
         refusal = proxy.plan(call) if proxy.plan else None
         if refusal is None:
+            self._reply(*self._pass_on(body))
+            return
+        if refusal.after:
             self._pass_on(body)
-        elif target:
+        if target:
             self._reply(
                 refusal.status, json.dumps({"__type": refusal.code, "message": refusal.message}).encode()
             )
@@ -121,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _handle  # noqa: N815 - http.server's names
 
-    def _pass_on(self, body: bytes) -> None:
+    def _pass_on(self, body: bytes) -> tuple[int, bytes, dict[str, str]]:
         connection = http.client.HTTPConnection(self.server.proxy.backend, timeout=60)
         try:
             # The Host header is the client's own: it is part of what was signed.
@@ -139,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
             for name, value in answer.getheaders()
             if name.lower() not in ("connection", "transfer-encoding", "content-length", "date", "server")
         }
-        self._reply(answer.status, data, headers)
+        return answer.status, data, headers
 
     def _reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

@@ -203,6 +203,7 @@ def test_key_that_may_not_be_looked_at(call: Command, proxy: Proxy, published: s
         (["--to", "Mars"], 2, "'Mars' is not a Region"),
         (["--to", THERE, "--key", "alias/mine"], 2, "--key alias/mine: give the ARN of a key in eu-west-1"),
         (["--to", THERE, "--key", f"arn:aws:kms:{REGION}:{ACCOUNT}:key/k"], 2, "ARN of a key in eu-west-1"),
+        (["--to", THERE, "--key", f"arn:aws:kms:{THERE}:{ACCOUNT}:alias/k"], 2, "ARN of a key in eu-west-1"),
         (["--to", THERE, "--manifest", "x"], 2, "'x' is not a SHA-256"),
         (["--to", THERE, "--snapshot", "snap-00000000"], 1, "snap-00000000: not there in us-east-1"),
         (["--to", THERE, "--dataset", "cars"], 2, "/cars/snapshot-id names no snapshot in us-east-1"),
@@ -219,9 +220,27 @@ def test_mistakes(call: Command, proxy: Proxy, arguments: list[str], code: int, 
 def test_lost_answer_makes_no_second_copy(call: Command, proxy: Proxy, published: str) -> None:
     """CopySnapshot has no token: it is not repeated; the next run finds what the first call made."""
     assert published
-    proxy.plan = lambda each: Refusal("Broken", 500) if each.name == "CopySnapshot" else None
+    proxy.plan = lambda each: Refusal("Broken", 500, after=True) if each.name == "CopySnapshot" else None
     assert call("copy", "--to", THERE).code == 7
     assert len(proxy.named("CopySnapshot")) == 1
+    (copy,) = owned(THERE)
+    answer = call("copy", "--to", THERE, "--json")
+    assert answer.code == 0, answer.err
+    assert (answer.document["snapshot"], answer.document["resumed"]) == (copy, True)
+    assert proxy.named("CopySnapshot") == []
+    assert parameter(THERE) == copy
+
+
+@pytest.mark.parametrize("command", [["copy", "--to", THERE], ["share", "--account", OTHER]])
+def test_only_checked_data(call: Command, proxy: Proxy, published: str, command: list[str]) -> None:
+    """The last snapshot of a volume, or one of another data set, is not what training instances need."""
+    work = take_snapshot(role="work")
+    answer = call(*command, "--snapshot", work)
+    assert (answer.code, answer.out, proxy.changes()) == (2, "", [])
+    assert f"snapshot {work} has no tag dataset-manifest-sha256, so it does not hold checked" in answer.err
+    answer = call(*command, "--dataset", "cars", "--snapshot", published)
+    assert (answer.code, answer.out, proxy.changes()) == (2, "", [])
+    assert f"snapshot {published} has no tag dataset=cars" in answer.err
 
 
 def test_shared_snapshot_into_the_other_account(

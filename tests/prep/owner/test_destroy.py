@@ -1,13 +1,17 @@
 """Destroy: the stacks go in order, the data stays, what stays has its price; data goes only by its name."""
 
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
 from moto.ec2.models import ec2_backends
 
-from prep.owner import options
+from prep import prices
+from prep.aws import retries
+from prep.owner import destroy, options, remains
+from prep.owner.account import Account
 from prep.owner.options import SNAPSHOT
 from tests.conftest import REGION
 from tests.prep.owner.conftest import (
@@ -320,12 +324,132 @@ def test_one_stack(call: Command, kept: list[str], published: str) -> None:
     assert "leave out --stack" in call("destroy", "--stack", "prep", "--also-data", "pets").err
 
 
+def test_a_stack_of_somebody_else(call: Command, proxy: Proxy, deployed: str) -> None:
+    """It has the right name by chance: without the tag, nothing is touched."""
+    cloudformation = boto3.client("cloudformation", endpoint_url=deployed)
+    topic = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+    cloudformation.create_stack(StackName="cars-training", TemplateBody=json.dumps(topic))
+    answer = call("destroy", "--dataset", "cars", "--yes")
+    assert (answer.code, answer.out, proxy.changes()) == (2, "", [])
+    assert "the stack cars-training has no tag dataset=cars: it is not of this data set" in answer.err
+
+
+def test_questions_name_the_place(call: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def confirm(question: str, **_: Any) -> bool:
+        asked.append(question)
+        return False
+
+    monkeypatch.setattr(options.sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(options.click, "confirm", confirm)
+    assert call("destroy").code == 1
+    assert call("destroy", "--also-data", "pets").code == 1
+    place = f"in account {ACCOUNT}, {REGION}?"
+    assert asked == [
+        f"Delete all that is listed as going, {place}",
+        f"Delete all data of pets as well, {place}",
+    ]
+
+
+def test_lost_answers(call: Command, finished: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was deleted is not there when the call is repeated: that is what was wanted."""
+    monkeypatch.setattr(retries, "LONGEST_PAUSE", 0.2)
+    proxy.plan = lambda each: (
+        Refusal("InternalError", 500, after=True)
+        if each.name in ("DeleteSnapshot", "DELETE") and each.number == 0
+        else None
+    )
+    answer = call("destroy", "--yes", "--also-data", "pets", "--json")
+    assert answer.code == 0, answer.err
+    assert len(proxy.named("DELETE")) == 2
+    assert finished in answer.document["deleted"]
+    assert (answer.document["remaining"], bucket(), owned()) == ([], None, {})
+
+
+def test_deleted_but_still_listed(account: Account) -> None:
+    """Lists of AWS have what was deleted for some time."""
+    assert remains.find_buckets(account, "pets", ["pets-dataset-gone"]) == [bucket()]
+    assert remains.contents(account, "pets-dataset-gone", lambda _: None) == remains.Contents(0, 0)
+
+
+def test_what_earlier_deployments_have_left(call: Command, published: str) -> None:
+    """Each deployment has a bucket of its own; user data could not delete a volume."""
+    old = "pets-dataset-backup-old"
+    s3, ec2 = boto3.client("s3"), boto3.client("ec2")
+    for name, dataset in ((old, "pets"), ("pets-dataset-of-cars", "cars")):
+        s3.create_bucket(Bucket=name)
+        s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": [{"Key": "dataset", "Value": dataset}]})
+    tags = [{"Key": "dataset", "Value": "pets"}, {"Key": "dataset-role", "Value": "restored"}]
+    volume = ec2.create_volume(
+        AvailabilityZone=f"{REGION}a", Size=10, VolumeType="gp3",
+        TagSpecifications=[{"ResourceType": "volume", "Tags": tags}],  # type: ignore[list-item]
+    )["VolumeId"]  # fmt: skip
+    name = bucket()
+    things = {each["name"]: each for each in call("destroy", "--yes", "--json").document["remaining"]}
+    assert {name, old, published, volume} <= set(things)
+    assert "pets-dataset-of-cars" not in things
+    assert (things[volume]["what"], things[volume]["month_usd"]) == ("volume", 0.8)
+    answer = call("destroy", "--yes", "--also-data", "pets", "--json")
+    assert answer.code == 0, answer.err
+    assert set(answer.document["deleted"]) == {PARAMETER, published, volume, name, old}
+    assert [each["Name"] for each in s3.list_buckets()["Buckets"]] == ["pets-dataset-of-cars"]
+
+
+def test_bucket_of_the_stack_goes_even_if_nothing_else_leads_to_it(call: Command) -> None:
+    """Its tag was removed: after the stack is gone, it is known from the plan before."""
+    boto3.client("s3").delete_bucket_tagging(Bucket=bucket() or "")
+    name = bucket()
+    answer = call("destroy", "--yes", "--also-data", "pets", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.document["deleted"][-1] == name
+    assert bucket() is None
+
+
+def test_the_spare_snapshot_is_not_offered_while_prep_is_there(call: Command, finished: str) -> None:
+    answer = call("destroy", "--stack", "training", "--yes", "--work-snapshot", "delete", "--json")
+    assert answer.document["deleted"] == ["pets-training"]
+    assert finished in owned()
+
+
+def test_the_secret_has_no_environment(call: Command) -> None:
+    boto3.client("secretsmanager").create_secret(Name="pets/credentials", SecretString="{}")
+    document = call("destroy", "--environment", "dev", "--dry-run", "--json").document
+    assert document["dataset"] == "pets-dev"
+    (secret,) = document["remaining"]
+    assert (secret["what"], secret["name"]) == ("secret", "pets/credentials")
+    assert "every environment of the data set uses it" in secret["note"]
+
+
+def test_unfinished_work_under_a_key(call: Command) -> None:
+    """Volumes from these snapshots need the same key. While the Prep stack is there, it has the work."""
+    key = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+    work = take_snapshot(1000, role="work", Encrypted=True, KmsKeyId=key)
+    training = call("destroy", "--stack", "training", "--yes", "--json").document
+    assert training["settings_to_continue"] == {}
+    answer = call("destroy", "--yes", "--json")
+    assert answer.document["settings_to_continue"] == {"work_snapshot": work, "key": key}
+    text = call("destroy", "--dry-run").out
+    assert "(dataset, environment)" in text
+    assert f'make deploy SETTINGS="… work_snapshot={work} key={key}"' in text
+
+
+def test_a_key_is_listed_once(account: Account) -> None:
+    """The stack knew it by its ID; the last snapshots of the volumes, by its ARN."""
+    arn = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+    take_snapshot(role="work", Encrypted=True, KmsKeyId=arn)
+    kept = remains.Thing("key", arn.rpartition("/")[2], None, 1.0, "kept by its stack")
+    before = destroy.Plan(destroy.Wish(DATASET, DATASET, ()), [], False, [], [], [], [kept])
+    plan = destroy.make_plan_after(account, before, (), prices.load(), datetime.now(UTC), lambda _: None)
+    assert [each.name for each in plan.remaining if each.what == "key"] == [arn]
+
+
 def test_unfinished_work_can_be_continued(call: Command, kept: list[str], published: str) -> None:
     boto3.client("ssm").delete_parameter(Name=PARAMETER)
     settings = call("destroy", "--yes", "--json").document["settings_to_continue"]
     roles = {owned()[each]["dataset-role"]: each for each in kept}
     assert settings == {"work_snapshot": roles["work"], "dataset_snapshot": roles["packed"]}
-    wanted = f'make deploy SETTINGS="work_snapshot={roles["work"]} dataset_snapshot={roles["packed"]}"'
+    wanted = f'make deploy SETTINGS="… work_snapshot={roles["work"]} dataset_snapshot={roles["packed"]}"'
     assert wanted in call("destroy", "--dry-run").out
     publish(published)
     assert call("destroy", "--yes", "--json").document["settings_to_continue"] == {}

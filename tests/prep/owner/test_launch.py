@@ -15,12 +15,12 @@ from prep.aws import retries
 from prep.owner import launch
 from prep.owner.account import Account
 from tests.conftest import REGION
-from tests.prep.owner.conftest import PARAMETER, ZONES, Command, publish, take_snapshot
+from tests.prep.owner.conftest import PARAMETER, ZONES, Command, publish, take_snapshot, update_training
 from tests.prep.owner.proxy import Call, Proxy, Refusal
 
 pytestmark = pytest.mark.usefixtures("deployed")
 SHAPE = {
-    "dataset", "dry_run", "launch_template", "instance_type", "spot", "snapshot", "wanted", "zones",
+    "dataset", "dry_run", "launch_template", "instance_type", "spot", "snapshots", "wanted", "zones",
     "instances", "refusals",
 }  # fmt: skip
 
@@ -32,7 +32,9 @@ def instances() -> list[Any]:
 
 @pytest.fixture
 def boots(aws: str) -> Iterator[Callable[..., None]]:
-    """Does what user data does at the end: tags each new instance, with the state that is its turn."""
+    """Does what user data does at the end: tags each new instance, with the state that is its turn, as
+    "failed", or "failed pets: no-capacity" with a reason.
+    """
     ec2 = boto3.client("ec2", endpoint_url=aws)
     stop = threading.Event()
     threads: list[threading.Thread] = []
@@ -45,8 +47,11 @@ def boots(aws: str) -> Iterator[Callable[..., None]]:
                     if each["InstanceId"] not in done:
                         state = states[min(len(done), len(states) - 1)]
                         done.add(each["InstanceId"])
+                        word, _, reason = state.partition(" ")
+                        tags = {"dataset-state": word} | ({"dataset-reason": reason} if reason else {})
                         ec2.create_tags(
-                            Resources=[each["InstanceId"]], Tags=[{"Key": "dataset-state", "Value": state}]
+                            Resources=[each["InstanceId"]],
+                            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
                         )
 
     def start(*states: str) -> None:
@@ -91,7 +96,7 @@ def test_spread_over_the_zones(call: Command, proxy: Proxy, boots: Callable[...,
         assert set(each) == {"instance", "zone", "state", "seconds", "reason", "connect"}
         assert (each["state"], each["reason"]) == ("ready", "")
         assert each["seconds"] > 0
-        assert each["connect"] == f"aws ssm start-session --target {each['instance']}"
+        assert each["connect"] == f"aws ssm start-session --region {REGION} --target {each['instance']}"
     assert "5 instances cost money until you end them" in answer.err
     calls = proxy.named("RunInstances")
     assert len({each.parameters["ClientToken"] for each in calls}) == len(calls)
@@ -104,8 +109,9 @@ def test_table(call: Command, boots: Callable[..., None]) -> None:
     boots("ready")
     answer = call("launch")
     head, row = answer.out.splitlines()
-    assert head.split() == ["instance", "zone", "state", "seconds", "connect"]
-    assert re.fullmatch(rf"(i-\w+) +{ZONES[0]} +ready +\d+\.\d  aws ssm start-session --target \1", row)
+    assert head.split() == ["instance", "zone", "state", "seconds", "reason", "connect"]
+    command = rf"aws ssm start-session --region {REGION} --target \1"
+    assert re.fullmatch(rf"(i-\w+) +{ZONES[0]} +ready +\d+\.\d  - +{command}", row)
     assert "launch: 1 ready" in answer.err
 
 
@@ -127,9 +133,7 @@ def test_full_zones_are_skipped(call: Command, proxy: Proxy, boots: Callable[...
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize("code", sorted(launch.ZONE_REFUSES))
 def test_every_zone_is_full(call: Command, proxy: Proxy, code: str) -> None:
-    proxy.plan = full(*ZONES, code=code)
-    if code != "InsufficientInstanceCapacity":
-        proxy.plan = full(*ZONES, code=code, status=400)
+    proxy.plan = full(*ZONES, code=code, status=500 if code in retries.LASTING else 400)
     answer = call("launch", "--count", "2", "--spot")
     assert answer.code == 7
     assert "error: launch: 0 of 2 instances are ready: " in answer.err
@@ -152,7 +156,9 @@ def test_quota_ends_the_launch_but_not_the_wait(
     assert [each["state"] for each in answer.document["instances"]] == ["ready"]
     assert "launch: 1 of 3 instances are ready: " in answer.err.splitlines()[-1]
     assert "VcpuLimitExceeded" in answer.err.splitlines()[-1]
-    assert f"terminate-instances --instance-ids {instances()[0]['InstanceId']}" in answer.err
+    assert (
+        f"terminate-instances --region {REGION} --instance-ids {instances()[0]['InstanceId']}" in answer.err
+    )
     assert len(proxy.named("RunInstances")) == 2
 
 
@@ -163,8 +169,9 @@ def test_refused_at_once(call: Command, proxy: Proxy, code: str, exit_code: int)
     answer = call("launch", "--count", "3")
     assert answer.code == exit_code
     assert f"RunInstances: {code}" in answer.err.splitlines()[-1]
-    assert "no instance was launched" in answer.err
-    assert len(proxy.named("RunInstances")) == 1
+    (made,) = proxy.named("RunInstances")
+    assert "no instance of this launch is known; to look again: aws ec2 describe-instances" in answer.err
+    assert f"Name=client-token,Values={made.parameters['ClientToken']}\n" in answer.err
 
 
 @pytest.mark.usefixtures("published")
@@ -179,6 +186,31 @@ def test_throttled_calls_are_repeated_with_their_token(
     first, second = proxy.named("RunInstances")
     assert first.parameters["ClientToken"] == second.parameters["ClientToken"]
     assert len(instances()) == 1
+
+
+@pytest.mark.usefixtures("published")
+def test_instance_of_a_lost_answer_is_found(call: Command, proxy: Proxy, boots: Callable[..., None]) -> None:
+    """The call was made, but no answer says so: the client token leads to the instance."""
+    boots("ready")
+    proxy.plan = lambda each: Refusal("ExpiredToken", after=True) if each.name == "RunInstances" else None
+    answer = call("launch", "--json")
+    assert answer.code == 0, answer.err
+    (made,) = instances()
+    (found,) = answer.document["instances"]
+    assert (found["instance"], found["zone"]) == (made["InstanceId"], made["Placement"]["AvailabilityZone"])
+    assert f"--instance-ids {made['InstanceId']}" in answer.err
+
+
+@pytest.mark.usefixtures("published")
+def test_interrupted_between_repeats(call: Command, proxy: Proxy) -> None:
+    """The first answer was lost; Ctrl-C comes before the call is repeated."""
+    proxy.plan = lambda each: (
+        Refusal("InternalError", 500, after=True) if each.name == "RunInstances" else None
+    )
+    answer = _interrupted(call, lambda: bool(instances()), 0.1)
+    assert answer.code == 130
+    assert len(proxy.named("RunInstances")) == 1
+    assert f"--instance-ids {instances()[0]['InstanceId']}" in answer.err
 
 
 @pytest.mark.usefixtures("published")
@@ -223,9 +255,53 @@ def test_failed_and_ended_instances(call: Command, boots: Callable[..., None], a
 
 
 @pytest.mark.usefixtures("published")
+def test_reasons(call: Command, boots: Callable[..., None]) -> None:
+    boots("ready pets: no-copy", "failed pets: no-capacity")
+    answer = call("launch", "--count", "2", "--json")
+    assert answer.code == 7
+    reasons = {each["state"]: each["reason"] for each in answer.document["instances"]}
+    assert reasons == {"ready": "pets: no-copy", "failed": f"pets: no-capacity: {launch.LOG}"}
+    assert f"failed: pets: no-capacity: {launch.LOG}" in answer.err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("published")
+def test_stopped_instances_still_cost(call: Command, aws: str) -> None:
+    """AWS bills their disks."""
+    ec2 = boto3.client("ec2", endpoint_url=aws)
+
+    def stop() -> None:
+        while not instances():
+            time.sleep(0.05)
+        time.sleep(0.3)
+        ec2.stop_instances(InstanceIds=[instances()[0]["InstanceId"]])
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    answer = call("launch", "--json")
+    thread.join()
+    assert (answer.code, answer.document["instances"][0]["state"]) == (7, "stopped")
+    assert "1 instances cost money until you end them" in answer.err
+
+
+def test_only_what_the_instances_mount_is_needed(call: Command, aws: str) -> None:
+    """The setting `datasets`: of each of these data sets a snapshot must be published, of pets none."""
+    update_training(aws, "cars,birds")
+    boto3.client("ssm").put_parameter(Name="/cars/snapshot-id", Value=take_snapshot(), Type="String")
+    answer = call("launch", "--dry-run")
+    assert answer.code == 2
+    assert f"/birds/snapshot-id names no snapshot yet in {REGION}" in answer.err
+    birds = take_snapshot()
+    boto3.client("ssm").put_parameter(Name="/birds/snapshot-id", Value=birds, Type="String")
+    answer = call("launch", "--dry-run", "--json")
+    assert answer.code == 0, answer.err
+    assert list(answer.document["snapshots"]) == ["cars", "birds"]
+    assert answer.document["snapshots"]["birds"] == birds
+
+
+@pytest.mark.usefixtures("published")
 def test_waiting_has_an_end(account: Account) -> None:
     plan = launch.make_plan(account, launch.Wish("pets", 2))
-    fleet = launch.Fleet("t", 0.0)
+    fleet = launch.Fleet("t", 0.0, REGION)
     notes: list[str] = []
     launch.launch(account, plan, fleet, notes.append)
     now = [0.0]
@@ -301,7 +377,7 @@ def test_interrupted_while_waiting(call: Command) -> None:
     assert answer.code == 130
     running = instances()
     assert {each["State"]["Name"] for each in running} == {"running"}
-    assert f"1 instances cost money until you end them: aws ec2 terminate-instances --instance-ids {running[0]['InstanceId']}" in answer.err  # fmt: skip  # noqa: E501
+    assert f"1 instances cost money until you end them: aws ec2 terminate-instances --region us-east-1 --instance-ids {running[0]['InstanceId']}" in answer.err  # fmt: skip  # noqa: E501
 
 
 @pytest.mark.usefixtures("published")

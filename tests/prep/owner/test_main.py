@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,17 @@ def test_no_package_for_images_is_needed(command: list[str]) -> None:
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert "Usage: python -m prep.owner" in done.stdout
+
+
+def test_error_of_the_system_names_no_option_that_is_not_there() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "prep.owner", "--help"],
+            cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=os.environ,
+        )  # fmt: skip
+    assert done.returncode != 0
+    assert "No space left on device" in done.stderr
+    assert "--root" not in done.stderr
 
 
 def test_they_are_commands_of_prep_as_well() -> None:

@@ -122,7 +122,7 @@ def test_default_key(call: Command, proxy: Proxy, aws: str) -> None:
     answer = call("share", "--account", OTHER, "--snapshot", snapshot)
     assert (answer.code, answer.out) == (2, "")
     assert f"snapshot {snapshot} is encrypted with the default key aws/ebs, and can't be shared" in answer.err
-    assert f"`prep copy --to {REGION} --key ARN`" in answer.err
+    assert f"`python -m prep.owner copy --to {REGION} --key ARN`" in answer.err
     assert "deploy with key=new" in answer.err
     assert proxy.changes() == []
 

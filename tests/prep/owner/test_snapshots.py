@@ -7,6 +7,7 @@ import boto3
 import pytest
 from moto.ec2.models import ec2_backends
 
+from prep.aws import retries
 from prep.owner import options
 from tests.conftest import REGION
 from tests.prep.owner.conftest import ACCOUNT, MANIFEST, OTHER, Command, owned, publish, take_snapshot
@@ -153,7 +154,8 @@ def test_prune_asks(
         return
     assert (answer.code, answer.out, proxy.changes()) == (1, "", [])
     assert "not confirmed: nothing was deleted" in answer.err
-    assert asked == ([] if answers is None else ["Delete these 1 snapshots? They can't be restored."])
+    question = f"Delete these 1 snapshots, in account {ACCOUNT}, {REGION}? They can't be restored."
+    assert asked == ([] if answers is None else [question])
 
 
 @pytest.mark.usefixtures("four")
@@ -189,3 +191,63 @@ def test_key_that_may_not_be_looked_at(call: Command, proxy: Proxy) -> None:
 def test_keep_is_needed(call: Command) -> None:
     assert "Missing option '--keep'" in call("snapshots", "prune").err
     assert "'--keep': 0 is not in the range" in call("snapshots", "prune", "--keep", "0").err
+
+
+@pytest.mark.usefixtures("four")
+@pytest.mark.parametrize(
+    "option", [["--dataset", "cars"], ["--region", REGION], ["--environment", "dev"], ["--json"]]
+)
+def test_options_before_prune_are_refused(call: Command, proxy: Proxy, option: list[str]) -> None:
+    """They would be those of the list: prune would delete the snapshots of the default data set."""
+    answer = call("snapshots", *option, "prune", "--keep", "1", "--yes")
+    assert (answer.code, answer.out, proxy.calls) == (2, "", [])
+    assert "give all options after prune" in answer.err
+
+
+def test_environment(call: Command, four: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is part of the name that the tags and the parameter have."""
+    boto3.client("ec2").create_tags(Resources=four[:1], Tags=[{"Key": "dataset", "Value": "pets-dev"}])
+    for document in (
+        call("snapshots", "--environment", "dev", "--json").document,
+        call("snapshots", "--dataset", "pets-dev", "--json").document,
+    ):
+        assert document["dataset"] == "pets-dev"
+        assert [each["snapshot"] for each in document["snapshots"]] == four[:1]
+    assert "'Dev' is not the name of an environment" in call("snapshots", "--environment", "Dev").err
+    long = call("snapshots", "--dataset", "x" * 20, "--environment", "y" * 15)
+    assert (long.code, "has more than 30 characters" in long.err) == (2, True)
+    monkeypatch.setenv("PREP_ENVIRONMENT", "dev")
+    assert call("snapshots", "prune", "--keep", "1", "--yes", "--json").document["dataset"] == "pets-dev"
+    assert set(owned()) == set(four)
+
+
+def test_region_as_the_cdk_takes_it(call: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert call("snapshots", "--json").document["region"] == "eu-west-1"
+    assert call("snapshots", "--region", REGION, "--json").document["region"] == REGION
+
+
+@pytest.mark.usefixtures("four")
+def test_deleted_but_still_listed(call: Command, proxy: Proxy) -> None:
+    proxy.plan = lambda each: (
+        Refusal("InvalidSnapshot.NotFound") if each.name == "DescribeSnapshotAttribute" else None
+    )
+    answer = call("snapshots", "--json")
+    assert answer.code == 0, answer.err
+    assert all(each["shared_with"] == [] for each in answer.document["snapshots"])
+
+
+def test_lost_answer_of_a_deletion(
+    call: Command, proxy: Proxy, four: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The repeated call finds nothing to delete: that is what was wanted."""
+    monkeypatch.setattr(retries, "LONGEST_PAUSE", 0.2)
+    proxy.plan = lambda each: (
+        Refusal("InternalError", 500, after=True)
+        if each.name == "DeleteSnapshot" and not each.number
+        else None
+    )
+    answer = call("snapshots", "prune", "--keep", "2", "--yes", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.document["deleted"] == [four[3]]
+    assert len(proxy.named("DeleteSnapshot")) == 2
