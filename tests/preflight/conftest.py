@@ -7,6 +7,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from moto.ssm.models import ssm_backends
 
 from preflight.account import Account, open_account
 from rehearsal.cloud.moto_gaps import instances, limits
@@ -53,7 +54,7 @@ class Ready:
 
 @pytest.fixture
 def ready(account: Account, sample: Path) -> Iterator[Ready]:
-    instances.public_parameters(ACCOUNT_ID, REGION)
+    instances.add_public_parameters(ssm_backends[ACCOUNT_ID][REGION]._parameters, ACCOUNT_ID)
     account.ssm.put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value="28", Type="String")
     put_secret(*WHO)
     with ArchiveServer(sample.parent / "archives", *WHO) as site:

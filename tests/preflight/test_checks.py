@@ -6,6 +6,7 @@ import boto3
 import pytest
 from moto.ec2.models import ec2_backends
 from moto.kms.models import kms_backends
+from moto.ssm.models import ssm_backends
 
 from preflight import bootstrap, image, keys, snapshots
 from preflight.account import Account
@@ -45,7 +46,7 @@ def test_image(account: Account, defaults: Synthesis) -> None:
     missing = image.check(account)
     assert missing.verdict is Verdict.WARNING
     assert image.TRAINING_IMAGE in missing.found
-    instances.public_parameters(ACCOUNT_ID, REGION)
+    instances.add_public_parameters(ssm_backends[ACCOUNT_ID][REGION]._parameters, ACCOUNT_ID)
     assert image.check(account).verdict is Verdict.OK
     template = defaults.only("AWS::EC2::LaunchTemplate", "Training")["Properties"]["LaunchTemplateData"]
     assert template["ImageId"] == f"resolve:ssm:{image.TRAINING_IMAGE}"

@@ -34,24 +34,29 @@ def public_parameters() -> None:
     def make(original: Any) -> Any:
         def init(self: ParameterDict, account_id: str, region_name: str) -> None:
             original(self, account_id, region_name)
-            for name, value in PARAMETERS.items():
-                parameter = Parameter(  # type: ignore[abstract]
-                    account_id=account_id,
-                    name=name,
-                    value=value,
-                    parameter_type="String",
-                    description=None,
-                    allowed_pattern=None,
-                    keyid=None,
-                    last_modified_date=utcnow(),
-                    version=1,
-                    data_type="aws:ec2:image",
-                )
-                self[name].append(parameter)
+            add_public_parameters(self, account_id)
 
         return init
 
     replace(ParameterDict, "__init__", make)
+
+
+def add_public_parameters(parameters: ParameterDict, account_id: str) -> None:
+    """Adds the Deep Learning AMI's parameters to those of an account in one Region."""
+    for name, value in PARAMETERS.items():
+        parameter = Parameter(  # type: ignore[abstract]
+            account_id=account_id,
+            name=name,
+            value=value,
+            parameter_type="String",
+            description=None,
+            allowed_pattern=None,
+            keyid=None,
+            last_modified_date=utcnow(),
+            version=1,
+            data_type="aws:ec2:image",
+        )
+        parameters[name].append(parameter)
 
 
 def launch_template_fields() -> None:
