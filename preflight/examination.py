@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from preflight import bootstrap, deployed, image, keys, quotas, secret, site, snapshots, volumes, zones
 from preflight.account import Account
@@ -83,7 +83,7 @@ def _checks(account: Account, settings: Settings, dataset: Dataset, there: Deplo
     """All checks that need nothing of each other, in the order in which they are shown."""
     checks: list[Check] = [
         (bootstrap.CHECK, lambda: bootstrap.check(account)),
-        (site.CHECK, lambda: check_source(account, settings, dataset)),
+        (site.CHECK, lambda: check_source(account, settings, dataset, there)),
         ("training zones", lambda: zones.check_training(account, settings.training_instance_type)),
         ("vCPUs prep", lambda: quotas.check_prep_vcpus(account, settings, there)),
         ("vCPUs training", lambda: quotas.check_training_vcpus(account, settings)),
@@ -110,8 +110,17 @@ def _snapshot_check(account: Account, name: str, snapshot_id: str, gib: int) -> 
     return lambda: snapshots.check(account, name, snapshot_id, gib)
 
 
-def check_source(account: Account, settings: Settings, dataset: Dataset) -> list[Finding]:
-    """The secret, and the place of the archives with the secret's credentials."""
+def check_source(account: Account, settings: Settings, dataset: Dataset, there: Deployed) -> list[Finding]:
+    """The secret and the archives' place. A prep instance that is there may need neither any more."""
+    found = _try_source(account, settings, dataset)
+    if not there.has("Prep"):
+        return found
+    return [
+        replace(each, verdict=Verdict.WARNING) if each.verdict is Verdict.FAILS else each for each in found
+    ]
+
+
+def _try_source(account: Account, settings: Settings, dataset: Dataset) -> list[Finding]:
     facts = description.load(str(dataset.path))
     source = settings.source
     if source is not None and site.is_in_s3(source):
