@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from preflight import bootstrap, deployed, image, keys, quotas, secret, site, snapshots, volumes, zones
@@ -107,7 +107,7 @@ def _checks(account: Account, settings: Settings, there: Deployed) -> list[Check
 def _prep_checks(account: Account, settings: Settings, dataset: Dataset, there: Deployed) -> list[Check]:
     """The checks for the Prep stack alone. A snapshot counts only until its volume has been made."""
     checks: list[Check] = [
-        (site.CHECK, lambda: check_source(account, settings, dataset)),
+        (site.CHECK, lambda: check_source(account, settings, dataset, there)),
         ("vCPUs prep", lambda: quotas.check_prep_vcpus(account, settings, there)),
         ("storage", lambda: quotas.check_storage(account, settings, there)),
         ("snapshots", lambda: quotas.check_snapshots(account)),
@@ -121,8 +121,17 @@ def _prep_checks(account: Account, settings: Settings, dataset: Dataset, there: 
     return checks
 
 
-def check_source(account: Account, settings: Settings, dataset: Dataset) -> list[Finding]:
-    """The secret, and the place of the archives with the secret's credentials."""
+def check_source(account: Account, settings: Settings, dataset: Dataset, there: Deployed) -> list[Finding]:
+    """The secret and the archives' place. A prep instance that is there may need neither any more."""
+    found = _try_source(account, settings, dataset)
+    if not there.has("Prep"):
+        return found
+    return [
+        replace(each, verdict=Verdict.WARNING) if each.verdict is Verdict.FAILS else each for each in found
+    ]
+
+
+def _try_source(account: Account, settings: Settings, dataset: Dataset) -> list[Finding]:
     facts = description.load(str(dataset.path))
     source = settings.source
     if source is not None and site.is_in_s3(source):

@@ -9,10 +9,13 @@ import pytest
 
 from preflight import secret, site
 from preflight.account import Account
+from preflight.deployed import Deployed
+from preflight.examination import check_source
 from preflight.findings import Verdict
 from prep.datasets import description
 from prep.sources.credentials import Credentials
 from rehearsal.servers.archive import ArchiveServer, Fault
+from stacks.settings import load_settings
 from tests.preflight.conftest import SECRET, WHO, Ready, put_secret
 
 HERE = Credentials(*WHO)
@@ -108,6 +111,16 @@ def test_no_answer_costs_seconds(sample: Path) -> None:
     assert found.verdict is Verdict.FAILS
     assert "refused" in found.found
     assert time.monotonic() - started < 30  # a download tries for minutes
+
+
+def test_source_that_fails_is_a_warning_if_the_prep_instance_is_there(ready: Ready) -> None:
+    put_secret(WHO[0], "hush/wrong")
+    settings, dataset = load_settings(ready.settings)
+    new = check_source(ready.account, settings, dataset, Deployed())
+    assert [each.verdict for each in new] == [Verdict.OK, Verdict.FAILS]
+    again = check_source(ready.account, settings, dataset, Deployed({"Prep": "CREATE_COMPLETE"}))
+    assert [each.verdict for each in again] == [Verdict.OK, Verdict.WARNING]
+    assert again[1].found == new[1].found
 
 
 def test_smallest_archive_is_asked_for(sample: Path) -> None:

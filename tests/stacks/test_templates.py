@@ -338,7 +338,14 @@ def test_outputs_are_described(synthesis: Synthesis) -> None:
     }
     assert set(outputs) - {"KeyArn"} == {
         *("BucketName", "SubnetIds", "SecurityGroupId"),
-        *("InstanceId", "WorkVolumeId", "PackedVolumeId", "SnapshotParameter", "LaunchTemplateId", "Datasets"),
+        *(
+            "InstanceId",
+            "WorkVolumeId",
+            "PackedVolumeId",
+            "SnapshotParameter",
+            "LaunchTemplateId",
+            "Datasets",
+        ),
     }
     assert ("KeyArn" in outputs) == bool(synthesis.resources("AWS::KMS::Key"))
     assert all(output["Description"] for output in outputs.values())
