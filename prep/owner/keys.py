@@ -73,7 +73,8 @@ def unusable(account: Account, arn: str) -> str | None:
 def missing(account: Account, key: str, other: str) -> list[str] | None:
     """The actions on the key that neither its policy nor a grant gives to the account `other`.
 
-    None if these credentials may not read the policy. Conditions and denials are not evaluated: KMS decides.
+    None if these credentials may not read the policy. Of the conditions, only those on the caller's account
+    are evaluated, and no denials: KMS decides.
     """
     with aws_errors(f"read the policy of the key {key}"):
         try:
@@ -119,8 +120,24 @@ def _given(policy: Mapping[str, Any], other: str) -> Iterable[str]:
     for statement in _list(policy["Statement"]):
         principal = statement.get("Principal", {})
         whom = _list(principal.get("AWS", [])) if isinstance(principal, dict) else [principal]
-        if statement["Effect"] == "Allow" and any(_is_of(name, other) for name in whom):
+        if (
+            statement["Effect"] == "Allow"
+            and any(_is_of(name, other) for name in whom)
+            and not _is_for_others(statement, other)
+        ):
             yield from _list(statement.get("Action", []))
+
+
+def _is_for_others(statement: Mapping[str, Any], account: str) -> bool:
+    """Whether a condition of the statement names accounts, and not this one."""
+    named = [
+        each
+        for keys in statement.get("Condition", {}).values()
+        for key, values in keys.items()
+        if key.lower() in ("kms:calleraccount", "aws:principalaccount")
+        for each in _list(values)
+    ]
+    return bool(named) and account not in named
 
 
 def _granted(account: Account, key: str, other: str) -> set[str]:

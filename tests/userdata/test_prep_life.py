@@ -137,5 +137,5 @@ def test_a_failure_for_good_is_told_and_the_instance_stays(prep: Prep) -> None:
     assert "The preparation of the data set tiny has failed." in notice
     (error,) = [line for line in prep.log("dataset-prep.service").splitlines() if line.startswith("error: ")]
     assert f"error      {error.removeprefix('error: ')}" in notice
-    assert "aws ssm start-session --target i-1" in notice
+    assert "aws ssm start-session --region us-east-1 --target i-1" in notice
     assert not prep.powered_off.is_set()

@@ -150,6 +150,11 @@ USE = {"Effect": "Allow", "Action": [*keys.USE, keys.GRANT], "Resource": "*"}
     [
         ([], [*keys.USE, keys.GRANT]),
         ([USE | {"Principal": {"AWS": OTHER}}], []),
+        ([USE | {"Principal": "*", "Condition": {"StringEquals": {"kms:CallerAccount": OTHER}}}], []),
+        (
+            [USE | {"Principal": "*", "Condition": {"StringEquals": {"kms:CallerAccount": "111111111111"}}}],
+            [*keys.USE, keys.GRANT],
+        ),
         ([USE | {"Principal": {"AWS": f"arn:aws:iam::{OTHER}:root"}}], []),
         ([USE | {"Principal": {"AWS": [f"arn:aws:iam::{OTHER}:role/trainer"]}}], []),
         ([USE | {"Principal": "*"}], []),
