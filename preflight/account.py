@@ -46,6 +46,7 @@ def open_account(region: str | None) -> Account:
     where = region or session.region_name or DEFAULT_REGION
 
     def client(service: str) -> Any:
+        # The stubs have an overload for each service's name, none for a variable.
         made: Any = session.client(service, region_name=where, config=CONFIG)  # type: ignore[call-overload]
         made.meta.events.register("after-call", _name_action)
         return made

@@ -95,7 +95,7 @@ def service_log() -> list[str]:
     """The last lines of the service's log; none where there is no journal."""
     command = ["journalctl", "--unit", contract.SERVICE, "--lines", str(SEARCHED_LINES)]
     try:
-        done = subprocess.run(  # noqa: S603 - fixed
+        done = subprocess.run(  # noqa: S603 - fixed arguments
             [*command, "--output", "cat", "--no-pager"], capture_output=True, check=False
         )
     except OSError:

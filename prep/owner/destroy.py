@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -16,6 +17,9 @@ from prep.owner.remains import Thing
 from prep.owner.snapshots import Snapshot
 from prep.owner.stacks import Stack
 from prep.prices import Prices
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 ALIVE = ["pending", "running", "stopping", "stopped"]
 ROLE_TRAINING = "training"
@@ -230,11 +234,11 @@ def _empty(account: Account, bucket: str, note: Note) -> None:
         for page in account.s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
             found = [*page.get("Versions", []), *page.get("DeleteMarkers", [])]
             for first in range(0, len(found), BATCH):
-                batch = [
+                batch: list[ObjectIdentifierTypeDef] = [
                     {"Key": each["Key"], "VersionId": each["VersionId"]}
                     for each in found[first : first + BATCH]
                 ]
-                answer = account.s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})  # type: ignore[typeddict-item]
+                answer = account.s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
                 if answer.get("Errors"):
                     raise AwsError(f"empty the bucket {bucket}: {answer['Errors'][0].get('Message', '')}")
                 count += len(batch)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # A page of a bucket's list has 1,000 keys; with loose images there are 1,300 pages. A line after so many.
 PAGES_A_LINE = 100
-SECRET_NOTE = "you made it; every environment of the data set uses it"  # noqa: S105 - no value
+SECRET_NOTE = "you made it; every environment of the data set uses it"  # noqa: S105 - a note, no secret
 # What every look finds again; other things are known from stacks or snapshots, which may be gone.
 LOOKED_UP = ("bucket", "snapshot", "snapshot to come", "volume", "secret")
 NO_BUCKET = {"NoSuchBucket"}

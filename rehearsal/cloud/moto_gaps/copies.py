@@ -40,7 +40,7 @@ def install(volumes: Volumes) -> None:
             throughput=params("Throughput"),
         )
         volumes.copy(source.id, volume.id)
-        volume.source_volume_id = source.id  # type: ignore[attr-defined]
+        volume.source_volume_id = source.id  # type: ignore[attr-defined] # moto's volumes have no such field
         volume.add_tags(self._parse_tag_specification().get("volume", {}))
         return ActionResult({"Volumes": [volume]})
 
@@ -48,6 +48,7 @@ def install(volumes: Volumes) -> None:
         found = self.ec2_backend.describe_volumes(volume_ids=self._get_param("VolumeIds", []))
         return ActionResult({"VolumeStatuses": [_status(volume) for volume in found]})
 
+    # Moto has neither of them, or only a form that refuses: they are put into its classes.
     ElasticBlockStore.copy_volumes = copy_volumes  # type: ignore[attr-defined]
     ElasticBlockStore.describe_volume_status = describe_volume_status  # type: ignore[assignment,method-assign]
 

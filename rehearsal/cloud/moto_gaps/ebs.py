@@ -173,6 +173,7 @@ def shared_snapshots(volumes: Volumes) -> None:
         return made
 
     replace(EC2Backend, "describe_snapshots", describe)
+    # In the place of moto's own, which copies no bytes.
     EC2Backend.copy_snapshot = copy_snapshot  # type: ignore[assignment, method-assign]
 
 

@@ -18,4 +18,5 @@ def install() -> None:
         key: Key = original(resource_name, {**cloudformation_json, "Properties": properties}, *args, **more)
         return key
 
+    # In the place of moto's own, which fails for a key with tags.
     Key.create_from_cloudformation_json = classmethod(create)  # type: ignore[assignment,method-assign]
