@@ -1,14 +1,11 @@
 """A proxy in front of the embedded AWS: it notes every call, and answers some with an error."""
 
-import http.client
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
+
+from tests.prep.relay import Relay, RelayHandler
 
 EC2_ERROR = (
     "<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
@@ -43,22 +40,13 @@ class Refusal:
 Plan = Callable[[Call], Refusal | None]
 
 
-class Proxy:
-    """The proxy, on a free port of this machine only, for the length of a `with` block."""
+class Proxy(Relay):
+    """The proxy. What it refuses is for the plan to say."""
 
     def __init__(self, endpoint: str) -> None:
-        self.backend = urlsplit(endpoint).netloc
+        super().__init__(endpoint, _Handler)
         self.plan: Plan | None = None
         self.calls: list[Call] = []
-        self.lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.proxy = self
-        self._thread = threading.Thread(target=lambda: self._server.serve_forever(0.05), daemon=True)
-
-    @property
-    def endpoint(self) -> str:
-        """The URL that clients are given."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def changes(self) -> list[str]:
         """The names of calls that don't only read."""
@@ -68,17 +56,6 @@ class Proxy:
         """The calls of a name."""
         return [call for call in self.calls if call.name == name]
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
     def note(self, name: str, parameters: dict[str, str]) -> Call:
         """Put a call in the list."""
         with self.lock:
@@ -87,22 +64,8 @@ class Proxy:
         return call
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    proxy: Proxy
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # a client that was interrupted
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def _handle(self) -> None:
+class _Handler(RelayHandler):
+    def handle_call(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         target = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
         parameters = dict(parse_qsl(body.decode(errors="replace"))) if not target else {}
@@ -111,45 +74,13 @@ class _Handler(BaseHTTPRequestHandler):
         call = proxy.note(name, parameters)
         refusal = proxy.plan(call) if proxy.plan else None
         if refusal is None:
-            self._reply(*self._pass_on(body))
+            self.reply(*self.forward(body))
             return
         if refusal.after:
-            self._pass_on(body)
+            self.forward(body)
         if target:
-            self._reply(
-                refusal.status, json.dumps({"__type": refusal.code, "message": refusal.message}).encode()
-            )
+            text = json.dumps({"__type": refusal.code, "message": refusal.message})
         else:
             form = EC2_ERROR if parameters.get("Version") == "2016-11-15" else QUERY_ERROR
-            self._reply(refusal.status, form.format(code=refusal.code, message=refusal.message).encode())
-
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _handle  # noqa: N815 - http.server's names
-
-    def _pass_on(self, body: bytes) -> tuple[int, bytes, dict[str, str]]:
-        connection = http.client.HTTPConnection(self.server.proxy.backend, timeout=60)
-        try:
-            # The Host header is the client's own: it is part of what was signed.
-            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
-                if name.lower() != "expect":
-                    connection.putheader(name, value)
-            connection.endheaders(body)
-            answer = connection.getresponse()
-            data = answer.read()
-        finally:
-            connection.close()
-        headers = {
-            name: value
-            for name, value in answer.getheaders()
-            if name.lower() not in ("connection", "transfer-encoding", "content-length", "date", "server")
-        }
-        return answer.status, data, headers
-
-    def _reply(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+            text = form.format(code=refusal.code, message=refusal.message)
+        self.reply(refusal.status, {}, text.encode())
