@@ -3,8 +3,10 @@
 import json
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from prep.owner.account import Account
 from prep.owner.cli import owner
 from tests.conftest import REGION
 from tests.prep.owner import documented
-from tests.prep.owner.proxy import Proxy
+from tests.prep.owner.proxy import Call, Proxy, Refusal
+from tests.prep.owner.there import fill
 
 DATASET = "pets"
 MANIFEST = "a" * 64
@@ -215,3 +218,69 @@ def published(aws: str) -> str:
     snapshot = take_snapshot()
     publish(snapshot)
     return snapshot
+
+
+@pytest.fixture
+def kept(proxy: Proxy, aws: str) -> list[str]:
+    """What moto lacks: CloudFormation takes a last snapshot of each volume; as documented, without tags."""
+    taken: list[str] = []
+
+    def plan(each: Call) -> Refusal | None:
+        if each.name == "DeleteStack" and "pets-prep" in each.parameters["StackName"]:
+            resources = boto3.client("cloudformation", endpoint_url=aws).describe_stack_resources(
+                StackName="pets-prep"
+            )
+            for resource in resources["StackResources"]:
+                made = boto3.client("ec2", endpoint_url=aws).create_snapshot(
+                    VolumeId=resource["PhysicalResourceId"]
+                )
+                taken.append(made["SnapshotId"])
+        return None
+
+    proxy.plan = plan
+    return taken
+
+
+@pytest.fixture
+def finished(deployed: str, published: str) -> str:
+    """All is done: the snapshot is published, the backup complete; a snapshot of the work volume was kept."""
+    fill("pets/receipts/backup.json", "pets/archives/train.tar")
+    assert deployed
+    assert published
+    older = ec2_backends[ACCOUNT][REGION].snapshots[take_snapshot(1000, role="work")]
+    older.start_time -= timedelta(days=1)
+    return take_snapshot(1000, role="work")
+
+
+@pytest.fixture
+def boots(aws: str) -> Iterator[Callable[..., None]]:
+    """Does what user data does at the end: tags each new instance, with the state that is its turn, as
+    "failed", or "failed pets: no-capacity" with a reason.
+    """
+    ec2 = boto3.client("ec2", endpoint_url=aws)
+    stop = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def tag(states: list[str]) -> None:
+        done: set[str] = set()
+        while not stop.wait(0.05):
+            for made in ec2.describe_instances()["Reservations"]:
+                for each in made["Instances"]:
+                    if each["InstanceId"] not in done:
+                        state = states[min(len(done), len(states) - 1)]
+                        done.add(each["InstanceId"])
+                        word, _, reason = state.partition(" ")
+                        tags = {"dataset-state": word} | ({"dataset-reason": reason} if reason else {})
+                        ec2.create_tags(
+                            Resources=[each["InstanceId"]],
+                            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+                        )
+
+    def start(*states: str) -> None:
+        threads.append(threading.Thread(target=tag, args=(list(states),), daemon=True))
+        threads[-1].start()
+
+    yield start
+    stop.set()
+    for thread in threads:
+        thread.join()
