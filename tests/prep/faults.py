@@ -1,15 +1,11 @@
-"""The faults: what fails, what the user sees, what remains on disk, what to do. For tests and for readers.
+"""The faults of a single command: what fails, what the user sees, what remains on disk, what to do.
 
-`python -m tests.prep.faults > docs/faults.md` writes the document. In the messages, "…" stands for any
-text.
+In the messages, "…" stands for any text.
 """
 
-import io
 import itertools
-import math
 import re
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from rehearsal.servers.archive import Fault, Plan, Request
@@ -45,7 +41,7 @@ class ServerFault:
     damaged: bool = False
 
 
-class _Ranges:
+class Ranges:
     """A plan that counts requests for ranges of the archive, without the one that asks for its size."""
 
     def __init__(self, faulty: Callable[[int], bool], fault: Fault) -> None:
@@ -62,12 +58,12 @@ class _Ranges:
 
 def _some(fault: Fault) -> Callable[[int], Plan]:
     """Three ranges fail, each once."""
-    return lambda _: _Ranges(lambda count: count in (2, 5, 9), fault)
+    return lambda _: Ranges(lambda count: count in (2, 5, 9), fault)
 
 
 def _from_eighth(fault: Fault) -> Callable[[int], Plan]:
     """Every range from the eighth on fails: some have arrived before."""
-    return lambda _: _Ranges(lambda count: count >= 8, fault)
+    return lambda _: Ranges(lambda count: count >= 8, fault)
 
 
 def _all(fault: Fault) -> Callable[[int], Plan]:
@@ -77,7 +73,7 @@ def _all(fault: Fault) -> Callable[[int], Plan]:
 
 def once(fault: Fault) -> Plan:
     """A plan in which only the first range fails."""
-    return _Ranges(lambda count: count == 1, fault)
+    return Ranges(lambda count: count == 1, fault)
 
 
 def _cut_without_ranges(_: int) -> Plan:
@@ -279,7 +275,7 @@ class DiskFault:
     unknown_size: bool = False
 
 
-_FULL = "writing to …: the disk is full: make room or grow the volume, then run again; finished work is kept"
+FULL = "writing to …: the disk is full: make room or grow the volume, then run again; finished work is kept"
 _MB = 1 << 20
 DISK: dict[str, DiskFault] = {
     "before download": DiskFault(
@@ -288,181 +284,27 @@ DISK: dict[str, DiskFault] = {
         "nothing was fetched"),
     "download": DiskFault(
         "The disk fills up at the start of an archive whose size the description does not give",
-        "download", "root", 3 * _MB, _FULL,
+        "download", "root", 3 * _MB, FULL,
         "an empty journal, and the space that could be reserved", unknown_size=True),
     "organize": DiskFault(
-        "The disk fills up while images are written", "organize", "root", 3 * _MB, _FULL,
+        "The disk fills up while images are written", "organize", "root", 3 * _MB, FULL,
         "images; the journal names those that are complete"),
     "inventory": DiskFault(
-        "The work volume has no free block when packing begins", "pack", "root", 0, _FULL, "nothing"),
+        "The work volume has no free block when packing begins", "pack", "root", 0, FULL, "nothing"),
     "deal": DiskFault(
         "The dataset volume fills up while images are distributed over the buckets",
-        "pack", "packed", 3 * _MB, _FULL,
+        "pack", "packed", 3 * _MB, FULL,
         "buckets and their journal"),
     "merge": DiskFault(
-        "The dataset volume fills up while the buckets are merged", "pack", "packed", 7 * _MB, _FULL,
+        "The dataset volume fills up while the buckets are merged", "pack", "packed", 7 * _MB, FULL,
         "buckets, the beginning of the RecordIO file, and their journal"),
     "receipt": DiskFault(
-        "The work volume has no free block when the receipt is written", "pack", "root", 0, _FULL,
+        "The work volume has no free block when the receipt is written", "pack", "root", 0, FULL,
         "the complete packed files", ("organize",)),
     "verify": DiskFault(
-        "The work volume has no free block when the receipt is written", "verify", "root", 0, _FULL,
+        "The work volume has no free block when the receipt is written", "verify", "root", 0, FULL,
         "everything; the next run checks again", ("pack",)),
     "backup": DiskFault(
-        "The work volume has no free block when the backup creates its journal", "backup", "root", 0, _FULL,
+        "The work volume has no free block when the backup creates its journal", "backup", "root", 0, FULL,
         "nothing was sent", ("pack",)),
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class RunFault:
-    """A fault during `run`: while the archives arrive or, with `tail`, while it merges, verifies and sends.
-
-    `served` names another version of `train.tar`, which the server has up to the range number `good_from`.
-    `plan` and `s3` make what the two servers do wrong. `disk` names the folder whose disk fills up. With
-    `stops` the download ends long before the whole archive has arrived.
-    """
-
-    what: str
-    code: int = 0
-    says: str = ""
-    served: str = ""
-    good_from: int | None = None
-    plan: Callable[[], Plan] = lambda: lambda _: None
-    s3: Callable[[], s3_proxy.Plan] = lambda: lambda _: None
-    disk: str = ""
-    remedy: str = AGAIN
-    tail: bool = False
-    stops: bool = True
-
-
-class _Away:
-    """A plan: S3 is not there for so many seconds, from the first part of each of these files on."""
-
-    def __init__(self, seconds: float, *files: str) -> None:
-        self._seconds = seconds
-        self._since = dict.fromkeys(files, math.inf)
-
-    def __call__(self, request: s3_proxy.Request) -> s3_proxy.Fault | None:
-        now, file = time.monotonic(), request.key.rpartition("/")[2]
-        if request.operation == "UploadPart" and file in self._since:
-            self._since[file] = min(self._since[file], now)
-        away = any(since <= now < since + self._seconds for since in self._since.values())
-        return s3_proxy.Fault.CUT if away else None
-
-
-def _always_new_version() -> Plan:
-    numbers = itertools.count()
-    return lambda asked: Fault(etag=f'"{next(numbers) // 50}"') if asked.file == "train.tar" else None
-
-
-def _expired() -> s3_proxy.Plan:
-    def plan(asked: s3_proxy.Request) -> s3_proxy.Fault | None:
-        of_train = asked.operation == "UploadPart" and asked.key.endswith("/train.tar")
-        return s3_proxy.Fault.EXPIRED if of_train else None
-
-    return plan
-
-
-RUN: dict[str, RunFault] = {
-    "last byte": RunFault(
-        "One wrong byte at the very end of an archive: what was made of it is forgotten", 5,
-        "train.tar: its MD5 is …, should be …; the file was removed: run again to fetch it again, or correct "
-        "the description", served="last byte", stops=False),
-    "changed": RunFault(
-        "An archive is replaced on the server when most of it has arrived: what was made of it is forgotten, "
-        "and it arrives anew", served="image", good_from=90),
-    "changes for ever": RunFault(
-        "An archive is replaced again and again", 4, "…/train.tar: the server has another version of it now",
-        plan=_always_new_version, remedy=LATER, stops=False),
-    "hostile": RunFault(
-        "An archive with a hostile name in its middle", 5, "archive …/train.tar: '../evil.jpg' …",
-        served="hostile", remedy="as the message says"),
-    "refused": RunFault(
-        "The site's credentials expire (HTTP 401)", 3,
-        "…/train.tar: refused (HTTP 401): check the user name, the access key and your access",
-        plan=lambda: _Ranges(lambda count: count >= 80, Fault(status=401)),
-        remedy="correct the credentials, then run again"),
-    "no ETag": RunFault(
-        "The server sends no ETag: each archive is read when it is whole",
-        plan=lambda: lambda _: Fault(etag="")),
-    "no ranges": RunFault(
-        "The server serves no ranges: each archive is read when it is whole",
-        plan=lambda: lambda _: Fault(no_ranges=True)),
-    "S3 away": RunFault(
-        "S3 is away for a while, when units are sent and again when packed files are",
-        s3=lambda: _Away(1.0, "train.tar", "train.rec")),
-    "S3 away for long": RunFault(
-        "S3 is away for longer than ten minutes while the archives arrive", 7,
-        "upload bytes … of s3://…: …: run again; it continues where it stopped",
-        s3=lambda: _Away(math.inf, "train.tar"), remedy=LATER),
-    "S3 away for long at the end": RunFault(
-        "The same while the packed files are sent", 7,
-        "upload bytes … of s3://…: …: run again; it continues where it stopped",
-        s3=lambda: _Away(math.inf, "train.rec"), remedy=LATER, tail=True),
-    "AWS login": RunFault(
-        "The login to AWS expires", 3,
-        "upload bytes … of s3://…: UploadPart: ExpiredToken: The provided token has expired: log in to AWS "
-        "again, then run again; it continues where it stopped",
-        s3=_expired, remedy="as the message says"),
-    "work volume": RunFault(
-        "The work volume fills up while images are written", 6, _FULL, disk="root",
-        remedy="as the message says"),
-    "dataset volume": RunFault(
-        "The dataset volume fills up while images are distributed over the buckets", 6, _FULL, disk="packed",
-        remedy="as the message says"),
-}  # fmt: skip
-
-
-def _table(out: io.StringIO, title: str, heads: str, rows: Iterable[tuple[str, ...]]) -> None:
-    out.write(f"\n## {title}\n\n| {heads.replace(', ', ' | ')} |\n|{'---|' * (heads.count(', ') + 1)}\n")
-    for row in rows:
-        out.write(f"| {' | '.join(row)} |\n")
-
-
-def _seen(says: str) -> str:
-    return f"`error: {says}`" if says else "nothing: the request is repeated"
-
-
-def _files(names: tuple[str, ...]) -> str:
-    return ", ".join(f"`{name}`" for name in names) or "nothing"
-
-
-def document() -> str:
-    """The document with the tables, as Markdown."""
-    out = io.StringIO()
-    out.write(
-        "# Faults: what the user sees, what remains, what to do\n\n"
-        "`python -m tests.prep.faults` writes this document. The tests in `tests/prep/test_faults_*.py` "
-        "cause each of these faults while the real command line runs: with a real archive server, with a "
-        "real S3 server behind a proxy, and with disks that are really full. Each test then applies the "
-        "remedy and runs the same command again; the files must be byte for byte those of a run without a "
-        "fault. “…” stands for names and numbers.\n"
-    )
-    _table(
-        out, "The archive server, during `download`",
-        "fault, the user sees, exit code, files that remain, what to do",
-        ((f.what, _seen(f.says), str(f.code), _files(f.left) if f.code else "the checked archive",
-          (f.remedy + ("; only the missing ranges are fetched" if f.resumes and f.left else ""))
-          if f.code else "") for f in SERVER.values()),
-    )  # fmt: skip
-    _table(
-        out, "S3, during `backup`", "fault, the user sees, exit code, what to do",
-        ((f.what, _seen(f.says), str(f.code), (f.remedy + (
-            "; only the missing parts are sent" if f.kept else "; the whole file is sent again"
-        )) if f.code else "")
-         for f in S3.values()),
-    )  # fmt: skip
-    _table(
-        out, "`run`, while the archives arrive and after", "fault, the user sees, exit code, what to do",
-        ((f.what, _seen(f.says), str(f.code), f.remedy if f.code else "") for f in RUN.values()),
-    )  # fmt: skip
-    _table(
-        out, "A full disk", "stage, fault, the user sees, exit code, what remains",
-        ((f"`{f.stage}`", f.what, _seen(f.says), "6", f.left) for f in DISK.values()),
-    )  # fmt: skip
-    return out.getvalue()
-
-
-if __name__ == "__main__":
-    print(document(), end="")

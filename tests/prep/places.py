@@ -17,9 +17,9 @@ from prep.archives.journal import UnitJournal
 from rehearsal.servers.archive import ArchiveServer, Fault, Request
 from tests.prep.bulk import bulky
 from tests.prep.commands import run, start
-from tests.prep.faults import RunFault
 from tests.prep.hasty import RANGE_BYTES
 from tests.prep.overlapping import OVERLAPPING
+from tests.prep.run_faults import RunFault
 from tests.prep.s3_proxy import S3Proxy
 from tests.prep.small_sets import Images
 from tests.prep.tars import header_offsets

@@ -8,7 +8,7 @@ import pytest
 
 from prep import contract
 from rehearsal.servers.archive import ArchiveServer, Fault
-from tests.prep import faults
+from tests.prep import fault_tables, faults
 from tests.prep.bulk import bulk
 from tests.prep.commands import REPOSITORY, folders, lines, run
 from tests.prep.faults import SERVER, ServerFault, matches
@@ -77,5 +77,5 @@ def test_retry_after_is_heeded(tmp_path: Path, toml: Path) -> None:
 
 
 def test_document_is_current() -> None:
-    """`python -m tests.prep.faults > docs/faults.md` makes it so."""
-    assert (REPOSITORY / "docs" / "faults.md").read_text(encoding="utf-8") == faults.document()
+    """`python -m tests.prep.fault_tables > docs/faults.md` makes it so."""
+    assert (REPOSITORY / "docs" / "faults.md").read_text(encoding="utf-8") == fault_tables.document()

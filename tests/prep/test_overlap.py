@@ -22,10 +22,11 @@ from prep.sources.arrival import WINDOW
 from rehearsal.servers.archive import Fault, Request
 from tests.prep import s3_proxy
 from tests.prep.commands import LONGEST, wait_for
-from tests.prep.faults import RUN, RunFault, matches
+from tests.prep.faults import matches
 from tests.prep.hasty import RANGE_BYTES
 from tests.prep.overlapping import OPENED, OVERLAPPING, PATIENT
 from tests.prep.places import IMAGE_BYTES, IMAGES, MB, PACKED, SPLITS, Files, Place, disturb, mend, place_at
+from tests.prep.run_faults import RUN, RunFault
 from tests.prep.small_disk import fill, make_room, small_disk
 from tests.prep.small_sets import write_folders
 
