@@ -27,10 +27,10 @@ def document() -> str:
     out.write(
         "# Faults: what the user sees, what remains, what to do\n\n"
         "`python -m tests.prep.fault_tables` writes this document. The tests in "
-        "`tests/prep/test_faults_*.py` cause each of these faults while the real command line runs: with a real archive server, with a "
-        "real S3 server behind a proxy, and with disks that are really full. Each test then applies the "
-        "remedy and runs the same command again; the files must be byte for byte those of a run without a "
-        "fault. “…” stands for names and numbers.\n"
+        "`tests/prep/test_faults_*.py` cause each of these faults while the real command line runs: with a "
+        "real archive server, with a real S3 server behind a proxy, and with disks that are really full. "
+        "Each test then applies the remedy and runs the same command again; the files must be byte for byte "
+        "those of a run without a fault. “…” stands for names and numbers.\n"
     )
     _table(
         out, "The archive server, during `download`",

@@ -1,21 +1,13 @@
 """A forgotten thing of any kind is found; what may stay is not complained about."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from rehearsal.leftovers import Item, listing, nothing_else
 from rehearsal.narrator import Narrator
-from rehearsal.operator.account import Cloud, start_cloud
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    folder = tmp_path_factory.mktemp("cloud")
-    cloud = start_cloud(folder, folder / "cloud.log")
-    yield cloud
-    cloud.stop()
+from rehearsal.operator.account import Cloud
 
 
 def found(cloud: Cloud, before: set[Item]) -> str:

@@ -7,14 +7,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from rehearsal.cloud.moto_gaps.copies import INITIALIZATION_SECONDS
-from rehearsal.operator.account import Cloud, in_instance, start_cloud, wait_until
+from rehearsal.operator.account import Cloud, in_instance, wait_until
 from stacks import boot, policies
 
 pytestmark = pytest.mark.skipif(
@@ -43,14 +42,6 @@ SETTINGS = {
     "TAG_SNAPSHOT": "dataset-snapshot",
     "INSTANCE_ARNS": f"{ACCOUNT}:instance/",
 }
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    folder = tmp_path_factory.mktemp("cloud")
-    cloud = start_cloud(folder, folder / "cloud.log")
-    yield cloud
-    cloud.stop()
 
 
 @pytest.fixture(scope="module")

@@ -3,25 +3,16 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rehearsal.leftovers import listing
-from rehearsal.operator.account import Cloud, start_cloud
+from rehearsal.operator.account import Cloud
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="loop devices and mounts need Linux and root"
 )
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    cloud = start_cloud(tmp_path, tmp_path / "cloud.log")
-    yield cloud
-    cloud.stop()
 
 
 def resource(kind: str, **properties: Any) -> dict[str, Any]:

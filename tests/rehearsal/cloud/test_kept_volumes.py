@@ -3,24 +3,16 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rehearsal.operator.account import Cloud, start_cloud, wait_until
+from rehearsal.operator.account import Cloud, wait_until
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="loop devices and mounts need Linux and root"
 )
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    cloud = start_cloud(tmp_path, tmp_path / "cloud.log")
-    yield cloud
-    cloud.stop()
 
 
 def deploy(cloud: Cloud, name: str, **properties: Any) -> str:

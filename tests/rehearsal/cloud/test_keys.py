@@ -3,12 +3,10 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from rehearsal.operator.account import Cloud, start_cloud
+from rehearsal.operator.account import Cloud
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="loop devices and mounts need Linux and root"
@@ -28,13 +26,6 @@ KEY = {
     "Type": "AWS::KMS::Key",
     "Properties": {"KeyPolicy": POLICY, "Tags": [{"Key": "dataset", "Value": "sample"}]},
 }
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    cloud = start_cloud(tmp_path, tmp_path / "cloud.log")
-    yield cloud
-    cloud.stop()
 
 
 def test_a_key_from_a_template(cloud: Cloud) -> None:

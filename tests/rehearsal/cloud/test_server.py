@@ -6,14 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rehearsal.operator.account import Cloud, in_instance, start_cloud, wait_until
+from rehearsal.operator.account import Cloud, in_instance, wait_until
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="loop devices and mounts need Linux and root"
@@ -57,14 +56,6 @@ echo written >/data/file
 sync -f /data
 touch /etc/only-in-the-instance
 """
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    folder = tmp_path_factory.mktemp("cloud")
-    cloud = start_cloud(folder, folder / "cloud.log")
-    yield cloud
-    cloud.stop()
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,10 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from rehearsal.operator.account import Cloud, start_cloud, wait_until
+from rehearsal.operator.account import Cloud, wait_until
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="loop devices and mounts need Linux and root"
@@ -34,13 +32,6 @@ END
 sleep 3
 echo 'after its start' >>/var/log/some.log
 """
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    cloud = start_cloud(tmp_path, tmp_path / "cloud.log")
-    yield cloud
-    cloud.stop()
 
 
 def test_lines_arrive(cloud: Cloud) -> None:
