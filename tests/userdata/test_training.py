@@ -86,7 +86,7 @@ def test_a_first_boot_makes_no_call_too_many(machine: Machine, disk: Disk, tmp_p
     total, calls, waiting, own = (float(text) for text in found.groups())
     assert calls == len(made)
     assert total == pytest.approx(waiting + own, abs=0.11)
-    assert 0 < own < total
+    assert 0 < own <= total  # on an idle machine the waiting is rounded to 0.0
     assert total < seconds + 0.06  # it is rounded
 
 
