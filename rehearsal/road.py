@@ -44,14 +44,14 @@ def default_road(road: Road) -> None:
     walk = walkthrough.begin(road)
     deploy_as_documented(road, walk)
     prep = follow_prep(road)
-    walk.step(4, from_line=-1)
+    walk.step(3, from_line=-1)
     gpus = launch(road, walk.start)
     read_first_batches(road, gpus[:-1])  # the last one is that of `aws ec2 run-instances`
-    walk.step(5, from_line=-1)
+    walk.step(4, from_line=-1)
     inspect(road, gpus)
     reboot(road, gpus[0])
     refuse_forbidden_calls(road, prep, gpus)
-    for step in (6, 7, 8):
+    for step in (5, 6, 7):
         walk.step(step)
     walk.check()
     compare(road, gpus)

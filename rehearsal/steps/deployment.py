@@ -43,17 +43,16 @@ def deploy_as_documented(road: Road, walk: Walkthrough) -> None:
     Raises RehearsalError with the boot logs of the instances.
     """
     walk.step(1)
-    walk.step(2)
     road.cloud.hold("sns:Publish")  # the instance does not stop itself while somebody looks at its log
     try:
-        said = walk.step(3)
+        said = walk.step(2)
     except RehearsalError as error:
         raise RehearsalError(str(error), error.details + _boot_logs(road.cloud)) from None
     found = [line.split()[0] for line in said if line.startswith(("ok ", "warning ", "fails "))]
     figure = f"{len(found)} checks, {found.count('warning')} warnings"
     road.narrator.check("preflight: the deployment can begin", bool(found) and "fails" not in found, figure)
     subscribe(road)
-    walk.step(4, to_line=-1)
+    walk.step(3, to_line=-1)
     road.cloud.release()
     road.narrator.check("make deploy: stacks complete, boot signalled", True, "Dataset, Prep, Training")
 

@@ -114,9 +114,9 @@ class Walkthrough:
         return said
 
     def start(self, road: Road, _count: int) -> list[str]:
-        """Training instances by the commands of step 5; gives their ids."""
+        """Training instances by the commands of step 4; gives their ids."""
         before = set(leftovers.instances(road.cloud))
-        self.step(5, to_line=-1)
+        self.step(4, to_line=-1)
         self.gpus = [each for each in leftovers.instances(road.cloud) if each not in before]
         return self.gpus
 
