@@ -14,11 +14,15 @@ from rehearsal.operator.account import REPOSITORY, in_instance
 from rehearsal.operator.readme import Command, walkthrough
 from rehearsal.operator.terminal import Terminal
 from rehearsal.preparation import Road
+from rehearsal.steps.elsewhere import OTHER_REGION
 
 LAPTOP, PREP, GPU, NOWHERE = "laptop", "prep instance", "GPU instance", "nowhere"
 README = REPOSITORY / "README.md"
-# What a checkout does not begin with, or what it shares with this one.
-NOT_COPIED = (".git", ".venv", ".cache", "node_modules", "cdk.out", "cdk.context.json", "rehearsal-output")
+# What the commands need of this checkout; and what they share with it, as it takes minutes to install.
+COPIED = (
+    *("Makefile", "app.py", "cdk.json", "package.json", "package-lock.json", "requirements.txt"),
+    *("preflight", "prep", "stacks", "userdata"),
+)
 SHARED = (".venv", "node_modules")
 
 
@@ -63,6 +67,7 @@ REPLACED: dict[str, Callable[[Road, "Walkthrough"], str]] = {
     r"\bINSTANCE_ID\b": lambda road, _: road.output("prep", "InstanceId"),
     r"\bLT_ID\b": lambda road, _: road.output("training", "LaunchTemplateId"),
     r"\bSUBNET_ID\b": lambda road, _: road.output("dataset", "SubnetIds").split(",")[0],
+    r"\beu-west-1\b": lambda road, _: elsewhere(road),
     r"--count 4\b": lambda road, _: f"--count {road.wishes.instances[-1]}",
     r'"/data/': lambda road, _: f'"{road.mount}/',
     r"^journalctl": lambda *_: "timeout 1 journalctl",
@@ -75,6 +80,11 @@ CDK = {
     "CDK_NOTICES": "false",  # they come from the internet
     "CDK_PROGRESS": "events",
 }
+
+
+def elsewhere(road: Road) -> str:
+    """The other Region."""
+    return OTHER_REGION if road.cloud.region != OTHER_REGION else "us-east-1"
 
 
 def line_of(command: Command) -> Line:
@@ -96,6 +106,7 @@ class Walkthrough:
     """The README's reader, who has come to some step."""
 
     road: Road
+    checkout: Path
     terminal: Terminal
     commands: list[Command]
     gpus: list[str] = field(default_factory=list)
@@ -112,6 +123,12 @@ class Walkthrough:
         for command in chosen:
             said += self._run(command)
         return said
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Writes settings into cdk.json, beside those that are always there."""
+        configuration = json.loads((REPOSITORY / "cdk.json").read_text())
+        configuration["context"] |= settings
+        (self.checkout / "cdk.json").write_text(json.dumps(configuration))
 
     def start(self, road: Road, _count: int) -> list[str]:
         """Training instances by the commands of step 4; gives their ids."""
@@ -169,22 +186,26 @@ class Walkthrough:
 
 
 def begin(road: Road) -> Walkthrough:
-    """A fresh checkout with the rehearsal's settings in its cdk.json, and a terminal there."""
+    """A fresh checkout with the settings of the rehearsal, and a terminal there."""
     checkout = road.cdk.folder / "checkout"
     _check_out(checkout)
-    configuration = json.loads((checkout / "cdk.json").read_text())
-    configuration["context"] |= road.settings
-    (checkout / "cdk.json").write_text(json.dumps(configuration))
     (checkout / "cdk.context.json").write_text(json.dumps(road.cdk.context))
     environment = _of_a_user(road.cdk.environment) | CDK | {"PREP_DATASET": road.name}
     terminal = Terminal(environment, checkout, road.wishes.output / "logs" / "walkthrough.log")
     road.stack.callback(terminal.close)
-    return Walkthrough(road, terminal, walkthrough(README.read_text()))
+    walk = Walkthrough(road, checkout, terminal, walkthrough(README.read_text()))
+    walk.configure(road.settings)
+    return walk
 
 
 def _check_out(folder: Path) -> None:
-    ignored = shutil.ignore_patterns(*NOT_COPIED, "__pycache__", ".*_cache")
-    shutil.copytree(REPOSITORY, folder, ignore=ignored, symlinks=True)
+    folder.mkdir(parents=True)
+    for name in COPIED:
+        source = REPOSITORY / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder)
     for name in SHARED:
         (folder / name).symlink_to((REPOSITORY / name).resolve())
     (folder / ".cache").mkdir()
