@@ -1,7 +1,7 @@
 """shutdown for an instance of the rehearsal: asks process 1 to power off, or with -r to start again.
 
-A shutdown that is planned in a minute ("+1") comes when the service that plans it has ended: systemd would have
-noted by then how it ended, and nobody has to wait for the rest of the minute.
+A shutdown that is planned in a minute ("+1") comes when the service that plans it has ended: by then it is
+noted how it ended, and nobody has to wait for the rest of the minute.
 """
 
 import os
