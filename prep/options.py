@@ -8,6 +8,7 @@ import click
 from prep import contract
 
 Command = Callable[..., None]
+FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -36,7 +37,7 @@ COMMON = _options(
     click.option(
         "--root",
         envvar=contract.ENV_ROOT,
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FOLDER,
         default=contract.WORK_MOUNT,
         show_default=True,
         help="Folder on the work volume, for the archives and the class folders.",
@@ -44,7 +45,7 @@ COMMON = _options(
     click.option(
         "--packed",
         envvar=contract.ENV_PACKED,
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FOLDER,
         default=contract.PACKED_MOUNT,
         show_default=True,
         help="Folder on the dataset volume, for the RecordIO files.",
