@@ -325,7 +325,8 @@ def destroy_command(
     """
     if also_data not in (None, dataset):
         raise DescriptionError(
-            f"destroy: --also-data {also_data} is not the data set, {dataset}: nothing was deleted"
+            f"destroy: --also-data {also_data} is not the data set, {dataset}: nothing was deleted: give "
+            "the data set's name"
         )
     if also_data and set(parts) != set(PARTS):
         raise DescriptionError("destroy: --also-data goes with all stacks: leave out --stack")
