@@ -5,6 +5,7 @@ import click
 from prep import __version__, command_line
 from prep.commands.adopt import adopt_command
 from prep.commands.backup import backup_command
+from prep.commands.dataset import dataset_group
 from prep.commands.download import download_command
 from prep.commands.notify import notify_command
 from prep.commands.organize import organize_command
@@ -52,6 +53,7 @@ def cli() -> None:
 
 cli.add_command(adopt_command)
 cli.add_command(backup_command)
+cli.add_command(dataset_group)
 cli.add_command(download_command)
 cli.add_command(notify_command)
 cli.add_command(organize_command)

@@ -20,6 +20,8 @@ def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return decorate
 
 
+NO_PROGRESS = click.option("--no-progress", is_flag=True, help="Show no progress bars and no progress lines.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 COMMON = _options(
     click.option(
         "--dataset",
@@ -50,8 +52,8 @@ COMMON = _options(
         show_default=True,
         help="Folder on the dataset volume, for the RecordIO files.",
     ),
-    click.option("--no-progress", is_flag=True, help="Show no progress bars and no progress lines."),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    NO_PROGRESS,
+    AS_JSON,
 )
 DOWNLOADING = _options(
     click.option(
