@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Records", "Sample"]
 
+__version__ = "0.1.0"
+
 # A header can declare far more pixels than the file contains. 200 megapixels take 600 MB when decoded.
 MAX_PIXELS = 200_000_000
 # OpenCV reads this variable when it is imported, and applies it to every image format.

@@ -112,7 +112,9 @@ def last_run(job: Job) -> list[Receipt]:
     """
     found = [receipts.read(job.layout, stage) for stage in (*STAGES, "run")]
     if found[-1] is None:
-        raise IntegrityError(f"notify: there is no complete run in {job.layout.root}: run first")
+        raise IntegrityError(
+            f"notify: there is no complete run in {job.layout.root}: do the command run first"
+        )
     return [receipt for receipt in found if receipt]
 
 

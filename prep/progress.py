@@ -1,4 +1,4 @@
-"""Progress on standard error: bars on a terminal, otherwise a line every half minute."""
+"""Progress on standard error: bars on a terminal, otherwise a line every half minute about all tasks."""
 
 import re
 import sys
@@ -12,15 +12,20 @@ from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    ProgressColumn,
+    Task,
     TaskID,
     TaskProgressColumn,
-    TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Column
+from rich.text import Text
 
 LINE_SECONDS = 30.0  # a day of work gives about 3,000 log lines
+LONGEST_NAME = 24  # columns, as of ILSVRC2012_img_train.tar
+BAR_FROM = 72  # columns of a terminal in which there is room for a bar beside the numbers
 # What work can wait for, and the directions in which bytes move over the network.
 LINK, WORK_VOLUME, DATASET_VOLUME, CORES, UPLOAD = "link", "work volume", "dataset volume", "cores", "S3"
 DOWN, UP = "down", "up"
@@ -33,6 +38,26 @@ def one_line(text: str) -> str:
     return CONTROL.sub("?", re.sub(r"\s*\n\s*", " ", text.strip()))
 
 
+class _Name(ProgressColumn):
+    """The name of a task: shortened, and never folded. Brackets in it are no markup."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """The columns of a line that fits a terminal of this width. Only names become shorter there."""
+    whole = [Column(no_wrap=True, justify="right") for _ in range(4)]
+    return [
+        _Name(table_column=Column(max_width=LONGEST_NAME)),
+        *([BarColumn(bar_width=None, table_column=Column(ratio=1))] if width >= BAR_FROM else []),
+        TaskProgressColumn(table_column=whole[0]),
+        DownloadColumn(table_column=whole[1]),
+        TransferSpeedColumn(table_column=whole[2]),
+        TimeRemainingColumn(table_column=whole[3]),
+    ]
+
+
 class Progress:
     """Shows the bytes done, the rate and the time left for any number of tasks at once.
 
@@ -42,19 +67,15 @@ class Progress:
     def __init__(self, shown: bool = True) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._bars = Bars(
-            TextColumn("{task.description:<24}", markup=False),  # brackets in names are no markup
-            BarColumn(),
-            TaskProgressColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
+            *_columns(self._console.width),
             console=self._console,
+            expand=True,
             disable=not (shown and self._console.is_terminal),
             speed_estimate_period=60.0,
         )
         self._lines = shown and not self._console.is_terminal
         self._tasks: dict[str, TaskID] = {}
-        self._said: dict[str, float] = {}
+        self._said = time.monotonic()
         self._waits: dict[str, float] = {}
         self._moved: dict[str, int] = {}
         self._lock = threading.Lock()
@@ -72,16 +93,15 @@ class Progress:
         """Start to show the task `name`, of which `done` of `total` bytes are done already."""
         with self._lock:
             self._tasks[name] = self._bars.add_task(name, total=total, completed=done)
-            self._said[name] = time.monotonic()
 
     def advance(self, name: str, count: int) -> None:
         """Add `count` bytes to the bytes done of `name`."""
         with self._lock:
             self._bars.advance(self._tasks[name], count)
             now = time.monotonic()
-            if self._lines and now - self._said[name] >= LINE_SECONDS:
-                self._said[name] = now
-                self._line(name)
+            if self._lines and now - self._said >= LINE_SECONDS:
+                self._said = now
+                print(self._line(), file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         """Print a line of text, above the bars."""
@@ -113,16 +133,19 @@ class Progress:
             moved, self._moved = self._moved, {}
         return moved
 
-    def _line(self, name: str) -> None:
-        task = next(task for task in self._bars.tasks if task.id == self._tasks[name])
-        parts = [f"{name}: {decimal(int(task.completed))}"]
-        if task.total:
-            parts[0] += f" of {decimal(int(task.total))} ({task.percentage:.0f} %)"
-        if task.speed:
-            parts.append(f"{decimal(int(task.speed))}/s")
-        if task.time_remaining is not None:
-            parts.append(f"{duration(task.time_remaining)} left")
-        print(", ".join(parts), file=sys.stderr, flush=True)
+    def _line(self) -> str:
+        """All tasks that are not done: the one with most bytes to go with its figures, the others briefly."""
+        tasks = [task for task in self._bars.tasks if task.remaining != 0.0] or self._bars.tasks[-1:]
+        first, *others = sorted(tasks, key=lambda task: -(task.remaining or 0.0))
+        parts = [f"{first.description}: {decimal(int(first.completed))}"]
+        if first.total:
+            parts[0] += f" of {decimal(int(first.total))} ({first.percentage:.0f} %)"
+        if first.speed:
+            parts.append(f"{decimal(int(first.speed))}/s")
+        if first.time_remaining is not None:
+            parts.append(f"{duration(first.time_remaining)} left")
+        briefly = [f"{task.description} {task.percentage:.0f} %" for task in others if task.total]
+        return one_line("; ".join([", ".join(parts), *([", ".join(briefly)] if briefly else [])]))
 
 
 def duration(seconds: float) -> str:
