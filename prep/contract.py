@@ -43,7 +43,7 @@ GP3_IOPS: Final = 3000
 GP3_THROUGHPUT: Final = 125
 
 # The root disks, in GiB. The prep instance's holds the system, Python and its packages; the data is on other
-# volumes. The GPU image takes about half of the training instance's; the rest is for frameworks and checkpoints.
+# volumes. The GPU image takes half of the training instance's; the rest is for frameworks and checkpoints.
 PREP_ROOT_GIB: Final = 16
 TRAINING_ROOT_GIB: Final = 125
 

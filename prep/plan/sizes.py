@@ -68,7 +68,7 @@ def sizes(description: Description, resize: int, quality: int) -> Sizes:
         packed=sum(packed),
         images=images,
         classes=description.classes,
-        unit=max(map(largest_unit, splits)),
+        unit=max(largest_unit(split, description.classes) for split in description.splits),
         archive_parts=sum(map(archive_parts, splits)),
         packed_parts=sum(map(packed_parts, packed)),
         measured=description.name == "ilsvrc2012" and (resize, quality) in MEASURED,
@@ -103,9 +103,11 @@ def by_quality(quality: int) -> float:
     return below[1] + (above[1] - below[1]) * (quality - below[0]) / (above[0] - below[0])
 
 
-def largest_unit(archive: int) -> int:
-    """About the bytes of the largest unit."""
-    return min(archive, unit_bytes(archive))
+def largest_unit(split: Split, classes: int) -> int:
+    """About the bytes of the largest unit: in a nested archive, of the archive of a class."""
+    archive = split.archive.bytes or 0
+    member = archive // classes if split.layout == "nested" else 0
+    return min(archive, max(member, unit_bytes(archive)))
 
 
 def archive_parts(archive: int) -> int:
