@@ -9,11 +9,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
+from prep.aws import clients
 from prep.aws.errors import aws_errors
 from prep.errors import AwsError
-from prep.prices import Prices
+from prep.prices import Prices, as_json, shipped, users_file
+from prep.progress import Progress
+from prep.state.files import write_whole
 
 HOME: Final = (
     "us-east-1"  # the API has few endpoints: https://docs.aws.amazon.com/general/latest/gr/billing.html
@@ -82,6 +86,23 @@ INSTANCE: Final = {
     "preInstalledSw": "NA",
     "capacitystatus": "Used",
 }
+
+
+def refresh(region: str, *more: str) -> Path:
+    """Fetch the prices of a Region, with those of `more` instance types, into the user's file; its path.
+
+    Raises:
+        CredentialsError, AwsError: as `fetch`.
+    """
+    path = users_file(region)
+    with Progress() as progress:
+        progress.note(f"price list: asking for the prices of {region}")
+        client = clients.client("pricing", HOME, None, progress.note)
+        fetched = fetch(client, region, shipped(), progress.note, *more)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, as_json(fetched).encode())
+        progress.note(f"price list: written to {path}")
+    return path
 
 
 def fetch(client: Any, region: str, old: Prices, note: Callable[[str], None], *more: str) -> Prices:

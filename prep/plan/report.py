@@ -1,13 +1,17 @@
 """A plan as a table of at most 80 columns, and as JSON of a stable shape: docs/plan.md describes it."""
 
+import json
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from prep import prices
 from prep.datasets.description import Description
-from prep.plan.choices import Choice
-from prep.plan.plan import Plan, Row
+from prep.plan import price_list
+from prep.plan.choices import Choice, choices
+from prep.plan.plan import Plan, Row, make
+from prep.plan.wish import Wish
 from prep.prices import Prices
 
 HEAD: Final = ("part", "GB", "requests", "time", "$", "limit")
@@ -16,11 +20,28 @@ UNKNOWN: Final = "-"
 WIDTH: Final = 80
 
 
-def text(plan: Plan, found: Sequence[Choice], description: Description, prices: Prices) -> str:
+def told(description: Description, wish: Wish, refresh: bool, as_json: bool) -> str:
+    """A plan, for a person or as JSON; with `refresh`, after the prices have been fetched.
+
+    Raises:
+        DescriptionError: a rate or a price is not known.
+        CredentialsError, AwsError: the prices can't be fetched.
+    """
+    if refresh:
+        price_list.refresh(wish.region, wish.training_instance_type)
+    money = prices.load(wish.region)
+    plan = make(wish, description, money)
+    found = choices(plan, description, money)
+    if as_json:
+        return json.dumps(facts(plan, found, description, money), indent=2)
+    return text(plan, found, description, money)
+
+
+def text(plan: Plan, found: Sequence[Choice], description: Description, money: Prices) -> str:
     """For a person."""
     return "\n".join(
         [
-            *_head(plan, description, prices),
+            *_head(plan, description, money),
             "",
             *columns([HEAD, *map(_cells, [*plan.rows, *_sums(plan)])], "<>>>><"),
             "",
@@ -62,14 +83,14 @@ def duration(seconds: float) -> str:
     return f"{sign}{minutes} min" if minutes < 60 else f"{sign}{minutes // 60}:{minutes % 60:02d} h"
 
 
-def _head(plan: Plan, description: Description, prices: Prices) -> Iterator[str]:
+def _head(plan: Plan, description: Description, money: Prices) -> Iterator[str]:
     wish, size = plan.wish, plan.sizes
     yield f"{description.name}: {size.images:,} images, {size.archives / 1e9:.1f} GB of archives"
     source = "measured" if size.measured else "an estimate"
     yield (f"resize={wish.resize} quality={wish.quality}: about {size.packed / 1e9:.0f} GB packed ({source})")
     yield f"{wish.prep_instance_type}, work {wish.work.text}, dataset {wish.dataset.text}"
     yield f"site: {wish.link_mb:g} MB/s over all connections (--link-mb)"
-    yield f"prices: {prices.note(wish.region)}"
+    yield f"prices: {money.note(wish.region)}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -149,12 +170,12 @@ def names(choice: Choice) -> list[str]:
     ]
 
 
-def as_json(plan: Plan, found: Sequence[Choice], description: Description, prices: Prices) -> dict[str, Any]:
+def facts(plan: Plan, found: Sequence[Choice], description: Description, money: Prices) -> dict[str, Any]:
     """For programs. Bytes, seconds and US dollars; null for what is not known."""
     return {
         "dataset": description.name,
         "settings": asdict(plan.wish),
-        "prices": {"date": prices.date, "region": prices.region},
+        "prices": {"date": money.date, "region": money.region},
         "sizes": asdict(plan.sizes),
         "parts": list(_parts(plan.rows)),
         "seconds": round(plan.seconds, 1),
