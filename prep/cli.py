@@ -11,15 +11,15 @@ import click
 
 from prep import command_line, contract, notify, summary
 from prep.aws import clients
+from prep.commands.status import status_command
 from prep.datasets import description
 from prep.errors import PrepError
 from prep.job import Job
 from prep.options import BUCKET, COMMON, DOWNLOADING, PACKING, SNAPSHOT, STRICT, THREADS, TOPIC
 from prep.owner.cli import COMMANDS as OWNERS_COMMANDS
-from prep.progress import Progress, one_line
-from prep.run import run
+from prep.progress import Progress
+from prep.reported import report_failure, run_and_report
 from prep.stages.pack import PackSettings
-from prep.stages.status import STAGES, status
 from prep.state.layout import Layout
 from prep.state.receipts import Receipt
 
@@ -40,6 +40,7 @@ def cli() -> None:
 
 for _command in OWNERS_COMMANDS:
     cli.add_command(_command)
+cli.add_command(status_command)
 
 
 @cli.command("download")
@@ -200,7 +201,7 @@ def run_command(topic: str | None, **options: Any) -> None:
     """
 
     def run_and_tell(job: Job) -> list[Receipt]:
-        done = run(job)
+        done = run_and_report(job, _machine())
         if topic:
             notify.send_once(clients.sns(job.progress.note), topic, job, done, _machine())
         return done
@@ -232,27 +233,12 @@ def notify_command(topic: str | None, failed: bool, **options: Any) -> None:
     click.echo(json.dumps(asdict(notice), indent=2) if as_json else notice.text)
 
 
-@cli.command("status")
-@COMMON
-def status_command(**options: Any) -> None:
-    """Show which stages are done, and how far the others are."""
-    as_json = options.pop("as_json")
-    found = status(_job(options, Progress(shown=False)).layout)
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    for stage in STAGES:
-        facts = found[stage]
-        more = f"  {facts['finished']}, {facts['seconds']} s" if facts["state"] == "done" else ""
-        if "bytes" in facts:
-            more = f"  {facts['bytes'] / 1e9:.1f} GB of the archives"
-        click.echo(one_line(f"{stage:<10} {facts['state']}{more}"))
-
-
 def _notice_of_failure(options: dict[str, Any], progress: Progress) -> notify.Notice:
     """The owner must be told also if the failure is in the description, or in what is in the folders."""
     log, machine = notify.service_log(), _machine()
     name = contract.resource_name(Path(options["dataset"]).stem, options["environment"])
+    error, bucket = notify.last_error(log), options["bucket"]
+    report_failure(name, options["root"].absolute(), bucket, machine, error, progress.note)
     try:
         return notify.of_failure(_job(options, progress), log, machine)
     except PrepError:
