@@ -119,6 +119,11 @@ def images_prefix(dataset: str) -> str:
     return f"{dataset}/images/"
 
 
+def status_key(dataset: str) -> str:
+    """The S3 key of the object that says how far the run is; the run writes it again and again."""
+    return f"{dataset}/status.json"
+
+
 def receipts_prefix(dataset: str) -> str:
     """The S3 key prefix under which the stages' receipts are backed up."""
     return f"{dataset}/receipts/"

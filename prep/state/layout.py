@@ -47,6 +47,11 @@ class Layout:
         return self.root / ".prep" / "journals" / "usage.json"
 
     @property
+    def status(self) -> Path:
+        """How far the run is, as the bucket has it too. Not among the receipts: those are backed up."""
+        return self.root / ".prep" / "journals" / "status.json"
+
+    @property
     def notified(self) -> Path:
         """When the run finished about which a notice was sent last."""
         return self.root / ".prep" / "journals" / "notified"
