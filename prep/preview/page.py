@@ -264,8 +264,9 @@ def _class(
     figures = "".join(_split(split, tally, first, squares) for split, tally in tallies.items())
     more = f"<p>{_text(others)}</p>" if others else ""
     return (
-        f'<article class="class" id="class-{label}"><h3>{_text(first)}</h3>{more}'
-        f'<p class="faint">label {label} · {_text(wnid)}</p><div class="splits">{figures}</div></article>'
+        f'<article class="class" id="class-{label}"><div><h3>{_text(first)}</h3>{more}'
+        f'<p class="faint">label {label}<br>{_text(wnid)}</p></div>'
+        f'<div class="splits">{figures}</div></article>'
     )
 
 

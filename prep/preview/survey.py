@@ -31,10 +31,9 @@ class Place(NamedTuple):
 
 @dataclass
 class Tally:
-    """The images of one class in one split: their number, the bytes of their records, the first of them."""
+    """The images of one class in one split: their number, and the first of them."""
 
     images: int = 0
-    bytes: int = 0
     first: list[Place] = field(default_factory=list)
 
 
@@ -72,7 +71,7 @@ class Survey:
     """The packed files of a data set.
 
     `table` has (class, words) by label; `tallies` has for each split a tally by label; `kinds` has the images
-    that needed care by their first reason, without its numbers.
+    that needed care by their first reason, without its numbers; the rarest kind comes first.
     """
 
     facts: Manifest
@@ -125,7 +124,6 @@ def survey(layout: Layout, facts: Manifest, first: int) -> Survey:
         for place in _places(layout, facts, split, len(table)):
             tally = tallies[split][place.label]
             tally.images += 1
-            tally.bytes += place.end - place.offset
             if len(tally.first) < first:
                 tally.first.append(place)
             if place.name in reasons:
@@ -137,7 +135,8 @@ def survey(layout: Layout, facts: Manifest, first: int) -> Survey:
     for kind in kinds.values():
         kind.shown.sort(key=lambda one: one.place.name)
     sha256 = manifest.facts_of(layout.manifest)["sha256"]
-    return Survey(facts, sha256, table, tallies, dict(sorted(kinds.items())))
+    rare_first = dict(sorted(kinds.items(), key=lambda item: (item[1].images, item[0])))
+    return Survey(facts, sha256, table, tallies, rare_first)
 
 
 def kind_of(reason: str) -> str:
