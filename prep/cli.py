@@ -11,6 +11,7 @@ from prep.commands.notify import notify_command
 from prep.commands.organize import organize_command
 from prep.commands.pack import pack_command
 from prep.commands.plan import plan_command
+from prep.commands.preview import preview_command
 from prep.commands.restore import restore_command
 from prep.commands.run import run_command
 from prep.commands.snapshot import snapshot_command
@@ -60,6 +61,7 @@ cli.add_command(notify_command)
 cli.add_command(organize_command)
 cli.add_command(pack_command)
 cli.add_command(plan_command)
+cli.add_command(preview_command)
 cli.add_command(restore_command)
 cli.add_command(run_command)
 cli.add_command(snapshot_command)

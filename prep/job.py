@@ -27,6 +27,8 @@ from prep.stages import adopt, backup, backup_images, download, restore, snapsho
 from prep.stages.backup import Backup
 from prep.stages.organize import Organizer
 from prep.stages.pack import DEFAULT_SETTINGS, Packer, PackSettings
+from prep.stages.preview import STAGE as PREVIEW
+from prep.stages.preview import preview
 from prep.state import receipts
 from prep.state.checked import CheckedFiles
 from prep.state.files import disk_errors
@@ -107,12 +109,17 @@ class Job:
         verify.refuse_damage(kept, self.strict)
         return kept
 
+    def preview(self) -> Receipt:
+        """Make the page and the contact sheet that show what is packed, beside the packed files."""
+        standing = self.standing(PREVIEW, manifest.inputs(self.layout), {}, self.layout.preview)
+        return standing or self.keep(preview(self.layout, self.layout.packed, self.progress, self.threads))
+
     def backup(self) -> Receipt:
         """Send archives, packed files and receipts to S3."""
         self._needed_bucket("backup")
         archives = self._pass_inputs()
         consumer = self.backup_consumer(archives)
-        inputs = archives | manifest.inputs(self.layout)
+        inputs = archives | manifest.inputs(self.layout) | backup.previews(self.layout)
         receipt = self.standing("backup", inputs, {"bucket": self.bucket})
         if receipt is None:
             self._read([consumer], archives)

@@ -71,6 +71,21 @@ class Layout:
         """Settings, counts and the SHA-256 of every packed file."""
         return self.packed / "MANIFEST.json"
 
+    @property
+    def preview(self) -> Path:
+        """The page that shows a person what the packed files hold."""
+        return self.packed / "preview.html"
+
+    @property
+    def contact_sheet(self) -> Path:
+        """The contact sheet of the packed files."""
+        return self.packed / "preview.png"
+
+    @property
+    def previews(self) -> tuple[Path, Path]:
+        """The two files of the preview."""
+        return self.preview, self.contact_sheet
+
     def images(self, split: str) -> Path:
         """Class folders of one split."""
         return self.root / split

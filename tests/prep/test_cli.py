@@ -389,7 +389,7 @@ def test_whole_run_and_nothing_twice(aws: str, tmp_path: Path, served: Path) -> 
         first = run("run", "--json", env=env)
         assert first.returncode == 0, first.stderr
         assert [receipt["stage"] for receipt in json.loads(first.stdout)] == [
-            "download", "organize", "pack", "verify", "backup", "run",
+            "download", "organize", "pack", "verify", "preview", "backup", "run",
         ]  # fmt: skip
         assert json.loads((tmp_path / "packed" / "MANIFEST.json").read_text())["settings"]["resize"] == 32
         asked = len(server.requests)
@@ -397,5 +397,5 @@ def test_whole_run_and_nothing_twice(aws: str, tmp_path: Path, served: Path) -> 
         assert json.loads(second.stdout) == json.loads(first.stdout)
         assert len(server.requests) == asked
     assert re.findall(r"^(\w+): done on ", second.stderr, re.MULTILINE) == [
-        "download", "organize", "pack", "verify", "backup", "run",
+        "download", "organize", "pack", "verify", "preview", "backup", "run",
     ]  # fmt: skip
