@@ -11,6 +11,7 @@ import click
 
 from prep import command_line, contract, notify, summary
 from prep.aws import clients
+from prep.commands import feed
 from prep.datasets import description
 from prep.errors import PrepError
 from prep.job import Job
@@ -40,6 +41,7 @@ def cli() -> None:
 
 for _command in OWNERS_COMMANDS:
     cli.add_command(_command)
+cli.add_command(feed.command)
 
 
 @cli.command("download")
