@@ -8,17 +8,14 @@ trainer does on the way to the GPU.
 
 import ctypes
 import multiprocessing
-import os
 import random
 import signal
-import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import cycle, pairwise
+from itertools import cycle
 from multiprocessing.context import SpawnContext, SpawnProcess
-from pathlib import Path
 from queue import Empty
 from typing import Any
 
@@ -26,11 +23,10 @@ import cv2
 import numpy as np
 
 from prep.errors import IntegrityError, PrepError
-from prep.feed.sample import Window
 from prep.images.crop import random_crop
 from prep.images.prepare import UnreadableImageError
 from prep.images.resize import Pixels
-from prep.records.recordio import FRAME, HEADER, LENGTH_LIMIT, MAGIC_BYTES, read_records
+from prep.records.windows import Window, read, records_of, stream
 
 SIDE = 224  # pixels of a side of what the model gets
 BATCH = 256  # images
@@ -53,40 +49,6 @@ class Rate:
     def per_second(self) -> float:
         """Images a second."""
         return self.images / self.seconds if self.seconds else 0.0
-
-
-def images_of(window: Window, cold: bool = False) -> Iterator[bytes]:
-    """The image files in a window, which is read at once; `cold`: from the disk, not from memory.
-
-    Raises:
-        IntegrityError: it does not hold whole records.
-    """
-    with window.path.open("rb", buffering=0) as file:
-        if cold:
-            os.posix_fadvise(file.fileno(), window.offset, window.size, os.POSIX_FADV_DONTNEED)
-        data = memoryview(os.pread(file.fileno(), window.size, window.offset))
-    for start, end in pairwise(window.edges):
-        yield _image(data[start - window.offset : end - window.offset], window.path)
-
-
-def _image(record: memoryview, path: Path) -> bytes:
-    """The image file in a record, read quickly if the record is of one piece."""
-    if len(record) > FRAME.size + HEADER.size and record[:4] == MAGIC_BYTES:
-        (word,) = struct.unpack_from("<I", record, 4)
-        if word < LENGTH_LIMIT and FRAME.size + word + -word % 4 == len(record):
-            return bytes(record[FRAME.size + HEADER.size : FRAME.size + word])
-    return next(read_records(_Bytes(record), str(path))).image
-
-
-class _Bytes:
-    """Bytes in memory as a file."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._left = data
-
-    def read(self, size: int, /) -> bytes:
-        piece, self._left = self._left[:size], self._left[size:]
-        return bytes(piece)
 
 
 def decoding(windows: Sequence[Window], processes: int, seconds: float, advance: Advance) -> Rate:
@@ -113,12 +75,12 @@ def decoding(windows: Sequence[Window], processes: int, seconds: float, advance:
 
 
 def _decode(told: Any, windows: list[Window], seconds: float, go: Any) -> None:
-    pictures: list[bytes] = []
+    pictures: list[memoryview] = []
     size = 0
     for window in windows:
         if size >= IN_MEMORY:
             break
-        pictures += images_of(window)
+        pictures += [image for _, image in records_of(window, read(window))]
         size += window.size
     into = np.empty((SIDE, SIDE, 3), np.uint8)
     rng = random.Random(0)  # noqa: S311 - crops, not secrets
@@ -143,7 +105,7 @@ def batches(windows: Sequence[Window], work: "Work", advance: Advance) -> tuple[
     """
     context = multiprocessing.get_context("spawn")
     go = context.Event()
-    size = BATCH * SIDE * SIDE * 3
+    size = work.batch * work.side**2 * 3
     shares = [list(windows)[number :: work.processes] for number in range(work.processes)]
     shared = [context.RawArray(ctypes.c_uint8, SLOTS * size) for _ in shares]
     free = [context.Semaphore(SLOTS) for _ in shares]
@@ -180,31 +142,40 @@ class Work:
     seconds: float
     cold: bool
     on_and_on: bool
+    side: int = SIDE
+    batch: int = BATCH
 
 
 def _load(told: Any, number: int, windows: list[Window], work: Work, shared: Any, free: Any, go: Any) -> None:
-    slots = np.frombuffer(shared, np.uint8).reshape(SLOTS, BATCH, SIDE, SIDE, 3)
+    slots = np.frombuffer(shared, np.uint8).reshape(SLOTS, work.batch, work.side, work.side, 3)
+    labels = np.empty((SLOTS, work.batch), np.float32)
     rng = random.Random(number)  # noqa: S311 - crops, not secrets
     _load_libraries(slots[0, 0])
     told.put(None)
     go.wait(PATIENCE)
     begun = time.perf_counter()
-    slot = count = used = 0
+    taken: list[Window] = []
+
+    def in_time() -> Iterator[Window]:
+        for window in cycle(windows) if work.on_and_on else windows:
+            if time.perf_counter() - begun >= work.seconds:
+                break
+            taken.append(window)
+            yield window
+
+    slot = count = 0
     free.acquire()
-    for window in cycle(windows) if work.on_and_on else windows:
-        used += 1
-        for image in images_of(window, work.cold):
-            random_crop(image, slots[slot, count], rng)
-            count += 1
-            if count == BATCH:
-                told.put((number, slot, count, used))
-                slot, count = (slot + 1) % SLOTS, 0
-                free.acquire()
-        if time.perf_counter() - begun >= work.seconds:
-            break
+    for label, image in stream(in_time(), work.cold):
+        labels[slot, count] = label
+        random_crop(image, slots[slot, count], rng)
+        count += 1
+        if count == work.batch:
+            told.put((number, slot, count, 0))
+            slot, count = (slot + 1) % SLOTS, 0
+            free.acquire()
     if count:
-        told.put((number, slot, count, used))
-    told.put((number, None, 0, used))
+        told.put((number, slot, count, 0))
+    told.put((number, None, 0, len(taken)))
 
 
 def _load_libraries(into: Pixels) -> None:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -14,16 +13,18 @@ import numpy as np
 
 from prep.feed import loaders, volume
 from prep.feed.loaders import SIDE, Work
-from prep.feed.sample import WINDOW_BYTES, Data, Window, unread_first
+from prep.feed.sample import Data, unread_first
 from prep.feed.verdict import Measured, Smaller
 from prep.images.crop import random_crop
 from prep.images.prepare import Target, UnreadableImageError, prepare
 from prep.images.resize import Pixels
 from prep.progress import Progress
+from prep.records.windows import WINDOW_BYTES, Window, stream
 
 # Shares of the budget. What is left is for starting processes.
 FIRST, LATER, SMALL, DECODING, BATCHES, SMALLER = 0.12, 0.08, 0.04, 0.24, 0.12, 0.06
 MEMORY_SHARE = 0.9  # of the memory that is free or used as page cache: what a trainer can leave to the data
+LEAST = 1.0  # seconds; a volume lets more through at first
 KEPT_BYTES = 256 << 20  # read again and again from memory
 SMALL_TARGET = Target(256, 90)
 
@@ -68,7 +69,7 @@ def measure(data: Data, machine: Machine, processes: int, seconds: float, progre
     with shown(progress, "records, again") as advance:
         later_records, _ = volume.singly(single, LATER * seconds, advance)
     with shown(progress, "small requests") as advance:
-        small = volume.requests(streamed, SMALL * seconds, advance)
+        small = volume.requests(streamed, max(LEAST, SMALL * seconds), advance)
     kept = _some(batched or streamed)
     with shown(progress, "memory") as advance:
         memory = volume.from_memory(kept, SMALL * seconds, advance)
@@ -111,9 +112,9 @@ def _smaller(windows: Sequence[Window], seconds: float) -> Smaller:
     into = np.empty((SIDE, SIDE, 3), np.uint8)
     before = after = taken_before = taken_after = 0.0
     begun = time.perf_counter()
-    for image in chain.from_iterable(map(loaders.images_of, windows)):
+    for _, image in stream(windows):
         try:
-            small = prepare(memoryview(image), SMALL_TARGET).jpeg
+            small = prepare(image, SMALL_TARGET).jpeg
         except UnreadableImageError:
             continue
         before, after = before + len(image), after + len(small)
@@ -124,7 +125,7 @@ def _smaller(windows: Sequence[Window], seconds: float) -> Smaller:
     return Smaller(after / before, taken_before / taken_after) if before else Smaller(1.0, 1.0)
 
 
-def _seconds(image: bytes, into: Pixels) -> float:
+def _seconds(image: bytes | memoryview, into: Pixels) -> float:
     begun = time.perf_counter()
     random_crop(image, into, random.Random(0))  # noqa: S311 - the same crop of both
     return time.perf_counter() - begun

@@ -8,48 +8,16 @@ import ctypes
 import mmap
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from prep.errors import IntegrityError
 from prep.records import manifest
-from prep.records.recordio import FRAME, HEADER
+from prep.records.windows import Window, windows_of
 from prep.state.files import LIBC
 from prep.state.layout import Layout
-
-WINDOW_BYTES = 4 << 20  # about 40 records of ImageNet
-
-
-@dataclass(frozen=True)
-class Window:
-    """A run of whole records of a file: where each begins, then where the last ends, in bytes."""
-
-    path: Path
-    edges: tuple[int, ...]
-
-    @property
-    def offset(self) -> int:
-        """Where it begins."""
-        return self.edges[0]
-
-    @property
-    def size(self) -> int:
-        """Its bytes."""
-        return self.edges[-1] - self.edges[0]
-
-    @property
-    def records(self) -> int:
-        """How many records it has."""
-        return len(self.edges) - 1
-
-    def single(self) -> Iterator["Window"]:
-        """Each record as a window of its own."""
-        return (Window(self.path, edges) for edges in pairwise(self.edges))
 
 
 @dataclass(frozen=True)
@@ -79,40 +47,17 @@ def read(layout: Layout, split: str | None) -> Data:
         raise IntegrityError(
             f"{layout.packed}: has no split {name!r}: use one of {', '.join(sorted(facts.splits))}"
         )
-    windows: list[Window] = []
-    total = images = 0
-    for part in facts.splits[name]["parts"]:
-        edges = _edges(layout, part)
-        total, images = total + int(edges[-1]), images + len(edges) - 1
-        windows += _windows(layout.rec(part), edges)
+    windows = [
+        window
+        for part in facts.splits[name]["parts"]
+        for window in windows_of(layout.rec(part), layout.idx(part))
+    ]
+    images, total = sum(window.records for window in windows), sum(window.size for window in windows)
     if not images:
         raise IntegrityError(
             f"{layout.packed}: split {name} has no images: pack some, or name another --split"
         )
     return Data(name, images, total, tuple(windows))
-
-
-def _edges(layout: Layout, part: str) -> NDArray[np.int64]:
-    """Where each record of a part begins, then where its file ends."""
-    try:
-        size = layout.rec(part).stat().st_size
-        numbers = np.array(layout.idx(part).read_bytes().split(), dtype=np.int64)
-    except OSError as error:
-        raise IntegrityError(f"{error.filename}: {error.strerror}: check --packed") from error
-    except ValueError as error:
-        raise IntegrityError(f"{layout.idx(part)}: is no index: run verify") from error
-    edges = np.append(numbers[1::2], size)
-    if len(numbers) % 2 or (len(edges) > 1 and (np.diff(edges) < FRAME.size + HEADER.size).any()):
-        raise IntegrityError(f"{layout.idx(part)}: is not the index of {layout.rec(part).name}: run verify")
-    return edges
-
-
-def _windows(path: Path, edges: NDArray[np.int64]) -> Iterator[Window]:
-    """Cut a file into windows of about WINDOW_BYTES, at the edges of records."""
-    cuts = np.searchsorted(edges, np.arange(0, edges[-1], WINDOW_BYTES))
-    bounds = np.unique(np.append(cuts, len(edges) - 1))
-    for first, last in pairwise(bounds.tolist()):
-        yield Window(path, tuple(edges[first : last + 1].tolist()))
 
 
 def unread_first(windows: Sequence[Window], seed: int | None = None) -> list[Window]:

@@ -185,7 +185,7 @@ def _core_remedies(found: Measured, epoch: Epoch, target: float) -> list[str]:
 
 
 def _larger(found: Measured, best: Rate, target: float) -> str:
-    cores = math.ceil(target * SPARE / best.per_second * found.cores)
+    cores = math.ceil(round(target * SPARE / best.per_second * found.cores, 6))
     return (
         f"a larger instance: {found.cores} cores decode {best.per_second:,.0f} images/s, so about {cores} "
         "such cores are needed; or let the GPU decode (NVIDIA DALI, device='mixed')"
