@@ -7,6 +7,7 @@ from prep.commands.adopt import adopt_command
 from prep.commands.backup import backup_command
 from prep.commands.dataset import dataset_group
 from prep.commands.download import download_command
+from prep.commands.feed import command as feed_command
 from prep.commands.notify import notify_command
 from prep.commands.organize import organize_command
 from prep.commands.pack import pack_command
@@ -57,6 +58,7 @@ cli.add_command(adopt_command)
 cli.add_command(backup_command)
 cli.add_command(dataset_group)
 cli.add_command(download_command)
+cli.add_command(feed_command)
 cli.add_command(notify_command)
 cli.add_command(organize_command)
 cli.add_command(pack_command)
