@@ -1,10 +1,12 @@
-"""Runs a group of commands: every expected failure becomes one line on standard error, and an exit code."""
+"""Runs a group of commands: help in sections; every expected failure is one line, and an exit code."""
 
 import os
 import signal
 import sys
 import threading
-from typing import NoReturn
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
@@ -12,24 +14,76 @@ from prep.errors import PrepError
 from prep.progress import one_line
 
 INTERRUPTED = 130
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+FOLDERS_REMEDY = ": check --root and --packed, and their owner"
 
 
-def run(
-    commands: click.Group, name: str, remedy: str = ": check --root and --packed, and their owner"
-) -> int:
+class Commands(click.Group):
+    """A group whose help lists its commands in sections.
+
+    Args:
+        sections: the names of the commands below each heading. "dataset new" is a command of a group. Names
+            without a command are left out; commands that have no section follow below "Other".
+    """
+
+    def __init__(
+        self, *arguments: Any, sections: Mapping[str, Sequence[str]] | None = None, **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self.sections = dict(sections or {})
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the sections."""
+        found = dict(leaves(self))
+        named = {name for names in self.sections.values() for name in names}
+        sections = self.sections | {"Other" if named else "Commands": sorted(found.keys() - named)}
+        width = max(map(len, found), default=0)
+        for title, names in sections.items():
+            rows = [
+                (name.ljust(width), found[name].get_short_help_str(formatter.width - width - 6))
+                for name in names
+                if name in found
+            ]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+def leaves(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, with its name below the group, such as "dataset new"."""
+    for name, command in group.commands.items():
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", found) for inner, found in leaves(command))
+
+
+def run(commands: click.Group, name: str, remedy: str = FOLDERS_REMEDY, script: str = "") -> int:
     """Run the command line and return its exit code. Every expected failure is reported in one line.
 
-    `remedy` ends the line of an error of the operating system.
+    Args:
+        commands: the commands.
+        name: how the user calls the program, for its help.
+        remedy: ends the line of an error of the operating system.
+        script: name of the program where it is installed as a command of its own. Completion is for it.
     """
 
     def stop(_signal: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)  # systemd stops a service this way
+    completion = f"_{script.upper()}_COMPLETE" if script else None
+    if script and (Path(sys.argv[0]).name == script or completion in os.environ):
+        name = script
     try:
-        code = commands.main(standalone_mode=False, prog_name=name)
+        code = commands.main(standalone_mode=False, prog_name=name, complete_var=completion)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        return error.exit_code
+    except click.UsageError as error:
+        message = error.format_message()
+        end = "" if message.endswith(("?", "?)")) else "." if not message.endswith(".") else ""
+        _complain(f"{message}{end} See {error.ctx.command_path if error.ctx else name} --help")
         return error.exit_code
     except click.ClickException as error:
         _complain(error.format_message())

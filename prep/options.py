@@ -8,6 +8,7 @@ import click
 from prep import contract
 
 Command = Callable[..., None]
+FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -19,11 +20,13 @@ def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return decorate
 
 
+NO_PROGRESS = click.option("--no-progress", is_flag=True, help="Show no progress bars and no progress lines.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 COMMON = _options(
     click.option(
         "--dataset",
         envvar=contract.ENV_DATASET,
-        default="ilsvrc2012",
+        default=contract.DATASET,
         show_default=True,
         help="Name of a data set description that comes with prep, or the path of your own (.toml).",
     ),
@@ -36,7 +39,7 @@ COMMON = _options(
     click.option(
         "--root",
         envvar=contract.ENV_ROOT,
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FOLDER,
         default=contract.WORK_MOUNT,
         show_default=True,
         help="Folder on the work volume, for the archives and the class folders.",
@@ -44,13 +47,13 @@ COMMON = _options(
     click.option(
         "--packed",
         envvar=contract.ENV_PACKED,
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FOLDER,
         default=contract.PACKED_MOUNT,
         show_default=True,
         help="Folder on the dataset volume, for the RecordIO files.",
     ),
-    click.option("--no-progress", is_flag=True, help="Show no progress bars and no progress lines."),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    NO_PROGRESS,
+    AS_JSON,
 )
 DOWNLOADING = _options(
     click.option(
@@ -71,7 +74,7 @@ PACKING = _options(
         "--resize",
         envvar=contract.ENV_RESIZE,
         type=click.IntRange(min=0),
-        default=480,
+        default=contract.RESIZE,
         show_default=True,
         help="Length in pixels of the short side to which larger images are reduced. 0 reduces no image.",
     ),
@@ -79,7 +82,7 @@ PACKING = _options(
         "--quality",
         envvar=contract.ENV_QUALITY,
         type=click.IntRange(1, 100),
-        default=95,
+        default=contract.QUALITY,
         show_default=True,
         help="JPEG quality of the images that pack has to encode.",
     ),

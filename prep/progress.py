@@ -1,9 +1,11 @@
-"""Progress on standard error: bars on a terminal, otherwise a line every half minute."""
+"""Progress on standard error: bars on a terminal, otherwise a line every half minute about all tasks."""
 
 import re
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -12,15 +14,20 @@ from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    ProgressColumn,
+    Task,
     TaskID,
     TaskProgressColumn,
-    TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Column
+from rich.text import Text
 
 LINE_SECONDS = 30.0  # a day of work gives about 3,000 log lines
+LONGEST_NAME = 24  # columns, as of ILSVRC2012_img_train.tar
+BAR_FROM = 72  # columns of a terminal in which there is room for a bar beside the numbers
 # What work can wait for, and the directions in which bytes move over the network.
 LINK, WORK_VOLUME, DATASET_VOLUME, CORES, UPLOAD = "link", "work volume", "dataset volume", "cores", "S3"
 DOWN, UP = "down", "up"
@@ -33,6 +40,42 @@ def one_line(text: str) -> str:
     return CONTROL.sub("?", re.sub(r"\s*\n\s*", " ", text.strip()))
 
 
+class _Name(ProgressColumn):
+    """The name of a task: shortened, and never folded. Brackets in it are no markup."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.description, no_wrap=True, overflow="ellipsis")
+
+
+def _columns(width: int) -> list[ProgressColumn]:
+    """The columns of a line that fits a terminal of this width. Only names become shorter there."""
+    whole = [Column(no_wrap=True, justify="right") for _ in range(4)]
+    return [
+        _Name(table_column=Column(max_width=LONGEST_NAME)),
+        *([BarColumn(bar_width=None, table_column=Column(ratio=1))] if width >= BAR_FROM else []),
+        TaskProgressColumn(table_column=whole[0]),
+        DownloadColumn(table_column=whole[1]),
+        TransferSpeedColumn(table_column=whole[2]),
+        TimeRemainingColumn(table_column=whole[3]),
+    ]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run has told so far, for whoever reports it elsewhere.
+
+    tasks: name → done and total, in bytes as a rule; waits: seconds since the part began, by what for;
+    repeats: how many calls and requests were repeated, and what was said of the last one.
+    """
+
+    part: str
+    finished: Sequence[str]
+    tasks: Mapping[str, tuple[int, int | None]]
+    waits: Mapping[str, float]
+    repeats: int
+    last_repeat: str
+
+
 class Progress:
     """Shows the bytes done, the rate and the time left for any number of tasks at once.
 
@@ -42,21 +85,21 @@ class Progress:
     def __init__(self, shown: bool = True) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._bars = Bars(
-            TextColumn("{task.description:<24}", markup=False),  # brackets in names are no markup
-            BarColumn(),
-            TaskProgressColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
+            *_columns(self._console.width),
             console=self._console,
+            expand=True,
             disable=not (shown and self._console.is_terminal),
             speed_estimate_period=60.0,
         )
         self._lines = shown and not self._console.is_terminal
         self._tasks: dict[str, TaskID] = {}
-        self._said: dict[str, float] = {}
+        self._said = time.monotonic()
         self._waits: dict[str, float] = {}
         self._moved: dict[str, int] = {}
+        self._part = ""
+        self._finished: list[str] = []
+        self._repeats, self._last_repeat = 0, ""
+        self.on_change: Callable[[], None] = lambda: None  # called when a part begins or a stage is finished
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -72,16 +115,15 @@ class Progress:
         """Start to show the task `name`, of which `done` of `total` bytes are done already."""
         with self._lock:
             self._tasks[name] = self._bars.add_task(name, total=total, completed=done)
-            self._said[name] = time.monotonic()
 
     def advance(self, name: str, count: int) -> None:
         """Add `count` bytes to the bytes done of `name`."""
         with self._lock:
             self._bars.advance(self._tasks[name], count)
             now = time.monotonic()
-            if self._lines and now - self._said[name] >= LINE_SECONDS:
-                self._said[name] = now
-                self._line(name)
+            if self._lines and now - self._said >= LINE_SECONDS:
+                self._said = now
+                print(self._line(), file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         """Print a line of text, above the bars."""
@@ -90,6 +132,39 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
         else:
             self._console.print(text, markup=False)
+
+    def repeated(self, text: str) -> None:
+        """Print a line about a call or a request that will be repeated, and count it."""
+        with self._lock:
+            self._repeats, self._last_repeat = self._repeats + 1, one_line(text)
+        self.note(text)
+
+    def begin(self, part: str) -> None:
+        """Note that a part of the run begins."""
+        with self._lock:
+            self._part = part
+        self.on_change()
+
+    def finish(self, stage: str) -> None:
+        """Note that a stage is finished, or was so before."""
+        with self._lock:
+            if stage in self._finished:
+                return
+            self._finished.append(stage)
+        self.on_change()
+
+    def seen(self) -> Seen:
+        """What has been told so far."""
+        with self._lock:
+            by_id = {task.id: task for task in self._bars.tasks}
+            found = {name: by_id[number] for name, number in self._tasks.items()}
+            tasks = {
+                name: (int(task.completed), None if task.total is None else int(task.total))
+                for name, task in found.items()
+            }
+            return Seen(
+                self._part, [*self._finished], tasks, {**self._waits}, self._repeats, self._last_repeat
+            )
 
     def waited(self, what: str, seconds: float) -> None:
         """Note that the work waited so long for a link, a volume, the cores or S3."""
@@ -113,16 +188,19 @@ class Progress:
             moved, self._moved = self._moved, {}
         return moved
 
-    def _line(self, name: str) -> None:
-        task = next(task for task in self._bars.tasks if task.id == self._tasks[name])
-        parts = [f"{name}: {decimal(int(task.completed))}"]
-        if task.total:
-            parts[0] += f" of {decimal(int(task.total))} ({task.percentage:.0f} %)"
-        if task.speed:
-            parts.append(f"{decimal(int(task.speed))}/s")
-        if task.time_remaining is not None:
-            parts.append(f"{duration(task.time_remaining)} left")
-        print(", ".join(parts), file=sys.stderr, flush=True)
+    def _line(self) -> str:
+        """All tasks that are not done: the one with most bytes to go with its figures, the others briefly."""
+        tasks = [task for task in self._bars.tasks if task.remaining != 0.0] or self._bars.tasks[-1:]
+        first, *others = sorted(tasks, key=lambda task: -(task.remaining or 0.0))
+        parts = [f"{first.description}: {decimal(int(first.completed))}"]
+        if first.total:
+            parts[0] += f" of {decimal(int(first.total))} ({first.percentage:.0f} %)"
+        if first.speed:
+            parts.append(f"{decimal(int(first.speed))}/s")
+        if first.time_remaining is not None:
+            parts.append(f"{duration(first.time_remaining)} left")
+        briefly = [f"{task.description} {task.percentage:.0f} %" for task in others if task.total]
+        return one_line("; ".join([", ".join(parts), *([", ".join(briefly)] if briefly else [])]))
 
 
 def duration(seconds: float) -> str:

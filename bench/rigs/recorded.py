@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from prep import cli
+from prep.commands import perform
 from prep.progress import Progress
 
 STEPS = 500
@@ -56,7 +57,7 @@ class Recorded(Progress):
 def main() -> int:
     """Run prep's command line."""
     Recorded.file = Path(sys.argv.pop(1))
-    cli.Progress = Recorded  # type: ignore[attr-defined]  # the name by which the command line makes its display
+    perform.Progress = Recorded  # type: ignore[attr-defined]  # the name by which a command makes its display
     return cli.main()
 
 

@@ -27,6 +27,7 @@ FRACTION = 1000
 # Blocks of a packed file. Memory holds a few of them. S3 accepts 10,000 parts, of which a block has up to 4.
 SMALLEST_BLOCK = 32 << 20  # bytes
 MOST_BLOCKS = 2000
+CORRECT = "correct the archive, or the layout in the description"
 IMAGE_SUFFIXES = {".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif"}
 
 
@@ -256,7 +257,10 @@ class _Window(MemoryFile):
         while self._read < length:
             count = self._file.readinto(self._data[self._read : min(self._read + CHUNK, length)])
             if not count:
-                raise IntegrityError(f"archive {self._path}: became shorter while it was read")
+                raise IntegrityError(
+                    f"archive {self._path}: became shorter while it was read: run again when nothing else "
+                    "writes to it"
+                )
             self._read += count
 
     def holds_member_at(self, offset: int) -> bool:
@@ -294,14 +298,16 @@ def _images(
         name = relative_path(member.name, f"archive {path}")
         if split.layout == "nested":
             if name.suffix != ".tar" or not is_plain(name.stem):  # "...tar" would be the class ".."
-                raise IntegrityError(f"archive {path}: {member.name!r} is not <class>.tar")
+                raise IntegrityError(f"archive {path}: {member.name!r} is not <class>.tar: {CORRECT}")
             yield from _inner_images(path, name.stem, body)
         elif not _is_image(name):
-            raise IntegrityError(f"archive {path}: {member.name!r} does not have the name of an image")
+            raise IntegrityError(
+                f"archive {path}: {member.name!r} does not have the name of an image: {CORRECT}"
+            )
         elif split.layout == "flat":
             yield Image(f"{class_of(name.name)}/{name.name}", body)
         elif len(name.parts) < 2:
-            raise IntegrityError(f"archive {path}: {member.name!r} is not in a class folder")
+            raise IntegrityError(f"archive {path}: {member.name!r} is not in a class folder: {CORRECT}")
         else:
             yield Image(f"{name.parts[-2]}/{name.name}", body)
 
@@ -315,7 +321,9 @@ def _inner_images(path: Path, wnid: str, body: memoryview) -> Iterator[Image]:
                 continue
             name = relative_path(member.name, f"archive {where}")
             if not _is_image(name):
-                raise IntegrityError(f"archive {where}: {member.name!r} does not have the name of an image")
+                raise IntegrityError(
+                    f"archive {where}: {member.name!r} does not have the name of an image: {CORRECT}"
+                )
             end = member.offset_data + member.size
             if end > len(body):
                 raise IntegrityError(f"archive {where}: incomplete in {member.name!r}: download it again")

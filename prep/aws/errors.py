@@ -52,7 +52,7 @@ def aws_errors(operation: str) -> Iterator[None]:
         ) from error
     except ProfileNotFound as error:
         raise CredentialsError(
-            f"{operation}: {error}: `aws configure list-profiles` lists those that are there"
+            f"{operation}: {error}: run `aws configure list-profiles` to see those that are there"
         ) from error
     except NoRegionError as error:
         raise CredentialsError(f"{operation}: no AWS Region: set AWS_DEFAULT_REGION") from error
@@ -62,7 +62,7 @@ def aws_errors(operation: str) -> Iterator[None]:
     except _transfer_error() as error:  # the ClientError is its context
         cause = error.__context__
         raise AwsError(
-            f"{operation}: {_reason(cause) if isinstance(cause, ClientError) else error}"
+            f"{operation}: {_reason(cause) if isinstance(cause, ClientError) else f'{error}: run again'}"
         ) from error
     except BotoCoreError as error:
         reason = str(error).rstrip(".")
@@ -88,11 +88,12 @@ def _transfer_error() -> "type[Boto3Error]":
 def _reason(error: ClientError) -> str:
     code = error.response["Error"].get("Code", "")
     message = error.response["Error"].get("Message", "")
-    remedy = ""
     if code in DENIED:
         remedy = f": allow this role to call {error.operation_name}"
     elif code in EXPIRED:
         remedy = ": log in to AWS again, then run again; it continues where it stopped"
     elif code in PASSING:
         remedy = ": run again; it continues where it stopped"
+    else:
+        remedy = ": check the names and options that were given, then run again"
     return f"{error.operation_name}: {code}: {message.rstrip('.')}{remedy}"

@@ -46,7 +46,7 @@ class Devkit:
         if not 1 <= number <= len(self.ground_truth):
             raise IntegrityError(
                 f"image {file_name}: its name must end in a number from 1 to {len(self.ground_truth)}, "
-                "the lines of the devkit's ground truth"
+                "the lines of the devkit's ground truth: correct the archive, or devkit in the description"
             )
         return self.ground_truth[number - 1]
 
@@ -98,7 +98,10 @@ def class_finder(description: Description, layout: Layout) -> Callable[[Split], 
     pool.shutdown(wait=False)
 
     def unreachable(file_name: str) -> str:
-        raise IntegrityError(f"image {file_name}: lies in no class folder, and the description has no devkit")
+        raise IntegrityError(
+            f"image {file_name}: lies in no class folder, and the description has no devkit: name it in "
+            "[classes]"
+        )
 
     def of(split: Split) -> Callable[[str], str]:
         devkit = devkit_of()

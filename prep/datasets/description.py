@@ -4,10 +4,12 @@ import hashlib
 import re
 import tomllib
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 from prep import contract
+from prep.datasets.tables import Mistake, Mistakes, Table
 from prep.errors import DescriptionError
 from prep.state.names import UNFIT, is_plain
 
@@ -21,7 +23,11 @@ NOT_SPLITS = {"archives", "bounding_boxes"}  # ROOT has these folders beside tho
 
 @dataclass(frozen=True)
 class Archive:
-    """A file on the site of the data set. `bytes` is None if the site does not publish its exact size."""
+    """A file on the site of the data set.
+
+    `bytes` is None if the site does not publish its exact size. `url` is "" if there is no site: then the
+    file comes from the folder, bucket or base URL of --source.
+    """
 
     file: str
     url: str
@@ -37,6 +43,9 @@ class Archive:
     def digest(self) -> str:
         """The digest, hexadecimal."""
         return self.md5
+
+
+NO_ARCHIVE = Archive("", "", "", None)  # stands for one that a wrong description does not name
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,9 @@ class Description:
                 "such as dev"
             )
         if not re.fullmatch(contract.DATASET_NAME, name):
-            raise DescriptionError(f"environment {environment!r}: {name} has more than 30 characters")
+            raise DescriptionError(
+                f"environment {environment!r}: {name} has more than 30 characters: give a shorter one"
+            )
         return replace(self, name=name, options=f"{self.options} --environment {environment}")
 
     def split_of(self, archive: str) -> Split | None:
@@ -107,180 +118,178 @@ def load(name_or_path: str) -> Description:
     Raises:
         DescriptionError: the file does not exist, or does not describe a data set.
     """
+    path = find(name_or_path)
+    described, mistakes = read(path)
+    if described is None:
+        more = f" (and {len(mistakes) - 1} more: `python -m prep dataset check {path}` lists all)"
+        raise DescriptionError(
+            f"data set description {path}: {mistakes[0]}{more if len(mistakes) > 1 else ''}"
+        )
+    return replace(described, options=f"--dataset {name_or_path}")
+
+
+def find(name_or_path: str) -> Path:
+    """The path of a description.
+
+    Raises:
+        DescriptionError: no description that comes with prep has this name.
+    """
     path = Path(name_or_path)
-    if path.suffix != ".toml":
-        path = SHIPPED / f"{name_or_path}.toml"
-        if not path.is_file():
-            shipped = ", ".join(shipped_names())
-            raise DescriptionError(
-                f"data set {name_or_path!r}: no such description: give one of {shipped}, or "
-                "the path of a .toml file"
-            )
+    if path.suffix == ".toml":
+        return path
+    path = SHIPPED / f"{name_or_path}.toml"
+    if path.is_file():
+        return path
+    names = shipped_names()
+    near = get_close_matches(name_or_path, names, cutoff=0.5)
+    own = Path(f"{name_or_path}.toml")
+    meant = str(own) if own.is_file() else ", ".join(near)
+    raise DescriptionError(
+        f"data set {name_or_path!r}: no such description{f' (did you mean {meant}?)' if meant else ''}: give "
+        f"one of {', '.join(names)}, or the path of a .toml file"
+    )
+
+
+def read(path: Path) -> tuple[Description | None, list[Mistake]]:
+    """Read a description, or find every mistake in it.
+
+    Raises:
+        DescriptionError: the file can't be read.
+    """
     try:
         raw = path.read_bytes()
-        table = tomllib.loads(raw.decode())
     except OSError as error:
-        raise DescriptionError(f"data set description {path}: {error.strerror}") from error
+        raise DescriptionError(
+            f"data set description {path}: {error.strerror}: check the path, or write one with "
+            "`python -m prep dataset new`"
+        ) from error
+    try:
+        table = tomllib.loads(raw.decode())
     except (ValueError, RecursionError) as error:  # not all of tomllib's are a TOMLDecodeError
-        raise DescriptionError(f"data set description {path}: not TOML: {error}") from error
-    parsed = _Parser(str(path)).description(table, hashlib.sha256(raw).hexdigest())
-    return replace(parsed, options=f"--dataset {name_or_path}")
+        return None, [Mistake("the whole file", f"not TOML: {error}", "correct the line")]
+    mistakes = Mistakes()
+    found = _description(table, hashlib.sha256(raw).hexdigest(), mistakes)
+    return (None, mistakes.found) if mistakes.found else (found, [])
 
 
-class _Parser:
-    """Turns tables into dataclasses. Every error message begins with the file and the place in it."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-
-    def fail(self, where: str, problem: str) -> DescriptionError:
-        return DescriptionError(f"data set description {self.source}: {where}: {problem}")
-
-    def description(self, table: dict[str, Any], sha256: str) -> Description:
-        known = {"name", "title", "archives", "classes", "splits", "bounding_boxes"}
-        self.only(table, "top level", known)
-        name = self.string(table, "name", "top level")
-        if not re.fullmatch(contract.DATASET_NAME, name):
-            raise self.fail(
-                "name",
-                f"{name!r} must be up to 30 lower-case letters, digits and dashes, and not begin with aws or "
-                "ssm",
-            )
-        title = self.string(table, "title", "top level")
-        if UNFIT.search(title) or len(title) > LONGEST_TITLE:
-            raise self.fail("title", f"must be one line of up to {LONGEST_TITLE} characters")
-        archives = {
-            archive.file: archive
-            for archive in (self.archive(item) for item in self.tables(table, "archives"))
-        }
-        if len(archives) != len(table["archives"]):
-            raise self.fail("archives", "two archives have the same file name")
-        classes = self.table(table, "classes", "top level")
-        self.only(classes, "[classes]", {"count", "devkit"})
-        devkit = None
-        if "devkit" in classes:
-            devkit = self.reference(classes, "devkit", "[classes]", archives)
-        splits = tuple(
-            self.split(split, value, archives, devkit)
-            for split, value in self.table(table, "splits", "top level").items()
+def _description(table: Table, sha256: str, wrong: Mistakes) -> Description:
+    """The data set in a table. It counts only if no mistake was found."""
+    wrong.only(table, "top level", {"name", "title", "archives", "classes", "splits", "bounding_boxes"})
+    name = wrong.string(table, "name", "top level")
+    if name and not re.fullmatch(contract.DATASET_NAME, name):
+        wrong.add(
+            "name",
+            f"{name!r} must be up to 30 lower-case letters, digits and dashes, and not begin with aws or ssm",
+            "give another name",
         )
-        if not splits:
-            raise self.fail("splits", "there must be at least one")
-        used = [split.archive.file for split in splits]
-        twice = next((file for file in used if used.count(file) > 1), None)
-        if twice:
-            raise self.fail(
-                "splits", f"two splits are in the archive {twice}: each split needs an archive of its own"
-            )
-        return Description(
-            name=name,
-            title=title,
-            archives=tuple(archives.values()),
-            classes=self.count(classes, "count", "[classes]"),
-            devkit=devkit,
-            splits=splits,
-            bounding_boxes=tuple(
-                self.boxes(item, archives) for item in self.tables(table, "bounding_boxes", optional=True)
-            ),
-            sha256=sha256,
+    title = wrong.string(table, "title", "top level")
+    if UNFIT.search(title) or len(title) > LONGEST_TITLE:
+        wrong.add("title", f"must be one line of up to {LONGEST_TITLE} characters", "shorten it")
+    items = [_archive(item, wrong) for item in wrong.tables(table, "archives")]
+    archives = {archive.file: archive for archive in items}
+    if len(archives) != len(items):
+        wrong.add("archives", "two archives have the same file name", "rename or remove one")
+    classes = wrong.table(table, "classes", "top level")
+    wrong.only(classes, "[classes]", {"count", "devkit"})
+    count = wrong.count(classes, "count", "[classes]") if classes else 1
+    devkit = _reference(classes, "devkit", "[classes]", archives, wrong) if "devkit" in classes else None
+    splits = tuple(
+        _split(split, value, archives, "devkit" in classes, wrong)
+        for split, value in wrong.table(table, "splits", "top level").items()
+    )
+    _check_splits(table, splits, wrong)
+    boxes = tuple(_boxes(item, archives, wrong) for item in wrong.tables(table, "bounding_boxes", True))
+    return Description(name, title, tuple(items), count, devkit, splits, boxes, sha256)
+
+
+def _check_splits(table: Table, splits: tuple[Split, ...], wrong: Mistakes) -> None:
+    if table.get("splits") == {}:
+        wrong.add("splits", "there must be at least one", "add [splits.train]")
+    used = [split.archive.file for split in splits if split.archive is not NO_ARCHIVE]
+    for file in sorted({file for file in used if used.count(file) > 1}):
+        wrong.add(
+            "splits",
+            f"two splits are in the archive {file}",
+            "give each split an archive of its own; `python -m prep dataset new --to` makes them",
         )
 
-    def archive(self, item: dict[str, Any]) -> Archive:
-        self.only(item, "[[archives]]", {"file", "url", "bytes", "md5"})
-        file = self.string(item, "file", "[[archives]]")
-        where = f"archive {file}"
-        if not is_plain(file) or file.startswith("."):
-            raise self.fail(where, "file must be a plain file name")
-        if file.endswith((".partial", ".journal")):
-            raise self.fail(
-                where, "file must not end in .partial or .journal: download leaves files of that name"
-            )
-        url = self.string(item, "url", where)
-        if "@" in url:  # left out of the message, as it may hold a password
-            raise self.fail(where, "url must not hold credentials; write an @ in its path as %40")
-        if not re.fullmatch(contract.WEB_ADDRESS, url):
-            raise self.fail(where, f"url {url!r} must be a web address such as https://example.org/train.tar")
-        md5 = self.string(item, "md5", where).lower()
-        if not re.fullmatch(r"[0-9a-f]{32}", md5):
-            raise self.fail(where, "md5 must be 32 hexadecimal digits")
-        return Archive(file, url, md5, self.count(item, "bytes", where) if "bytes" in item else None)
 
-    def split(self, name: str, item: object, archives: dict[str, Archive], devkit: Archive | None) -> Split:
-        where = f"[splits.{name}]"
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-            raise self.fail(where, "the name of a split must be lower-case letters, digits and underscores")
-        if name in NOT_SPLITS:
-            raise self.fail(where, "ROOT has another folder of that name: give the split another name")
-        if not isinstance(item, dict):
-            raise self.fail(where, "must be a table")
-        self.only(item, where, {"archive", "layout", "labels", "images"})
-        archive = self.reference(item, "archive", where, archives)
-        if not archive.file.endswith(".tar"):
-            raise self.fail(where, f"{archive.file} must be a plain .tar: decompress it first")
-        layout = self.choice(item, "layout", where, get_args(Layout))
-        labels = self.choice(item, "labels", where, get_args(Labels))
-        if labels == "devkit" and devkit is None:
-            raise self.fail(where, 'labels = "devkit" needs devkit in [classes]')
-        if (layout == "flat") != (labels == "devkit"):
-            raise self.fail(
-                where, 'layout "flat" needs labels "devkit"; the other layouts need labels "path"'
-            )
-        return Split(
-            name, archive, cast(Layout, layout), cast(Labels, labels), self.count(item, "images", where)
+def _archive(item: Table, wrong: Mistakes) -> Archive:
+    wrong.only(item, "[[archives]]", {"file", "url", "bytes", "md5"})
+    file = wrong.string(item, "file", "[[archives]]")
+    where = f"archive {file or '?'}"
+    if file and (not is_plain(file) or file.startswith(".")):
+        wrong.add(where, "file must be a plain file name", "leave out folders, and a dot at its beginning")
+    if file.endswith((".partial", ".journal")):
+        wrong.add(
+            where,
+            "file must not end in .partial or .journal: download leaves files of that name",
+            "rename it",
         )
+    url = wrong.string(item, "url", where) if "url" in item else ""
+    if "@" in url:  # left out of the message, as it may hold a password
+        wrong.add(where, "url must not hold credentials", "write an @ in its path as %40")
+    elif url and not re.fullmatch(contract.WEB_ADDRESS, url):
+        wrong.add(
+            where,
+            f"url {url!r} must be a web address such as https://example.org/train.tar",
+            "correct it, or leave url out and give --source",
+        )
+    md5 = wrong.string(item, "md5", where).lower()
+    if md5 and not re.fullmatch(r"[0-9a-f]{32}", md5):
+        wrong.add(where, "md5 must be 32 hexadecimal digits", f"take what `md5sum {file}` says")
+    return Archive(file, url, md5, wrong.count(item, "bytes", where) if "bytes" in item else None)
 
-    def boxes(self, item: dict[str, Any], archives: dict[str, Archive]) -> BoundingBoxes:
-        where = "[[bounding_boxes]]"
-        self.only(item, where, {"archive", "folder"})
-        folder = self.string(item, "folder", where)
-        if not re.fullmatch(r"[A-Za-z0-9_]+", folder):
-            raise self.fail(where, f"folder {folder!r} must be letters, digits and underscores")
-        return BoundingBoxes(self.reference(item, "archive", where, archives), folder)
 
-    def only(self, table: dict[str, Any], where: str, known: set[str]) -> None:
-        unknown = sorted(set(table) - known)
-        if unknown:
-            raise self.fail(
-                where, f"unknown key {unknown[0]!r}; the known keys are {', '.join(sorted(known))}"
-            )
+def _split(name: str, item: object, archives: dict[str, Archive], has_devkit: bool, wrong: Mistakes) -> Split:
+    where = f"[splits.{name}]"
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        wrong.add(
+            where, "the name of a split must be lower-case letters, digits and underscores", "rename it"
+        )
+    if name in NOT_SPLITS:
+        wrong.add(where, "ROOT has another folder of that name", "give the split another name")
+    if not isinstance(item, dict):
+        wrong.add(where, "must be a table", f"write it as {where}")
+        return Split(name, NO_ARCHIVE, "folders", "path", 1)
+    wrong.only(item, where, {"archive", "layout", "labels", "images"})
+    archive = _reference(item, "archive", where, archives, wrong)
+    if archive.file and not archive.file.endswith(".tar"):
+        wrong.add(
+            where,
+            f"{archive.file} must be a plain .tar",
+            "decompress it first, or convert it with `python -m prep dataset new --to`",
+        )
+    layout = wrong.choice(item, "layout", where, get_args(Layout))
+    labels = wrong.choice(item, "labels", where, get_args(Labels))
+    if labels == "devkit" and not has_devkit:
+        wrong.add(where, 'labels = "devkit" needs devkit in [classes]', "name the devkit's archive there")
+    if layout and labels and (layout == "flat") != (labels == "devkit"):
+        wrong.add(
+            where,
+            'layout "flat" needs labels "devkit"; the other layouts need labels "path"',
+            "correct one of them",
+        )
+    images = wrong.count(item, "images", where)
+    return Split(name, archive, cast(Layout, layout), cast(Labels, labels), images)
 
-    def value(self, table: dict[str, Any], key: str, where: str) -> object:
-        if key not in table:
-            raise self.fail(where, f"{key} is missing")
-        return table[key]
 
-    def string(self, table: dict[str, Any], key: str, where: str) -> str:
-        value = self.value(table, key, where)
-        if not isinstance(value, str) or not value:
-            raise self.fail(where, f"{key} must be text")
-        return value
+def _boxes(item: Table, archives: dict[str, Archive], wrong: Mistakes) -> BoundingBoxes:
+    where = "[[bounding_boxes]]"
+    wrong.only(item, where, {"archive", "folder"})
+    folder = wrong.string(item, "folder", where)
+    if folder and not re.fullmatch(r"[A-Za-z0-9_]+", folder):
+        wrong.add(where, f"folder {folder!r} must be letters, digits and underscores", "rename it")
+    return BoundingBoxes(_reference(item, "archive", where, archives, wrong), folder)
 
-    def count(self, table: dict[str, Any], key: str, where: str) -> int:
-        value = self.value(table, key, where)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise self.fail(where, f"{key} must be a whole number, at least 1")
-        return value
 
-    def choice(self, table: dict[str, Any], key: str, where: str, choices: tuple[str, ...]) -> str:
-        value = self.string(table, key, where)
-        if value not in choices:
-            raise self.fail(where, f"{key} {value!r} must be one of {', '.join(choices)}")
-        return value
-
-    def table(self, table: dict[str, Any], key: str, where: str) -> dict[str, Any]:
-        value = self.value(table, key, where)
-        if not isinstance(value, dict):
-            raise self.fail(where, f"{key} must be a table")
-        return value
-
-    def tables(self, table: dict[str, Any], key: str, optional: bool = False) -> list[dict[str, Any]]:
-        value = table.get(key, []) if optional else self.value(table, key, "top level")
-        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-            raise self.fail(key, f"must be written as [[{key}]]")
-        return value
-
-    def reference(self, table: dict[str, Any], key: str, where: str, archives: dict[str, Archive]) -> Archive:
-        file = self.string(table, key, where)
-        if file not in archives:
-            raise self.fail(where, f"{key} {file!r} is not among the archives")
-        return archives[file]
+def _reference(table: Table, key: str, where: str, archives: dict[str, Archive], wrong: Mistakes) -> Archive:
+    file = wrong.string(table, key, where)
+    if file and file not in archives:
+        near = get_close_matches(file, archives, 1)
+        wrong.add(
+            where,
+            f"{key} {file!r} is not among the archives",
+            f"write {near[0]!r}, or add it as [[archives]]" if near else "add it as [[archives]]",
+        )
+    return archives.get(file, NO_ARCHIVE)

@@ -10,7 +10,7 @@ import click
 
 from prep import prices
 from prep.aws import clients
-from prep.command_line import INTERRUPTED
+from prep.command_line import INTERRUPTED, SETTINGS, Commands
 from prep.errors import AwsError, DescriptionError
 from prep.owner import copy as copying
 from prep.owner import destroy as destroying
@@ -30,14 +30,20 @@ from prep.owner.options import (
     confirm,
 )
 from prep.owner.stacks import PARTS
+from prep.owner.status_command import status_command
 from prep.progress import Progress, one_line
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Commands, context_settings=SETTINGS)
 def owner() -> None:
-    """Launch training instances; list, share, copy and delete snapshots; remove everything.
+    """See how far the prep instance is; launch training instances; list, share, copy and delete snapshots;
+    remove everything.
 
     Credentials and Region are those of `aws configure`, or of AWS_PROFILE and AWS_DEFAULT_REGION.
+
+    \b
+    Example:
+      python -m prep.owner launch --count 4 --dry-run
     """
 
 
@@ -71,13 +77,15 @@ def launch_command(
     timeout: int,
     dry_run: bool,
 ) -> None:
-    """Launch training instances and wait until each has mounted the data set.
+    """Launch training instances that have the data mounted.
 
-    They are spread over the zones that offer the type. If a zone has no capacity, the others take its share.
+    Waits until each has mounted it. They are spread over the zones that offer the type. If a zone has no
+    capacity, the others take its share.
     Fails if not all are ready; those that were launched keep running, and cost money, until you end them.
 
     \b
-    Example: python -m prep.owner launch --count 4 --type g5.xlarge --spot
+    Example:
+      python -m prep.owner launch --count 4 --type g5.xlarge --spot
     """
     with Progress(shown=not no_progress) as progress:
         account = _account(region, progress, no_progress)
@@ -109,11 +117,14 @@ def launch_command(
 def snapshots_group(
     context: click.Context, dataset: str, region: str | None, as_json: bool, no_progress: bool
 ) -> None:
-    """List the data set's snapshots: what they hold, what they cost, who may use them.
+    """List the data set's snapshots and what they cost.
+
+    Also says what they hold and who may use them.
 
     \b
-    Example: python -m prep.owner snapshots
-             python -m prep.owner snapshots prune --keep 2
+    Example:
+      python -m prep.owner snapshots
+      python -m prep.owner snapshots prune --keep 2
     """
     if context.invoked_subcommand is not None:
         given = [
@@ -145,9 +156,13 @@ def prune_command(
     yes: bool,
     dry_run: bool,
 ) -> None:
-    """Delete older snapshots of the data; never the published one.
+    """Delete older snapshots, never the published one.
 
     Snapshots that CloudFormation kept of the volumes are not touched: `destroy` offers to remove those.
+
+    \b
+    Example:
+      python -m prep.owner snapshots prune --keep 2 --dry-run
     """
     with Progress(shown=not no_progress) as progress:
         account = _account(region, progress, no_progress)
@@ -190,13 +205,15 @@ def share_command(
     profile: str | None,
     dry_run: bool,
 ) -> None:
-    """Share a snapshot with other accounts, after a check of its key's policy.
+    """Share a snapshot with other AWS accounts.
 
-    Prints the commands to run with the other account's credentials: one makes a copy there, which is
-    independent of this account and its key; the other one uses the shared snapshot as it is.
+    Checks the policy of its key first. Prints the commands to run with the other account's credentials: one
+    makes a copy there, which is independent of this account and its key; the other one uses the shared
+    snapshot as it is.
 
     \b
-    Example: python -m prep.owner share --account 123456789012
+    Example:
+      python -m prep.owner share --account 123456789012
     """
     if profile and (stop or len(others) > 1):
         raise DescriptionError("share: --profile is for one --account, and not for --stop: leave it out")
@@ -238,13 +255,14 @@ def copy_command(
     manifest: str | None,
     dry_run: bool,
 ) -> None:
-    """Copy a snapshot into another Region, or under another key, and publish it there.
+    """Copy a snapshot to another Region or another key.
 
-    --region is where the snapshot is. A snapshot that another account shares is copied into this account. Run
-    it again after an interruption: it finds the copy and goes on waiting.
+    Publishes the copy there. --region is where the snapshot is. A snapshot that another account shares is
+    copied into this account. Run it again after an interruption: it finds the copy and goes on waiting.
 
     \b
-    Example: python -m prep.owner copy --to eu-west-1
+    Example:
+      python -m prep.owner copy --to eu-west-1
     """
     with Progress(shown=not no_progress) as progress:
         account = _account(region, progress, no_progress)
@@ -297,17 +315,20 @@ def destroy_command(
     yes: bool,
     dry_run: bool,
 ) -> None:
-    """Delete the stacks; say what stays, and what each thing costs a month.
+    """Delete the stacks, and say what stays and costs.
 
-    The data stays: the bucket, the published snapshot, and snapshots of the volumes. --also-data deletes it.
+    The data stays: the bucket, the published snapshot, and snapshots of the volumes; the command says what
+    each costs a month. --also-data deletes it.
 
     \b
-    Example: python -m prep.owner destroy --dry-run
-             python -m prep.owner destroy --also-data ilsvrc2012
+    Example:
+      python -m prep.owner destroy --dry-run
+      python -m prep.owner destroy --also-data ilsvrc2012
     """
     if also_data not in (None, dataset):
         raise DescriptionError(
-            f"destroy: --also-data {also_data} is not the data set, {dataset}: nothing was deleted"
+            f"destroy: --also-data {also_data} is not the data set, {dataset}: nothing was deleted: give "
+            "the data set's name"
         )
     if also_data and set(parts) != set(PARTS):
         raise DescriptionError("destroy: --also-data goes with all stacks: leave out --stack")
@@ -370,4 +391,5 @@ def _print(as_json: bool, document: object, text: str) -> None:
 
 
 COMMANDS = tuple(owner.commands.values())
-"""The commands, to be added to those of prep."""
+"""The commands, to be added to those of prep, whose `status` is another: that of folders of its machine."""
+owner.add_command(status_command)

@@ -240,7 +240,8 @@ def _empty(account: Account, bucket: str, note: Note) -> None:
                 ]
                 answer = account.s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
                 if answer.get("Errors"):
-                    raise AwsError(f"empty the bucket {bucket}: {answer['Errors'][0].get('Message', '')}")
+                    reason = answer["Errors"][0].get("Message", "")
+                    raise AwsError(f"empty the bucket {bucket}: {reason}: remove the cause, then run again")
                 count += len(batch)
                 note(f"destroy: {bucket}: {count:,} objects deleted")
         for uploads in account.s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):

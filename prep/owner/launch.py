@@ -343,7 +343,8 @@ def shortfall(plan: Plan, fleet: Fleet) -> str | None:
     parts = [f"launch: {ready} of {plan.wish.count} instances are ready"]
     parts += [f"{each.instance} {each.state}: {each.reason or 'no answer yet'}" for each in
               fleet.instances.values() if each.state != READY]  # fmt: skip
-    return ": ".join([parts[0], "; ".join([*parts[1:], *dict.fromkeys(fleet.refusals)])])
+    reasons = "; ".join([*parts[1:], *dict.fromkeys(fleet.refusals)])
+    return f"{parts[0]}: {reasons}: launch the missing ones again, or give another --type or --zone"
 
 
 def costs(fleet: Fleet) -> str | None:

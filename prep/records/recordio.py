@@ -51,7 +51,10 @@ def frame(*pieces: bytes | memoryview) -> bytes:
     """
     length = sum(map(len, pieces))
     if length >= LENGTH_LIMIT:
-        raise IntegrityError(f"a record of {length} bytes: RecordIO allows fewer than {LENGTH_LIMIT}")
+        raise IntegrityError(
+            f"a record of {length} bytes: RecordIO allows fewer than {LENGTH_LIMIT}: make the image smaller "
+            "with --resize"
+        )
     whole = b"".join((FRAME.pack(MAGIC, length), *pieces, bytes(-length % 4)))
     words = np.frombuffer(whole, "<u4")
     cuts = (np.flatnonzero(words[2:] == MAGIC) * 4).tolist()
@@ -122,5 +125,7 @@ def _record(name: str, offset: int, end: int, data: bytes) -> Record:
         raise IntegrityError(f"{name}: the record at byte {offset} is too short for an image: run pack again")
     flag, label, identity, identity2 = HEADER.unpack_from(data)
     if flag != 0 or identity2 != 0:
-        raise IntegrityError(f"{name}: the record at byte {offset} has no single label: not made by pack")
+        raise IntegrityError(
+            f"{name}: the record at byte {offset} has no single label: run pack, as another program made it"
+        )
     return Record(offset, end, label, identity, data[HEADER.size :])

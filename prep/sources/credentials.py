@@ -64,7 +64,9 @@ def from_secret(client: "SecretsManagerClient", name: str) -> Credentials:
             "this role to read it"
         ) from error
     except (BotoCoreError, KeyError) as error:
-        raise CredentialsError(f"secret {name}: can't be read: {error}") from error
+        raise CredentialsError(
+            f"secret {name}: can't be read: {error}: check the AWS credentials and the Region"
+        ) from error
     try:
         values = json.loads(text)
         found = Credentials(str(values[contract.SECRET_USERNAME]), str(values[contract.SECRET_ACCESS_KEY]))

@@ -43,5 +43,7 @@ class FolderSource:
         except OSError as error:
             raise SourceError(f"{path}: {error.strerror}: check the disk") from error
         if self.version(wanted) != version:
-            raise SourceChangedError(f"{path}: changed while it was read")
+            raise SourceChangedError(
+                f"{path}: changed while it was read: run again when nothing else writes to it"
+            )
         return bytes(data)

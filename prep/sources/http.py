@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import urllib3
 from urllib3.util import Retry, Timeout, make_headers
 
-from prep.errors import CredentialsError, SourceError
+from prep.errors import CredentialsError, DescriptionError, SourceError
 from prep.sources.credentials import Credentials
 from prep.sources.source import SourceChangedError, Version, Wanted
 
@@ -58,17 +58,29 @@ class HttpSource:
         *,
         tries: int | None = None,
         timeout: Timeout | None = None,
+        note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._credentials = credentials
         self._source = source
         self._attempts = tries or TRIES
+        self._note = note  # gets a line for each request that is repeated
         self._pool = urllib3.PoolManager(maxsize=connections, timeout=timeout or TIMEOUT, retries=REDIRECTS)
 
     def url(self, wanted: Wanted) -> str:
-        """The URL of an archive."""
-        if not self._source:
-            return wanted.url
-        return f"{self._source.rstrip('/')}/{urlsplit(wanted.url).path.rpartition('/')[2]}"
+        """The URL of an archive.
+
+        Raises:
+            DescriptionError: the description gives none, and there is no base URL.
+        """
+        if self._source:
+            name = urlsplit(wanted.url).path.rpartition("/")[2] or wanted.file
+            return f"{self._source.rstrip('/')}/{name}"
+        if not wanted.url:
+            raise DescriptionError(
+                f"archive {wanted.file}: the description gives no url: give --source, the folder, bucket or "
+                "base URL that has it"
+            )
+        return wanted.url
 
     def _shown(self, wanted: Wanted) -> str:
         """The URL for messages, without its query: that may be a signature, which lets anyone in."""
@@ -113,7 +125,9 @@ class HttpSource:
             if number + 1 == self._attempts:
                 break
             backoff = min(LONGEST_PAUSE, 2.0**number) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-            if stop.wait(backoff if pause is None else min(pause, LONGEST_RETRY_AFTER)):
+            pause = backoff if pause is None else min(pause, LONGEST_RETRY_AFTER)
+            self._note(f"{self._shown(wanted)}: {reason}: trying again in {pause:.0f} s")
+            if stop.wait(pause):
                 raise SourceError(f"{self._shown(wanted)}: stopped because another range failed")
         raise SourceError(
             f"{self._shown(wanted)}: {reason}, {self._attempts} times: run again later; "
@@ -146,7 +160,10 @@ class HttpSource:
                 return Version(int(match.group(3)), etag)
             length = response.headers.get("Content-Length", "")
             if not LENGTH.fullmatch(length):
-                raise SourceError(f"{self._shown(wanted)}: the server serves neither ranges nor a length")
+                raise SourceError(
+                    f"{self._shown(wanted)}: the server serves neither ranges nor a length: download the "
+                    "file by other means, and give its folder with --source"
+                )
             return Version(int(length), etag, partial(self._stream, wanted, int(length)))
         finally:
             response.close()
@@ -177,7 +194,9 @@ class HttpSource:
                 raise _PassingError("answered a request for a byte range with the whole file")
             first, last, size = (int(group) for group in match.groups())
             if Version(size, response.headers.get("ETag", "")) != version:
-                raise SourceChangedError(f"{self._shown(wanted)}: the server has another version of it now")
+                raise SourceChangedError(
+                    f"{self._shown(wanted)}: the server has another version of it now: run again later"
+                )
             if (first, last) != (start, end - 1):
                 raise _PassingError(f"sent bytes {first}-{last} when asked for {start}-{end - 1}")
             data = bytearray()
@@ -204,13 +223,13 @@ def _refusal(url: str, response: urllib3.BaseHTTPResponse) -> Exception:
     if status in (404, 410):
         return SourceError(f"{url}: not found (HTTP {status}): check the description or --source")
     if status == 416:
-        return SourceChangedError(f"{url}: the server has a shorter version of it now")
+        return SourceChangedError(f"{url}: the server has a shorter version of it now: run again later")
     if status in (200, 206):
         return SourceError(
             f"{url}: the server sent a web page instead of the archive: open the site in a browser and check "
             "whether your account still has access"
         )
-    return SourceError(f"{url}: the server answered HTTP {status}")
+    return SourceError(f"{url}: the server answered HTTP {status}: check the description or --source")
 
 
 def _retry_after(value: str) -> float | None:

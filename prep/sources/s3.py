@@ -76,6 +76,8 @@ class S3Source:
         except ClientError as error:
             if error.response["Error"]["Code"] not in {"PreconditionFailed", "412"}:
                 raise
-            raise SourceChangedError(f"{self._url(wanted)}: was replaced during the download") from error
+            raise SourceChangedError(
+                f"{self._url(wanted)}: was replaced during the download: run again"
+            ) from error
         with answer["Body"] as body:
             return body.read()

@@ -17,7 +17,7 @@ class Wanted(Protocol):
 
     @property
     def url(self) -> str:
-        """Its URL on the site of the data set."""
+        """Its URL on the site of the data set, or "" if there is none."""
 
     @property
     def bytes(self) -> int | None:

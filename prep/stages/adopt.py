@@ -78,7 +78,8 @@ def _read_lists(copy: Path) -> Devkit:
         raise DescriptionError(f"{error.filename}: {error.strerror}: give Kaggle's top folder") from error
     except (ValueError, LookupError, AttributeError, csv.Error) as error:
         raise IntegrityError(
-            f"{copy}: LOC_synset_mapping.txt or LOC_val_solution.csv is damaged: {error!r}"
+            f"{copy}: LOC_synset_mapping.txt or LOC_val_solution.csv is damaged ({error!r}): unpack the copy "
+            "again"
         ) from error
     return Devkit(words, tuple(wnid for _, wnid in rows))
 

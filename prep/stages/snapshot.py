@@ -136,8 +136,8 @@ def _freeze(mount: Path) -> None:
     done = _fsfreeze("--freeze", mount)
     if done.returncode:
         raise AwsError(
-            f"snapshot: {done.stderr.strip()}: {mount} must be the volume's mount point, and this process "
-            "must be root or have CAP_SYS_ADMIN, as the service has"
+            f"snapshot: {done.stderr.strip()}: check that {mount} is the volume's mount point, and that this "
+            "process is root or has CAP_SYS_ADMIN, as the service has"
         )
 
 

@@ -182,7 +182,8 @@ def _labels(description: Description, layout: Layout, facts: Manifest) -> dict[s
     table = classes.read_table(layout)
     if len(table) != description.classes:
         raise IntegrityError(
-            f"{layout.classes}: {len(table)} classes, the description says {description.classes}"
+            f"{layout.classes}: {len(table)} classes, the description says {description.classes}: "
+            "correct [classes] count, then run pack again"
         )
     found = manifest.facts_of(layout.classes)["sha256"]
     check_digest(layout.classes, found, facts.files.get(layout.classes.name, {}).get("sha256"))
@@ -203,7 +204,7 @@ def _verify_split(
     if len(originals) != split.images:
         raise IntegrityError(
             f"verify: split {split.name}: the archive holds {len(originals)} images, the description says "
-            f"{split.images}"
+            f"{split.images}: correct [splits.{split.name}] images, then run pack again"
         )
     summary = facts.splits[split.name]
     as_is = records = 0
@@ -346,9 +347,11 @@ def _mxnet_sample(layout: Layout, part: str, most: int) -> int:
         for index, label, name in wanted:
             header, image = mx.recordio.unpack(reader.read_idx(int(index)))
             if (header.id, header.label) != (int(index), float(label)):
-                raise IntegrityError(f"{rec}: MXNet reads another id or label in record {index} ({name})")
+                raise IntegrityError(
+                    f"{rec}: MXNet reads another id or label in record {index} ({name}): run pack again"
+                )
             if mx.image.imdecode(image).ndim != 3:
-                raise IntegrityError(f"{rec}: MXNet can't decode record {index} ({name})")
+                raise IntegrityError(f"{rec}: MXNet can't decode record {index} ({name}): run pack again")
     finally:
         reader.close()
     return len(wanted)

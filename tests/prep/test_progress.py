@@ -1,11 +1,31 @@
 """Progress for a log: a line now and then, with what is done, the rate and the time left."""
 
+import re
+import sys
 import time
 
 import pytest
 
 from prep import progress
 from prep.progress import Progress
+from tests.prep.commands import REPOSITORY, environment
+from tests.prep.terminals import COLOUR, lines, on_terminal
+
+TASKS = """
+import time
+from prep.progress import Progress
+with Progress() as shown:
+    shown.add("ILSVRC2012_img_train.tar", 147_897_477_120, 40_000_000_000)
+    shown.add("someone's very long archive [of many] images.tar", 999_900_000_000, 999_000_000)
+    shown.add("pack", 1023, 3)
+    shown.add("verify", None)
+    for _ in range(4):
+        time.sleep(0.1)
+        shown.advance("ILSVRC2012_img_train.tar", 250_000_000)
+        shown.advance("someone's very long archive [of many] images.tar", 100_000)
+        shown.advance("pack", 100)
+        shown.advance("verify", 5)
+"""
 
 
 @pytest.fixture
@@ -26,6 +46,46 @@ def test_a_line_every_half_minute(clock: list[float], capsys: pytest.CaptureFixt
     assert out == ""
     assert err.startswith("pack: 130.0 kB of 1.0 MB (13 %)")
     assert err.count("\n") == 1
+
+
+def test_a_line_tells_of_all_tasks(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    """However many there are; first of the one with most to do, not of those that are done."""
+    with Progress() as shown:
+        for name, done in (("pack", 900), ("organize", 100), ("inventory", 1000), ("backup", 500)):
+            shown.add(name, 1000, done)
+        for name in ("pack", "organize", "backup"):
+            clock[0] += 1
+            shown.advance(name, 10)
+            clock[0] += 1
+            shown.advance(name, 10)
+        clock[0] += 30
+        for _ in range(2):
+            shown.advance("pack", 10)
+    said = capsys.readouterr().err
+    rate = r"(, [\d.]+ \w+/s, [\w ]+ left)?"  # rich has a clock of its own
+    assert re.fullmatch(rf"organize: 120 bytes of 1.0 kB \(12 %\){rate}; backup 52 %, pack 93 %\n", said), (
+        said
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_bars_fit_the_terminal(width: int) -> None:
+    """Each task keeps one line, with all its numbers; only a name becomes shorter."""
+    shown = on_terminal([sys.executable, "-c", TASKS], width, environment({"COLUMNS": None}), str(REPOSITORY))
+    found = lines(shown)
+    assert max(map(len, found)) <= width
+    begins = re.compile("ILSVRC2012_img_tra|someone's very|pack |verify ")
+    assert [line for line in found if not begins.match(line)] == []  # nothing was folded into another line
+    train = [line for line in found if line.startswith("ILSVRC2012_img_tra")]
+    assert re.search(r"28% +41\.0/147\.9 GB +[\d.]+ GB/s +\d:\d\d:\d\d$", train[-1])
+    assert ("\u2501" in train[-1]) == (width >= 80)
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_no_color(no_color: str) -> None:
+    env = environment({"COLUMNS": None, "NO_COLOR": no_color, "TERM": "xterm-256color"})
+    shown = on_terminal([sys.executable, "-c", TASKS], 80, env, str(REPOSITORY))
+    assert bool(COLOUR.search(shown)) != bool(no_color)
 
 
 def test_unknown_total(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:

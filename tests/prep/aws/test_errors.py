@@ -24,7 +24,7 @@ def refused(code: str) -> ClientError:
         (
             refused("InvalidVolume.NotFound"),
             AwsError,
-            "^do it: CreateSnapshot: InvalidVolume.NotFound: because$",
+            "^do it: CreateSnapshot: InvalidVolume.NotFound: because: check the names .* then run again$",
         ),
         (EndpointConnectionError(endpoint_url="x"), AwsError, "run again; it continues where it stopped"),
         (IntegrityError("as it was"), IntegrityError, "^as it was$"),

@@ -164,6 +164,43 @@ def test_mistakes(tmp_path: Path, before: str, after: str, message: str) -> None
     assert "me:pw" not in str(caught.value)
 
 
+def test_all_mistakes_at_once(tmp_path: Path) -> None:
+    """Each with its place and its remedy; an error says the first, and how to see the others."""
+    path = tmp_path / "wrong.toml"
+    text = GOOD.replace('"small-set"', '"Small"').replace("count = 3", "count = 0").replace("images = 30", "")
+    text = text.replace('archive = "val.tar"', 'archive = "vall.tar"').replace(
+        "[classes]", "[classes]\nx = 1"
+    )
+    path.write_text(text)
+    described, mistakes = description.read(path)
+    assert described is None
+    assert [(mistake.where, mistake.problem.split(" ")[0]) for mistake in mistakes] == [
+        ("name", "'Small'"), ("[classes]", "unknown"), ("[classes]", "count"), ("[splits.train]", "images"),
+        ("[splits.validation]", "archive"),
+    ]  # fmt: skip
+    assert mistakes[4].remedy == "write 'val.tar', or add it as [[archives]]"
+    assert all(mistake.remedy for mistake in mistakes)
+    with pytest.raises(
+        DescriptionError, match=r"give another name \(and 4 more: .*dataset check .*lists all"
+    ):
+        description.load(str(path))
+
+
+def test_archive_without_a_url(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(GOOD.replace('url = "https://example.org/data/val.tar"\n', ""))
+    assert [archive.url == "" for archive in description.load(str(path)).archives] == [False, True, False]
+
+
+def test_names_that_come_near(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DescriptionError, match=r"'ilsvrc12': no such .*did you mean ilsvrc2012\?"):
+        description.load("ilsvrc12")
+    (tmp_path / "pets.toml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DescriptionError, match=r"'pets': no such .*did you mean pets.toml\?"):
+        description.load("pets")
+
+
 def test_not_there(tmp_path: Path) -> None:
     with pytest.raises(DescriptionError, match="'imagenet': no such description: give one of ilsvrc2012"):
         description.load("imagenet")
