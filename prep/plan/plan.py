@@ -131,7 +131,7 @@ def make(wish: Wish, description: Description, prices: Prices) -> Plan:
         month=_month(wish, size, prices),
         month_if_kept=_month_if_kept(wish, size, prices),
         training_hour=_training_hour(wish, prices),
-        restore_seconds=size.packed / ((wish.initialization_rate * MIB) or LAZY_RESTORE),
+        restore_seconds=_snapshot_bytes(wish, size) / ((wish.initialization_rate * MIB) or LAZY_RESTORE),
         warnings=tuple(_warnings(wish, size)),
     )
 

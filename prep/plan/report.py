@@ -57,7 +57,7 @@ def text(plan: Plan, found: Sequence[Choice], description: Description, money: P
 def _sums(plan: Plan) -> Iterator[Row]:
     yield Row("the whole, without snapshot", 0, None, None, plan.seconds, plan.dollars, "")
     how = "given rate" if plan.wish.initialization_rate else "at first read"
-    yield Row("restore, each instance", 0, plan.sizes.packed, None, plan.restore_seconds, None, how)
+    yield Row("restore, each instance", 0, plan.rows[-1].amount, None, plan.restore_seconds, None, how)
 
 
 def columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
@@ -140,7 +140,8 @@ def _training(plan: Plan) -> Iterator[str]:
     count = "1 instance" if wish.instances == 1 else f"{wish.instances} instances"
     days = "1 day" if wish.days == 1 else f"{wish.days:g} days"
     money = total * wish.instances * wish.days * 24
-    yield f"{count} of {wish.training_instance_type} for {days}: ${money:,.2f}"
+    without = " without the instances" if hour["instance"] is None else ""
+    yield f"{count} of {wish.training_instance_type} for {days}: ${money:,.2f}{without}"
 
 
 def _hourly(hour: Mapping[str, float | None]) -> Iterator[str]:
@@ -151,9 +152,8 @@ def _hourly(hour: Mapping[str, float | None]) -> Iterator[str]:
 def _choice_rows(found: Sequence[Choice]) -> Iterator[tuple[str, ...]]:
     """Each setting on a line of its own, the first with the figures."""
     for choice in found:
-        first, *others = names(choice)
-        small = " (too small)" if choice.warnings else ""
-        yield first + small, duration(choice.seconds), _signed(choice.dollars), _signed(choice.month)
+        first, *others = [*names(choice), *(["(a volume is too small)"] if choice.warnings else [])]
+        yield first, duration(choice.seconds), _signed(choice.dollars), _signed(choice.month)
         for name in others:
             yield f"  {name}", "", "", ""
 
