@@ -118,8 +118,10 @@ def _limits(plan: Plan) -> Iterator[str]:
         sent, base, burst = (8 * rate / 1e9 for rate in (plan.interface.sent, *plan.interface.published))
         yield (
             "interface: one for volumes and network, for which AWS publishes no rate. This plan needs "
-            f"{sent:.2f} Gbit/s out. The network alone has {base:g}, in bursts {burst:g} Gbit/s. With "
-            f"{base:g} for both, the two parts take {duration(plan.interface.seconds_at_base)}"
+            f"{sent:.2f} Gbit/s out. DescribeInstanceTypes gives the network {base:g}, in bursts "
+            f"{burst:g} Gbit/s. With {base:g} for both, the two parts take "
+            f"{duration(plan.interface.seconds_at_base)}. T3, M5, M7i and C7i have bandwidth of their own "
+            "for volumes"
         )
 
 

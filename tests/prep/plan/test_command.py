@@ -12,11 +12,6 @@ from prep.cli import cli
 DOCUMENT = Path(__file__).parents[3] / "docs" / "plan.md"
 
 
-@pytest.fixture(autouse=True)
-def _no_prices_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-
 def plan(*options: str) -> Result:
     return CliRunner().invoke(cli, ["plan", *options])
 

@@ -103,3 +103,14 @@ def test_more_work_never_takes_less_time() -> None:
         more = replace(more, unit=more.archives // 1000)
         assert predict(more, rates).seconds >= seconds * (1 - 1e-9), (name, work, rates)
         assert predict(replace(work, backup=True), rates).seconds >= seconds * (1 - 1e-9), (work, rates)
+
+
+def test_a_run_does_not_end_before_the_work_volume_has_all() -> None:
+    slow, fast = Volume("slow", Flow.steady(MIB), 1, MIB), Volume("fast", Flow.steady(1000 * MIB), 1e6, MIB)
+    work = Work(archives=100 * MIB, loose=100 * MIB, packed=10 * MIB)
+    waits = predict(work, Rates(None, slow, fast))
+    late = predict(work, Rates(None, slow, fast, unflushed=1 << 40))
+    assert waits.arriving.seconds == 200
+    assert late.arriving.seconds == 100  # class folders may be late, archives may not
+    assert waits.seconds == pytest.approx(200.03)
+    assert late.seconds == 200
