@@ -112,8 +112,11 @@ def _limits(plan: Plan) -> Iterator[str]:
     if plan.cpu_credits:
         used, earned = plan.cpu_credits.used, plan.cpu_credits.earned
         yield f"CPU credits: {used:.0f} used, {earned:.0f} earned, surplus ${plan.cpu_credits.dollars:.2f}"
-    slower = f"{plan.cores_headroom:.1f} times slower than the bench's"
-    yield f"cores: they would be the limit if each were {slower}"
+    if plan.cores_headroom < 1:
+        yield "cores: they are the limit of a part, if each is as fast as the bench's"
+    else:
+        slower = f"{plan.cores_headroom:.1f} times slower than the bench's"
+        yield f"cores: they would be the limit if each were {slower}"
     if plan.interface:
         sent, base, burst = (8 * rate / 1e9 for rate in (plan.interface.sent, *plan.interface.published))
         yield (

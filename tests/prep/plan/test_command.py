@@ -40,6 +40,8 @@ def test_table() -> None:
     assert any(re.fullmatch(r"  download +155 +18,435 +1:26 h +-  link", line) for line in lines)
     assert any(re.fullmatch(r"the whole, without snapshot +- +- +2:27 h +0\.41", line) for line in lines)
     assert "4 instances of g5.xlarge for 3 days: $301.43" in lines
+    fast = ("--link-mb", "500", "--work-volume-type", "st1", "--dataset-volume-throughput", "500")
+    assert "cores: they are the limit of a part" in plan(*fast, "--resize", "256", "--no-organize").stdout
     assert "(an estimate)" in plan("--resize", "224").stdout
     unknown = plan("--training-instance-type", "p9.metal").stdout
     assert re.search(r"instance not known.*\$\d\.\d\d without the instances", unknown, re.DOTALL)
