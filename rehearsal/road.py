@@ -7,6 +7,7 @@ from rehearsal import findings
 from rehearsal.full import full_road
 from rehearsal.narrator import Narrator, RehearsalError
 from rehearsal.preparation import Road, Wishes, prepare
+from rehearsal.steps import watching
 from rehearsal.steps.deployment import deploy
 from rehearsal.steps.ending import inspect, tear_down
 from rehearsal.steps.preparing import follow_prep
@@ -32,6 +33,7 @@ def travel(wishes: Wishes, narrator: Narrator) -> None:
 def default_road(road: Road) -> None:
     deploy(road)
     prep = follow_prep(road)
+    watching.at_the_end(road)
     gpus = launch(road)
     read_first_batches(road, gpus)
     inspect(road, gpus)

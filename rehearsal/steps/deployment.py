@@ -12,6 +12,8 @@ from rehearsal.narrator import RehearsalError
 from rehearsal.operator import cdk as cdk_module
 from rehearsal.operator.account import REPOSITORY, Cloud, tail
 from rehearsal.preparation import Road, make_secret
+from rehearsal.steps import watching
+from rehearsal.steps.preparing import prep_service
 
 
 def deploy(road: Road) -> None:
@@ -27,11 +29,12 @@ def deploy(road: Road) -> None:
         for action in road.wishes.without:
             if not cdk_module.without_permission(cdk.assembly, action):
                 raise RehearsalError(f"--without {action}: no policy allows that")
-    # The service may be done before the mailbox is there: its notice waits.
-    cloud.hold("sns:Publish")
+    # The service may be done before the mailbox is there, and the owner looks: it waits for them.
+    cloud.hold(f"s3:PutObject {road.name}/packed/classes.tsv")
     with narrator.step("cdk deploy --all (waits for the prep instance's signal)"):
         run_deploy(road)
     subscribe(road)
+    watching.in_the_middle(road, prep_service(road))
     cloud.release()
     narrator.check("cdk deploy: stacks complete, boot signalled", True, "Dataset, Prep, Training")
 
