@@ -8,7 +8,7 @@ from rehearsal import findings, leftovers
 from rehearsal.full import full_road
 from rehearsal.narrator import Narrator, RehearsalError
 from rehearsal.preparation import Road, Wishes, prepare
-from rehearsal.steps import walkthrough
+from rehearsal.steps import walkthrough, watching
 from rehearsal.steps.deployment import deploy, deploy_as_documented
 from rehearsal.steps.elsewhere import settings_elsewhere
 from rehearsal.steps.ending import compare, inspect, tear_down
@@ -43,8 +43,9 @@ def default_road(road: Road) -> None:
     before = leftovers.listing(there)
     walk = walkthrough.begin(road)
     deploy_as_documented(road, walk)
+    walk.step(3)
     prep = follow_prep(road)
-    walk.step(3, from_line=-1)
+    watching.at_the_end(road)
     gpus = launch(road, walk.start)
     read_first_batches(road, gpus[:-1])  # the last one is that of `aws ec2 run-instances`
     walk.step(4, from_line=-1)

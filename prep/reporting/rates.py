@@ -46,12 +46,14 @@ class Rates:
         return longest if longest and waited[longest] > LEAST_WAIT * max(1.0, now - since) else ""
 
     def tasks(
-        self, seen: Seen, archives: Mapping[str, int | None], stages: Sequence[str], folder: Path
+        self, archives: Mapping[str, int | None], stages: Sequence[str], folder: Path
     ) -> tuple[Task, ...]:
-        """The bars of stages that are not finished. All archives make one: they arrive one after another.
+        """The bars of stages that were not finished at the last look. All archives make one: they arrive one
+        after another.
 
         folder: where the archives are when they are whole.
         """
+        seen = self._looks[-1][1]
         whole = {file for file in archives if (folder / file).exists()}
         found = []
         if seen.tasks.keys() & archives.keys():

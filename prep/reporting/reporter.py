@@ -140,7 +140,7 @@ class Reporter:
         self._rates.note(seen)
         before = self._previous(state)
         archives, stages = self._subject.archives, self._subject.stages
-        tasks = self._rates.tasks(seen, archives, stages, self._layout.archives)
+        tasks = self._rates.tasks(archives, stages, self._layout.archives)
         return replace(
             before,
             dataset=self._subject.dataset,

@@ -40,13 +40,13 @@ class Line:
 
 # Every command of the walk-through, in its order. A boot, for which `make deploy` waits, may take 20 minutes.
 TABLE = (
+    Line("make plan"),
     Line("make bootstrap", seconds=300),
     Line("source .venv/bin/activate"),
     Line("read -rp 'user name: ' u", typed=lambda road: f"{road.username}\n{road.access_key}\n"),
     Line('printf \'{"username"'),
     Line("make deploy", seconds=1500),
-    Line("aws ssm start-session", NOWHERE, "the embedded AWS has no Session Manager, this machine no plugin"),
-    Line("journalctl", PREP, "it follows the log for ever: it is ended after a second", status=124),
+    Line("python -m prep.owner status --watch", seconds=600),
     Line("aws ssm get-parameter"),
     Line("python -m prep.owner launch", seconds=900),
     Line("aws ec2 run-instances"),
@@ -70,7 +70,6 @@ REPLACED: dict[str, Callable[[Road, "Walkthrough"], str]] = {
     r"\beu-west-1\b": lambda road, _: elsewhere(road),
     r"--count 4\b": lambda road, _: f"--count {road.wishes.instances[-1]}",
     r'"/data/': lambda road, _: f'"{road.mount}/',
-    r"^journalctl": lambda *_: "timeout 1 journalctl",
 }
 
 # The operator's environment, beside the embedded AWS: what the reader would type or answer.
