@@ -43,7 +43,9 @@ def write_packed(
         for name, items in zip(names, parts, strict=True):
             index = _write_part(layout, name, classes, items, index)
         counts = {"images": index, "records": index, "resized": 0, "as_is": index}
-        of[split] = counts | {"care": {}, "unreadable": {}, "parts": names} | dict((facts or {}).get(split, {}))
+        of[split] = (
+            counts | {"care": {}, "unreadable": {}, "parts": names} | dict((facts or {}).get(split, {}))
+        )
     files = {path.name: manifest.facts_of(path) for path in sorted(folder.iterdir()) if path.is_file()}
     settings = {"resize": 480, "quality": 95, "seed": 0, "part_mib": 0, "codec": "libjpeg-turbo"}
     made = manifest.Manifest("tiny", "0" * 64, settings, len(classes), of, files)
@@ -54,11 +56,13 @@ def write_packed(
 def _write_part(
     layout: Layout, part: str, classes: Sequence[tuple[str, str]], items: Sequence[Item], first: int
 ) -> int:
-    rec, idx, lst = b"", "", ""
-    for index, item in enumerate(items, first):
-        idx += f"{index}\t{len(rec)}\n"
-        lst += f"{index}\t{item.label}\t{classes[item.label][0]}/{item.file}\n"
-        rec += image_record(item.image, item.label, index)
-    for path, data in zip(layout.part(part).values(), (rec, idx.encode(), lst.encode()), strict=True):
-        path.write_bytes(data)
+    idx, lst = [], []
+    offset = 0
+    with layout.rec(part).open("wb") as rec:
+        for index, item in enumerate(items, first):
+            idx.append(f"{index}\t{offset}\n")
+            lst.append(f"{index}\t{item.label}\t{classes[item.label][0]}/{item.file}\n")
+            offset += rec.write(image_record(item.image, item.label, index))
+    layout.idx(part).write_text("".join(idx))
+    layout.lst(part).write_text("".join(lst))
     return first + len(items)

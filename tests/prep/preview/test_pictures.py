@@ -23,7 +23,9 @@ QUIET = Progress(shown=False)
 def difference(jpeg: bytes, expected: Image.Image) -> float:
     with Image.open(io.BytesIO(jpeg)) as image:
         found = np.asarray(image.convert("RGB").resize((24, 24), Image.Resampling.BOX), np.float64)
-    return float(np.abs(found - np.asarray(expected.resize((24, 24), Image.Resampling.BOX), np.float64)).mean())
+    return float(
+        np.abs(found - np.asarray(expected.resize((24, 24), Image.Resampling.BOX), np.float64)).mean()
+    )
 
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (97, 96), (1600, 1200), (1000, 96), (97, 1000)])
@@ -74,7 +76,11 @@ def test_a_record_that_is_another_is_found(tmp_path: Path) -> None:
     items = [Item(0, "0.jpg", pictures.jpeg(40, 30, 0)), Item(1, "1.jpg", pictures.jpeg(40, 30, 1))]
     layout = write_packed(tmp_path, [("a", "a"), ("b", "b")], {"train": [items]})
     first = survey(layout, manifest.read(layout), 1).tallies["train"][0].first[0]
-    for wrong in (first._replace(label=1), first._replace(offset=4), first._replace(offset=first.end + 10**6)):
+    for wrong in (
+        first._replace(label=1),
+        first._replace(offset=4),
+        first._replace(offset=first.end + 10**6),
+    ):
         with pytest.raises(IntegrityError, match=r"train.rec.*: (run verify|run pack again)"):
             made_of([first, wrong], lambda image, _: len(image), "task", QUIET)
     assert made_of([first, first], lambda image, _: image, "again", QUIET) == {first: items[0].image}

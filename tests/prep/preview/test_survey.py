@@ -106,7 +106,10 @@ def change(**facts: Any) -> Callable[[Path], None]:
 
 
 def replace(name: str, old: str, new: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / name).write_text((folder / name).read_text().replace(old, new)) and None
+    def rewrite(folder: Path) -> None:
+        (folder / name).write_text((folder / name).read_text().replace(old, new))
+
+    return rewrite
 
 
 @pytest.mark.parametrize(
