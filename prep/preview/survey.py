@@ -115,6 +115,7 @@ def survey(layout: Layout, facts: Manifest, first: int) -> Survey:
     Raises:
         IntegrityError: a file is missing, or is not what pack writes.
     """
+    _check(layout, facts)
     table = classes.read_table(layout)
     tallies: dict[str, list[Tally]] = {}
     kinds: dict[str, Kind] = {}
@@ -137,6 +138,20 @@ def survey(layout: Layout, facts: Manifest, first: int) -> Survey:
     sha256 = manifest.facts_of(layout.manifest)["sha256"]
     rare_first = dict(sorted(kinds.items(), key=lambda item: (item[1].images, item[0])))
     return Survey(facts, sha256, table, tallies, rare_first)
+
+
+def _check(layout: Layout, facts: Manifest) -> None:
+    """Raise IntegrityError unless what the page shows of the manifest has the form that pack gives it."""
+    try:
+        for split in facts.splits:
+            of = facts.splits[split]
+            _reasons(facts, split)
+            [int(of[name]) for name in ("images", "records", "resized", "as_is")]
+            int(of.get("source_bytes", 0))
+            dict(of["unreadable"]).items()
+        dict(facts.settings).items()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise IntegrityError(f"{layout.manifest}: damaged ({error!r}): run pack again") from error
 
 
 def kind_of(reason: str) -> str:

@@ -52,7 +52,7 @@ def preview(layout: Layout, into: Path, progress: Progress, threads: int | None 
     square = partial(pictures.square, side=sheet.SIDE)
     tiled = pictures.made_of((tile.place for tile in tiles), square, "preview sheet", progress, threads)
     target = Layout(layout.root, into)
-    write_whole(target.preview, page.page(found, squares, wholes, versions()).encode())
+    write_whole(target.preview, page.page(found, squares, wholes, versions()).encode(errors="replace"))
     write_whole(target.contact_sheet, sheet.sheet(found, tiles, tiled))
     outputs = {str(path): manifest.facts_of(path) for path in target.previews}
     counts = {"images": found.images, "classes": len(found.table), "pictures": len(squares) + len(wholes)}
