@@ -6,4 +6,4 @@ if __name__ == "__main__":
     with importing():
         from prep import command_line
         from prep.owner.cli import owner
-    command_line.end(command_line.run(owner, "python -m prep.owner", remedy=""))
+    command_line.end(command_line.run(owner, "python -m prep.owner"))

@@ -142,6 +142,7 @@ WRONG = {
     "command": (["pakc"], r"No such command 'pakc'. Did you mean 'pack'\? See python -m prep --help"),
     "option": (["pack", "--reszie", "1"], r"Did you mean '--resize'\? See python -m prep pack --help"),
     "value": (["pack", "--resize", "x"], r"'x' is not .*\. See python -m prep pack --help"),
+    "no value": (["pack", "--root"], r"'--root' requires an argument\. See python -m prep pack --help"),
     "argument": (["adopt"], r"Missing argument 'COPY'\. See python -m prep adopt --help"),
     "too many": (["pack", "x"], r"unexpected extra argument.*\. See python -m prep pack --help"),
     "nested": (["dataset", "chekc"], r"'chekc'. Did you mean 'check'\? See python -m prep dataset --help"),
