@@ -37,7 +37,7 @@ def run_command(topic: str | None, **options: Any) -> None:
     \b
     Example:
       python -m prep run --root ~/imagenet --packed ~/packed
-      python -m prep run --dataset pets.toml --source ~/pets --root ~/work --packed ~/packed
+      python -m prep run --dataset pets.toml --source ~/pets --no-organize
     """
 
     def run_and_tell(job: Job) -> list[Receipt]:

@@ -1,6 +1,7 @@
 """Carries out a plan: writes the archives that are needed, and the description of the data set."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +46,10 @@ class Written:
 
 
 def check_targets(plan: Plan, wanted: Wanted) -> None:
-    """Refuse to overwrite anything.
+    """Refuse to overwrite anything, or to work for hours for a folder that can't be written.
 
     Raises:
-        DescriptionError: a file that would be written is there already.
+        DescriptionError: a file that would be written is there already, or can't be written.
     """
     targets = [wanted.output]
     if wanted.to is not None:
@@ -56,6 +57,9 @@ def check_targets(plan: Plan, wanted: Wanted) -> None:
     for target in targets:
         if target.exists():
             raise DescriptionError(f"{target}: is there already: move it away, or give another name")
+        folder = next(parent for parent in target.absolute().parents if parent.exists())
+        if not os.access(folder, os.W_OK):
+            raise DescriptionError(f"{target}: can't be written there: check {folder} and its owner")
 
 
 def carry_out(plan: Plan, wanted: Wanted, progress: Progress) -> Written:

@@ -79,7 +79,7 @@ def decide(surveys: Sequence[Survey], wishes: Wishes) -> Plan:
     parts: dict[str, list[Part]] = {}
     for survey in surveys:
         if not survey.folders and not survey.inner:
-            plan.ask(f"{survey.path.name}: holds no images", "leave it out")
+            plan.ask(f"{survey.path.name}: holds no images", "leave it out, or give where they are")
         for name, part in _parts(survey, wishes, len(surveys), plan).items():
             parts.setdefault(name, []).append(part)
     for name in sorted(wishes.without - parts.keys()):

@@ -15,7 +15,7 @@ from prep.datasets import description
 from tests.prep import pictures
 from tests.prep.commands import folders, run, start
 from tests.prep.describe.inputs import images, write
-from tests.prep.tars import tar_of
+from tests.prep.tars import file, special, tar, tar_of
 
 SPLIT = images("set/train/cat", "set/train/dog", "set/val/cat", "set/val/dog")
 EXTRA = {"set/README.txt": b"hello", "__MACOSX/set/train/cat/._cat-0.jpg": b"x"}
@@ -169,6 +169,20 @@ def test_mistakes(tmp_path: Path, inputs: Path, arguments: list[str], code: int,
     assert (found, out) == (code, "")
     assert re.search(message, err.splitlines()[-1]), err
     assert [path for path in tmp_path.rglob("*") if path.suffix in (".toml", ".tar")] == []
+
+
+def test_links_are_left_out(tmp_path: Path) -> None:
+    """Of an archive, and of a folder, from which a link may lead anywhere."""
+    files = [file(name, data) for name, data in images("a", "b").items()]
+    (tmp_path / "x.tar").write_bytes(tar([*files, special("a/link.jpg", tarfile.SYMTYPE, "/etc/passwd")]))
+    write(tmp_path / "x", images("a", "b"))
+    (tmp_path / "x" / "a" / "link.jpg").symlink_to("/etc/passwd")
+    for name in ("x.tar", "x"):
+        to, toml = tmp_path / f"to-{name}", tmp_path / f"{Path(name).stem}-{len(name)}.toml"
+        code, out, _ = new(tmp_path / name, "--to", to, "--output", toml, "--name", "x")
+        assert code == 0
+        assert "and 1 other files: a/link.jpg" in out
+        assert len(names(to / "x-train.tar")) == 4
 
 
 def test_nothing_is_overwritten(tmp_path: Path, zipped: Path) -> None:
