@@ -22,7 +22,7 @@ CODE := app.py stacks prep preflight rehearsal bench
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 export CDK_DISABLE_CLI_TELEMETRY := true
 
-.PHONY: help rehearse test lint bench synth bootstrap preflight deploy destroy clean system
+.PHONY: help rehearse test lint bench synth bootstrap preflight plan deploy destroy clean system
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand --tabs=12
@@ -58,6 +58,9 @@ bootstrap: .cache/python .cache/node ## Create what CDK needs, once for each acc
 
 preflight: .cache/python ## Check the AWS account and the data set's site before a deployment; nothing is spent
 	@python -m preflight --stacks="$(STACKS)" $(CONTEXT) $(ARGS)
+
+plan: .cache/python ## Calculate time and cost before anything is spent; nothing is asked of AWS
+	@python -m preflight.plan $(CONTEXT) $(ARGS)
 
 deploy: .cache/python .cache/node ## Run preflight, then deploy the stacks to the AWS account in use
 	@zone=$$(python -m preflight --stacks="$(STACKS)" --print-zone $(CONTEXT)); \

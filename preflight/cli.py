@@ -3,34 +3,26 @@
 import json
 import os
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
 import click
 from botocore.exceptions import BotoCoreError
 
 from preflight.account import open_account
+from preflight.context import CONTEXT, read_context
 from preflight.deployed import STACKS
 from preflight.examination import Examination, examine
 from preflight.findings import Finding, Verdict
 from prep.errors import CredentialsError, PrepError
 from stacks.settings import CONTROL, SettingsError, load_settings
 
-CDK_FILE: Final = Path(__file__).parents[1] / "cdk.json"
 COLOURS: Final = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAILS: "red"}
 
 
 @click.command()
-@click.option(
-    "-c",
-    "--context",
-    "given",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A setting of the stacks, as for cdk.",
-)
+@CONTEXT
 @click.option(
     "--stacks",
     "selection",
@@ -49,7 +41,7 @@ def main(given: tuple[str, ...], selection: str, as_json: bool, print_zone: bool
     if as_json and print_zone:
         raise click.UsageError("--json contains the zone; use it without --print-zone")
     try:
-        settings, dataset = load_settings(_context(given))
+        settings, dataset = load_settings(read_context(given))
         account = open_account(settings.region or os.environ.get("AWS_REGION"))
         result = examine(account, settings, dataset, _stacks(selection))
     except SettingsError as error:
@@ -76,17 +68,6 @@ def _stacks(selection: str) -> Collection[str]:
     names = selection.split()
     # cdk also deploys what the named stacks depend on.
     return {"Dataset", *names} if names and set(names) <= set(STACKS) else STACKS
-
-
-def _context(given: tuple[str, ...]) -> Mapping[str, Any]:
-    """The context of cdk.json, and over it what is given. As in cdk, the last value of a setting counts."""
-    context: dict[str, Any] = json.loads(CDK_FILE.read_text(encoding="utf-8"))["context"]
-    for assignment in given:
-        name, sign, value = assignment.partition("=")
-        if not sign:
-            raise click.UsageError(f"--context {assignment}: must be NAME=VALUE")
-        context[name] = value
-    return context
 
 
 def table(findings: Sequence[Finding]) -> list[str]:

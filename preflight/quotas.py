@@ -13,7 +13,7 @@ from preflight import usage
 from preflight.account import Account
 from preflight.deployed import Deployed
 from preflight.findings import Finding, fails, ok, warning
-from stacks.machines import PREP_ROOT_GIB, TRAINING_ROOT_GIB
+from prep import contract
 from stacks.settings import Settings
 
 
@@ -166,14 +166,14 @@ def deployment_gib(settings: Settings) -> Counter[str]:
     """GiB of volumes that a deployment creates, by their type."""
     gib = Counter({settings.work_volume.type: settings.work_volume.gib})
     gib[settings.dataset_volume.type] += settings.dataset_volume.gib
-    gib["gp3"] += PREP_ROOT_GIB
+    gib["gp3"] += contract.PREP_ROOT_GIB
     return gib
 
 
 def training_gib(settings: Settings) -> Counter[str]:
     """GiB of volumes of each training instance, by their type."""
     gib = Counter({settings.restored_volume.type: settings.restored_volume.gib})
-    gib["gp3"] += TRAINING_ROOT_GIB
+    gib["gp3"] += contract.TRAINING_ROOT_GIB
     return gib
 
 

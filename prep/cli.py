@@ -3,6 +3,7 @@
 import click
 
 from prep import __version__, command_line
+from prep.commands.preview import preview_command
 
 try:
     from prep.commands.preparing import COMMANDS as PREPARING
@@ -49,6 +50,7 @@ def cli() -> None:
     """
 
 
+cli.add_command(preview_command)
 for _command in PREPARING:
     cli.add_command(_command)
 

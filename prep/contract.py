@@ -26,6 +26,27 @@ WEB_ADDRESS: Final = r"https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[!-?A-~]*)?"
 # The three stacks of a data set, in the order of their deployment. The app capitalizes these names.
 STACK_PARTS: Final = ("dataset", "prep", "training")
 
+# Defaults of settings that the stacks, the commands and `prep plan` share. Sizes are in GiB.
+DATASET: Final = "ilsvrc2012"
+RESIZE: Final = 480
+QUALITY: Final = 95
+PREP_INSTANCE_TYPE: Final = "t2.large"
+WORK_VOLUME_TYPE: Final = "sc1"
+WORK_VOLUME_GIB: Final = 1000
+DATASET_VOLUME_TYPE: Final = "gp3"
+DATASET_VOLUME_GIB: Final = 200
+TRAINING_INSTANCE_TYPE: Final = "g5.xlarge"
+RESTORED_VOLUME_TYPE: Final = "gp3"
+
+# What gp3 includes at any size: IOPS, and throughput in MiB/s.
+GP3_IOPS: Final = 3000
+GP3_THROUGHPUT: Final = 125
+
+# The root disks, in GiB. The prep instance's holds the system, Python and its packages; the data is on other
+# volumes. The GPU image takes half of the training instance's; the rest is for frameworks and checkpoints.
+PREP_ROOT_GIB: Final = 16
+TRAINING_ROOT_GIB: Final = 125
+
 # Tags on volumes, snapshots and instances.
 TAG_DATASET: Final = "dataset"
 TAG_ROLE: Final = "dataset-role"  # which volume: "work", "packed" or "restored"
@@ -96,6 +117,11 @@ def packed_prefix(dataset: str) -> str:
 def images_prefix(dataset: str) -> str:
     """The S3 key prefix under which single images are backed up, if they are."""
     return f"{dataset}/images/"
+
+
+def status_key(dataset: str) -> str:
+    """The S3 key of the object that says how far the run is; the run writes it again and again."""
+    return f"{dataset}/status.json"
 
 
 def receipts_prefix(dataset: str) -> str:

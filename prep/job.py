@@ -27,6 +27,8 @@ from prep.stages import adopt, backup, backup_images, download, restore, snapsho
 from prep.stages.backup import Backup
 from prep.stages.organize import Organizer
 from prep.stages.pack import DEFAULT_SETTINGS, Packer, PackSettings
+from prep.stages.preview import STAGE as PREVIEW
+from prep.stages.preview import preview
 from prep.state import receipts
 from prep.state.checked import CheckedFiles
 from prep.state.files import disk_errors
@@ -107,12 +109,17 @@ class Job:
         verify.refuse_damage(kept, self.strict)
         return kept
 
+    def preview(self) -> Receipt:
+        """Make the page and the contact sheet that show what is packed, beside the packed files."""
+        standing = self.standing(PREVIEW, manifest.inputs(self.layout), {}, self.layout.preview)
+        return standing or self.keep(preview(self.layout, self.layout.packed, self.progress, self.threads))
+
     def backup(self) -> Receipt:
         """Send archives, packed files and receipts to S3."""
         self._needed_bucket("backup")
         archives = self._pass_inputs()
         consumer = self.backup_consumer(archives)
-        inputs = archives | manifest.inputs(self.layout)
+        inputs = archives | manifest.inputs(self.layout) | backup.previews(self.layout)
         receipt = self.standing("backup", inputs, {"bucket": self.bucket})
         if receipt is None:
             self._read([consumer], archives)
@@ -132,7 +139,7 @@ class Job:
             return standing
         if not self.standing("verify", inputs, {}, self.layout.manifest):
             raise IntegrityError("snapshot: the packed files have not been verified: run verify first")
-        ec2, ssm = clients.ec2(self.progress.note), clients.ssm(self.progress.note)
+        ec2, ssm = clients.ec2(self.progress.repeated), clients.ssm(self.progress.repeated)
         mount = self.layout.root if self.snapshot_of == "work" else self.layout.packed
         return self.keep(
             snapshot.snapshot(ec2, ssm, self.description, self.volume, mount, inputs, self.progress)
@@ -145,14 +152,14 @@ class Job:
     def restore(self, what: Sequence[str]) -> Receipt:
         """Download archives or packed files from the backup."""
         bucket = self._needed_bucket("restore")
-        s3 = clients.s3(self.progress.note)
+        s3 = clients.s3(self.progress.repeated)
         return restore.restore(s3, bucket, self.description, self.layout, what, self.progress)
 
     def backup_images(self) -> Receipt:
         """Send each image in the class folders to S3, as an object of its own."""
         bucket = self._needed_bucket("backup")
         inputs = {"description": self.description.sha256}
-        s3 = clients.s3(self.progress.note)
+        s3 = clients.s3(self.progress.repeated)
         return self.standing(backup_images.STAGE, inputs, {"bucket": bucket}) or self.keep(
             backup_images.send(s3, bucket, self.description, self.layout, inputs, self.progress)
         )
@@ -163,7 +170,7 @@ class Job:
         receipt = receipts.read(self.layout, "backup")
         if receipt is None:
             raise IntegrityError("verify: there is no receipt of a backup: run backup first")
-        return backup.check(clients.s3(self.progress.note), bucket, self.description.name, receipt)
+        return backup.check(clients.s3(self.progress.repeated), bucket, self.description.name, receipt)
 
     def read(self, stages: Sequence[str], downloads: Downloads = NOTHING, in_run: bool = False) -> Pass:
         """Run those of organize and pack that are not done, in one pass, up to their last steps.
@@ -204,7 +211,7 @@ class Job:
     def backup_consumer(self, inputs: dict[str, Any]) -> Backup:
         """What sends archives and packed files to the bucket."""
         bucket = self._needed_bucket("backup")
-        client = clients.s3(self.progress.note)
+        client = clients.s3(self.progress.repeated)
         return Backup(client, bucket, self.description, self.layout, inputs, self.progress)
 
     def _read(
@@ -241,12 +248,14 @@ class Job:
         if makes is not None and str(makes) not in receipt.outputs:
             return None
         self.progress.note(f"{stage}: done on {receipt.finished}")
+        self.progress.finish(stage)
         return receipt
 
     def keep(self, receipt: Receipt, tell: bool = True) -> Receipt:
         """Write a receipt; the stage is done then."""
         with disk_errors(self.layout.root):
             kept = receipts.write(self.layout, receipt)
+        self.progress.finish(receipt.stage)
         if tell:
             self.progress.note(f"{receipt.stage}: done in {receipt.seconds} s: {receipt.counted()}")
         return kept

@@ -82,7 +82,7 @@ def _failure(name: str, log: Sequence[str], machine: Machine, stages: str, cost:
     lines = [
         f"The preparation of the data set {name} has failed. It does not start again by itself.",
         "",
-        *summary.rows("error", [_last_error(log)]),
+        *summary.rows("error", [last_error(log)]),
         *summary.rows("stages", [stages]),
         *summary.rows("cost", [*cost, *idle]),
         *summary.rows("to do", _remedy(machine)),
@@ -176,7 +176,7 @@ def _monthly(job: Job, done: Sequence[Receipt], machine: Machine) -> list[str]:
     return lines or ["nothing on AWS"]
 
 
-def _last_error(log: Sequence[str]) -> str:
+def last_error(log: Sequence[str]) -> str:
     """The last line that prep wrote as an error; the last line of all after a kill."""
     errors = [line for line in log if line.startswith("error: ")]
     return (errors or list(log) or ["there is no log"])[-1].removeprefix("error: ")

@@ -20,11 +20,13 @@ def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return decorate
 
 
+NO_PROGRESS = click.option("--no-progress", is_flag=True, help="Show no progress bars and no progress lines.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 COMMON = _options(
     click.option(
         "--dataset",
         envvar=contract.ENV_DATASET,
-        default="ilsvrc2012",
+        default=contract.DATASET,
         show_default=True,
         help="Name of a data set description that comes with prep, or the path of your own (.toml).",
     ),
@@ -50,8 +52,8 @@ COMMON = _options(
         show_default=True,
         help="Folder on the dataset volume, for the RecordIO files.",
     ),
-    click.option("--no-progress", is_flag=True, help="Show no progress bars and no progress lines."),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+    NO_PROGRESS,
+    AS_JSON,
 )
 DOWNLOADING = _options(
     click.option(
@@ -72,7 +74,7 @@ PACKING = _options(
         "--resize",
         envvar=contract.ENV_RESIZE,
         type=click.IntRange(min=0),
-        default=480,
+        default=contract.RESIZE,
         show_default=True,
         help="Length in pixels of the short side to which larger images are reduced. 0 reduces no image.",
     ),
@@ -80,7 +82,7 @@ PACKING = _options(
         "--quality",
         envvar=contract.ENV_QUALITY,
         type=click.IntRange(1, 100),
-        default=95,
+        default=contract.QUALITY,
         show_default=True,
         help="JPEG quality of the images that pack has to encode.",
     ),

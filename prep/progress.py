@@ -4,6 +4,8 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -58,6 +60,22 @@ def _columns(width: int) -> list[ProgressColumn]:
     ]
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a run has told so far, for whoever reports it elsewhere.
+
+    tasks: name → done and total, in bytes as a rule; waits: seconds since the part began, by what for;
+    repeats: how many calls and requests were repeated, and what was said of the last one.
+    """
+
+    part: str
+    finished: Sequence[str]
+    tasks: Mapping[str, tuple[int, int | None]]
+    waits: Mapping[str, float]
+    repeats: int
+    last_repeat: str
+
+
 class Progress:
     """Shows the bytes done, the rate and the time left for any number of tasks at once.
 
@@ -78,6 +96,10 @@ class Progress:
         self._said = time.monotonic()
         self._waits: dict[str, float] = {}
         self._moved: dict[str, int] = {}
+        self._part = ""
+        self._finished: list[str] = []
+        self._repeats, self._last_repeat = 0, ""
+        self.on_change: Callable[[], None] = lambda: None  # called when a part begins or a stage is finished
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -110,6 +132,39 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
         else:
             self._console.print(text, markup=False)
+
+    def repeated(self, text: str) -> None:
+        """Print a line about a call or a request that will be repeated, and count it."""
+        with self._lock:
+            self._repeats, self._last_repeat = self._repeats + 1, one_line(text)
+        self.note(text)
+
+    def begin(self, part: str) -> None:
+        """Note that a part of the run begins."""
+        with self._lock:
+            self._part = part
+        self.on_change()
+
+    def finish(self, stage: str) -> None:
+        """Note that a stage is finished, or was so before."""
+        with self._lock:
+            if stage in self._finished:
+                return
+            self._finished.append(stage)
+        self.on_change()
+
+    def seen(self) -> Seen:
+        """What has been told so far."""
+        with self._lock:
+            by_id = {task.id: task for task in self._bars.tasks}
+            found = {name: by_id[number] for name, number in self._tasks.items()}
+            tasks = {
+                name: (int(task.completed), None if task.total is None else int(task.total))
+                for name, task in found.items()
+            }
+            return Seen(
+                self._part, [*self._finished], tasks, {**self._waits}, self._repeats, self._last_repeat
+            )
 
     def waited(self, what: str, seconds: float) -> None:
         """Note that the work waited so long for a link, a volume, the cores or S3."""

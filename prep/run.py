@@ -2,7 +2,7 @@
 
 1. The archives arrive. Each unit of them is organized, packed and backed up as soon as its bytes are there.
 2. The packed files are merged; verify follows one bucket behind, and the backup sends what verify reads.
-3. The backup is completed, and the snapshot is taken.
+3. The preview is made, the backup is completed, and the snapshot is taken.
 
 Each stage that finishes leaves a receipt, so that a run which was interrupted goes on where it was.
 """
@@ -36,6 +36,8 @@ def run(job: Job) -> list[Receipt]:
         done = [fetched, *_finish(job, passed)]
         if done[-1].stage != verify.STAGE:
             done.append(job.verify(back_up=bool(job.bucket)))
+    with usage.part("preview"):
+        done += _preview(job)
     if job.bucket:
         with usage.part("backup"):
             done.append(job.backup())
@@ -84,6 +86,21 @@ def _finish(job: Job, passed: Pass) -> list[Receipt]:
         organized = [pool.submit(job.finish, passed["organize"])] if "organize" in passed else []
         packed = _merge_and_verify(job, pack) if isinstance(pack, Packer) else (job.finish(pack),)
         return [*(receipt.result() for receipt in organized), *packed]
+
+
+def _preview(job: Job) -> list[Receipt]:
+    """The receipt of the preview; nothing if it fails, which must not keep the data set from being published.
+
+    So every exception counts, also one of a mistake in `prep`: the data is verified.
+    """
+    try:
+        return [job.preview()]
+    except Exception as error:
+        job.progress.note(
+            f"preview: not made: {error or type(error).__name__}: the packed files are right all the same; "
+            "run again to make it"
+        )
+        return []
 
 
 def _merge_and_verify(job: Job, packer: Packer) -> tuple[Receipt, Receipt]:

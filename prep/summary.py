@@ -45,6 +45,8 @@ def _made(job: Job, packed: Manifest, receipts: Mapping[str, Receipt]) -> list[s
         lines.append(
             f"{split}: {facts['records']:,} images, {decimal(size)} in {files} in {job.layout.packed}"
         )
+    if "preview" in receipts:
+        lines.append(f"preview: {job.layout.preview}")
     if "organize" in receipts:
         lines.append(f"class folders in {job.layout.root}")
     if "backup" in receipts:
@@ -80,7 +82,7 @@ def _moved(count: Mapping[str, int]) -> str:
 
 
 def _attention(packed: Manifest, receipts: Mapping[str, Receipt]) -> list[str]:
-    lines = []
+    lines = [] if "preview" in receipts else ["no preview was made: the log says why; run again to make it"]
     damaged = receipts["verify"].findings.get("damaged", {})
     for split, facts in packed.splits.items():
         for what, found in (

@@ -41,6 +41,7 @@ class Usage:
         """Count the block as a part of the run, also if it fails."""
         begun = time.monotonic()
         self._progress.take_waits()
+        self._progress.begin(name)
         try:
             yield
         finally:

@@ -6,6 +6,8 @@ Figures: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html
 from dataclasses import dataclass
 from typing import Final
 
+from prep.contract import GP3_IOPS
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -26,9 +28,6 @@ LIMITS: Final = {
     "sc1": Limits(sizes=(125, 16384)),
 }
 
-# gp3 includes these at any size, whatever the ratio of IOPS to GiB.
-GP3_IOPS: Final = 3000
-GP3_THROUGHPUT: Final = 125
 # gp3 allows at most a quarter of a MiB/s for each provisioned IOPS.
 GP3_IOPS_PER_MIBS: Final = 4
 

@@ -18,7 +18,6 @@ from stacks.acknowledge import acknowledge
 from stacks.dataset import DatasetStack
 from stacks.ebs import Volume
 from stacks.instance import common_exports, make_role, root_disk, tag_role
-from stacks.machines import PREP_ROOT_GIB
 from stacks.settings import PACKAGE, Dataset, Settings, SettingsError
 
 APP: Final = "/opt/dataset-prep"
@@ -197,7 +196,7 @@ class PrepStack(Stack):
             ),
             http_tokens=ec2.HttpTokens.REQUIRED,
             role=self._role,
-            block_devices=[root_disk(PREP_ROOT_GIB, self._base.key)],
+            block_devices=[root_disk(contract.PREP_ROOT_GIB, self._base.key)],
             # The service shuts the machine down when all is done; that must not terminate it.
             instance_initiated_shutdown_behavior=ec2.InstanceInitiatedShutdownBehavior.STOP,
             user_data=boot.render("prep.sh", self._exports()),

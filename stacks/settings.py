@@ -69,24 +69,24 @@ class Dataset:
 class Settings:
     """Every setting with its default. Sizes in GiB, throughput and rate in MiB/s, resize in pixels."""
 
-    dataset: str = "ilsvrc2012"
+    dataset: str = contract.DATASET
     region: str | None = None
     account: str | None = None
     source: str | None = None  # base URL or s3://bucket/prefix that replaces the description's URLs
     secret_name: str | None = None  # <data set's name>/credentials unless given
-    prep_instance_type: str = "t2.large"
-    work_volume_gib: int = 1000
-    work_volume_type: str = "sc1"
-    dataset_volume_gib: int = 200
-    dataset_volume_type: str = "gp3"
+    prep_instance_type: str = contract.PREP_INSTANCE_TYPE
+    work_volume_gib: int = contract.WORK_VOLUME_GIB
+    work_volume_type: str = contract.WORK_VOLUME_TYPE
+    dataset_volume_gib: int = contract.DATASET_VOLUME_GIB
+    dataset_volume_type: str = contract.DATASET_VOLUME_TYPE
     dataset_volume_iops: int | None = None  # gp3 has 3000 unless given
     dataset_volume_throughput: int | None = None  # gp3 has 125 unless given
-    resize: int = 480
-    quality: int = 95
+    resize: int = contract.RESIZE
+    quality: int = contract.QUALITY
     snapshot_of: str = "packed"
-    training_instance_type: str = "g5.xlarge"
+    training_instance_type: str = contract.TRAINING_INSTANCE_TYPE
     mount_point: str = "/data"
-    restored_volume_type: str = "gp3"
+    restored_volume_type: str = contract.RESTORED_VOLUME_TYPE
     restored_volume_iops: int | None = None
     restored_volume_throughput: int | None = None
     initialization_rate: int = 0  # 0: blocks load as they are first read

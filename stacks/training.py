@@ -11,7 +11,7 @@ from prep import contract
 from stacks import boot, policies
 from stacks.dataset import DatasetStack
 from stacks.instance import common_exports, make_role, root_disk, tag_role
-from stacks.machines import TRAINING_IMAGE, TRAINING_ROOT_GIB
+from stacks.machines import TRAINING_IMAGE
 from stacks.settings import Dataset, Settings
 
 
@@ -66,7 +66,7 @@ class TrainingStack(Stack):
             http_put_response_hop_limit=2,
             role=self._role,
             security_group=self._base.security_group,
-            block_devices=[root_disk(TRAINING_ROOT_GIB, self._base.key)],
+            block_devices=[root_disk(contract.TRAINING_ROOT_GIB, self._base.key)],
             user_data=boot.render("training.sh", self._exports()),
         )
         Tags.of(template).add("Name", f"{self._dataset.name}-training")

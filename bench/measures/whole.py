@@ -4,30 +4,41 @@
 loose images from a folder on the machine's own disk, without the link. The article's sequence is run once and
 downloads over the same link. The site and the S3 server run on this machine, on its own disk, and take their
 part of its cores; the run without a backup shows what the uploads and the S3 server cost. The floor of a run
-counts no processor time.
+counts no processor time. What `prep plan` would predict for each run, from the rates of this rig, stands
+beside what was measured.
 """
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.report import Figure, Result, Table
 from bench.rigs import article, roads
 from bench.rigs.disks import GP3, SC1_BURST, Traffic, check, clear
-from bench.rigs.floor import Floor, Load, floor
+from bench.rigs.floor import Floor, floor, rates
 from bench.rigs.roads import WITHOUT_ORGANIZE, Road
 from bench.rigs.servers import Servers, servers
 from bench.rigs.stages import Meter, Stage, stages_table
 from bench.workloads import photographs
 from bench.workloads.photographs import LARGE_CLASSES
 from bench.workloads.workload import SCRATCH, Given, Workload, scratch
+from prep.datasets import description
+from prep.plan import machines
+from prep.plan.model import Machine, Rates, Run, Work, predict
+from prep.plan.plan import START_SECONDS
+from prep.plan.sizes import largest_unit
+from prep.state.group_commit import MOST_BYTES
 
 LINK, CONNECTION = 64_000_000, 16_000_000  # bytes a second
 OVER_FLOOR, OVER_TAIL = 1.25, 1.25
 WORK_BYTES, LEAN_BYTES, DATASET_BYTES = 2.05, 1.05, 4.2
 WRITE_KIB, MEMORY_GIB = 700, 1.0
+WITHIN = 0.20  # of the measured seconds
+# Processor seconds for a byte, of the archive site and of the S3 server on the same cores (2026-11-25).
+SITE, S3 = 1.1e-9, 9.7e-9
 
 
 @dataclass(frozen=True)
@@ -36,18 +47,23 @@ class Outcome:
 
     name: str
     road: Road
-    load: Load
+    load: Work
     link: int | None
 
     @property
     def floor(self) -> Floor:
         """The least time on this rig, which holds reads and writes each for itself."""
-        return floor(self.load, SC1_BURST, GP3, self.link)
+        return floor(self.load, rates(SC1_BURST, GP3, self.link))
 
     @property
     def together(self) -> Floor:
         """The least time on EBS, which counts reads and writes together."""
-        return floor(self.load, SC1_BURST, GP3, self.link, counted_together=True)
+        return floor(self.load, rates(SC1_BURST, GP3, self.link, counted_together=True))
+
+    @property
+    def predicted(self) -> Run:
+        """What the model of `prep plan` says of this run on this rig."""
+        return predict(self.load, rig_rates(self.link, bool(self.load.loose)))
 
     @property
     def ratio(self) -> float:
@@ -66,6 +82,8 @@ def measure(given: Given) -> Result:
     check()
     data = photographs.workload(given, "photographs-cold", LARGE_CLASSES)
     images = data.image_bytes
+    described = description.load(str(data.description))
+    unit = max(largest_unit(split, described.classes) for split in described.splits)
     clear(SCRATCH / "whole")
     folder = scratch("whole")
     with contextlib.ExitStack() as stack:
@@ -80,7 +98,7 @@ def measure(given: Given) -> Result:
                 place = roads.place(data, meter, folder / f"{plain}.log")
                 bucket = plain if back_up else None
                 road = roads.run(meter, place, both, bucket, *options, source=source)
-            load = Load(data.archive_bytes, loose, road.packed_bytes)
+            load = Work(data.archive_bytes, loose, road.packed_bytes, data.images, back_up, unit)
             return Outcome(name, road, load, None if source else LINK)
 
         outcomes = (
@@ -129,6 +147,7 @@ def result(workload: str, archive_bytes: int, outcomes: tuple[Outcome, ...], sta
     }
     figures = (
         *_time_figures(outcomes, article_seconds),
+        *_predicted_figures(outcomes),
         *_byte_figures(outcomes[0], outcomes[1]),
         Figure(
             "run, memory at its peak",
@@ -173,6 +192,34 @@ def _time_figures(outcomes: tuple[Outcome, ...], article_seconds: float) -> Iter
     )
 
 
+def _predicted_figures(outcomes: tuple[Outcome, ...]) -> Iterator[Figure]:
+    for one in outcomes:
+        predicted, tail = one.predicted, one.road.tail_seconds
+        pairs = (("seconds", predicted.seconds, one.road.seconds), ("tail", predicted.tail.seconds, tail))
+        for what, expected, measured in pairs:
+            yield Figure(
+                f"run {one.name}, {what} as predicted",
+                None if measured is None else abs(expected / measured - 1),
+                "away from measured",
+                WITHIN,
+                "most",
+                "no merge was seen" if measured is None else f"{expected:.1f} s predicted, {measured:.1f} s",
+            )
+
+
+def rig_rates(link: int | None, loose: bool) -> Rates:
+    """The rates of this rig, with its cores, for the model of `prep plan`."""
+    effort = replace(machines.MEASURED, link=SITE, store=S3)
+    return replace(
+        rates(SC1_BURST, GP3, link),
+        work_request=machines.WORK_REQUEST if loose else machines.WORK_REQUEST_LEAN,
+        dataset_request=machines.DATASET_REQUEST,
+        unflushed=MOST_BYTES,
+        machine=Machine(len(os.sched_getaffinity(0)), effort),
+        start=START_SECONDS,
+    )
+
+
 def _byte_figures(loose: Outcome, lean: Outcome) -> Iterator[Figure]:
     for one, target in ((loose, WORK_BYTES), (lean, LEAN_BYTES)):
         moved = one.road.stage.work.total_bytes / one.load.archives
@@ -202,10 +249,12 @@ def _as_dict(one: Outcome) -> dict[str, object]:
         "tail_seconds": one.road.tail_seconds,
         "tail_floor_seconds": one.floor.tail.seconds,
         "tail_ratio": one.tail_ratio,
+        "predicted_seconds": one.predicted.seconds,
+        "predicted_tail_seconds": one.predicted.tail.seconds,
         "processor_seconds": one.road.processor_seconds,
         "peak_memory_bytes": one.road.peak_memory,
         "archive_bytes": one.load.archives,
-        "image_bytes": one.load.images,
+        "image_bytes": one.load.loose,
         "packed_bytes": one.load.packed,
         "work": vars(one.road.stage.work),
         "dataset": vars(one.road.stage.dataset),

@@ -1,73 +1,68 @@
-"""The least time that a link and two volumes allow a run, as a formula with its numbers."""
+"""The rates of this rig, and the floor of a run: the model of `prep plan` without processor time.
 
-from dataclasses import dataclass
+The floor is the least time that a link and two volumes allow.
+"""
+
+from dataclasses import dataclass, replace
 
 from bench.rigs.disks import MIB, Kind
-
-
-@dataclass(frozen=True)
-class Term:
-    """Bytes that have to pass at a rate."""
-
-    name: str
-    amount: int
-    rate: int
-    unit: str = "MiB/s"
-
-    @property
-    def seconds(self) -> float:
-        """How long that takes at least."""
-        return self.amount / self.rate
-
-    @property
-    def text(self) -> str:
-        """With its numbers."""
-        rate = self.rate / (MIB if self.unit == "MiB/s" else 10**6)
-        return f"{self.name} {self.amount / 1e6:,.1f} MB / {rate:g} {self.unit} = {self.seconds:.1f} s"
+from prep.plan.model import Demand, Flow, Part, Rates, Run, Volume, Work, predict
 
 
 @dataclass(frozen=True)
 class Floor:
-    """The terms of `together` pass at the same time, so the longest counts; `tail` comes after them."""
+    """The least time of a run, as a formula with its numbers."""
 
-    together: tuple[Term, ...]
-    tail: Term
+    run: Run
 
     @property
     def seconds(self) -> float:
         """The least time."""
-        return max(term.seconds for term in self.together) + self.tail.seconds
+        return self.run.seconds
+
+    @property
+    def tail(self) -> Part:
+        """Merge and verify."""
+        return self.run.tail
 
     @property
     def text(self) -> str:
         """The formula, with its numbers."""
-        terms = ", ".join(term.text for term in self.together)
-        return f"max({terms}) + {self.tail.text}; in all {self.seconds:.1f} s"
+        terms = ", ".join(map(_term, self.run.arriving.demands))
+        return f"max({terms}) + {_term(self.tail.busiest)}; in all {self.seconds:.1f} s"
 
 
-@dataclass(frozen=True)
-class Load:
-    """Bytes that a run has to move: archives, the images in them, and packed files.
+# What the terms of the formula are called, by the jobs of the model.
+NAMES = {
+    "download": "link",
+    "organize, archives": "work volume",
+    "archives": "work volume",
+    "pack, dealing": "dealing",
+    "merge, verify": "tail",
+}
 
-    `images` is 0 where no loose images are written.
+
+def _term(demand: Demand) -> str:
+    rate, unit = (10**6, "MB/s") if demand.job == "download" else (MIB, "MiB/s")
+    given = f"{demand.amount / demand.seconds / rate:g} {unit}"
+    return f"{NAMES[demand.job]} {demand.amount / 1e6:,.1f} MB / {given} = {demand.seconds:.1f} s"
+
+
+def volume(kind: Kind) -> Volume:
+    """A volume of the rig, which knows no credits."""
+    return Volume(kind.name, Flow.steady(kind.bytes_per_second), kind.requests_per_second, kind.request_bytes)
+
+
+def rates(work: Kind, dataset: Kind, link: int | None, counted_together: bool = False) -> Rates:
+    """The rates of the rig, for requests of full size.
+
+    `link` is bytes a second, None where the source holds nobody up. A volume's rate holds for reads and for
+    writes each or, with `counted_together`, for their sum.
     """
-
-    archives: int
-    images: int
-    packed: int
+    return Rates(link, volume(work), volume(dataset), together=counted_together)
 
 
-def floor(load: Load, work: Kind, dataset: Kind, link: int | None, counted_together: bool = False) -> Floor:
-    """The floor of a run; `link` is bytes a second, None where the source holds nobody up.
-
-    While the archives arrive, archives and loose images are written once to the work volume, and the packed
-    bytes once, in buckets, to the dataset volume. The tail is merge and verify: merge reads the buckets and
-    writes the packed files, verify reads these. A volume's rate holds for reads and for writes each or, with
-    `counted_together`, for their sum.
-    """
-    written = Term("work volume", load.archives + load.images, work.bytes_per_second)
-    dealt = Term("dealing", load.packed, dataset.bytes_per_second)
-    arriving = (Term("link", load.archives, link, "MB/s"),) if link else ()
-    reads, writes = 2 * load.packed, load.packed
-    last = reads + writes if counted_together else max(reads, writes)
-    return Floor((*arriving, written, dealt), Term("tail", last, dataset.bytes_per_second))
+def floor(work: Work, given: Rates) -> Floor:
+    """The floor of a run: no processor time, nothing late, requests of full size."""
+    bare = Rates(given.link, given.work, given.dataset, given.together)
+    return Floor(predict(replace(work, images=0, backup=False, unit=0), bare))

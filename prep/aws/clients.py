@@ -69,6 +69,14 @@ def s3(note: Note = silent) -> "S3Client":
     return client
 
 
+def s3_at_once() -> "S3Client":
+    """A client for S3 that gives up after some seconds and repeats nothing: for what is soon out of date."""
+    from botocore.config import Config
+
+    with aws_errors("make an S3 client"):
+        return _session().client("s3", config=Config(connect_timeout=3, read_timeout=5))
+
+
 def ec2(note: Note = silent) -> "EC2Client":
     """A client for EC2."""
     with aws_errors("make an EC2 client"):

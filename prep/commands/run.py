@@ -9,7 +9,7 @@ from prep.aws import clients
 from prep.commands.perform import machine, perform
 from prep.job import Job
 from prep.options import BUCKET, COMMON, DOWNLOADING, PACKING, SNAPSHOT, STRICT, TOPIC
-from prep.run import run
+from prep.reported import run_and_report
 from prep.state.receipts import Receipt
 
 
@@ -41,7 +41,7 @@ def run_command(topic: str | None, **options: Any) -> None:
     """
 
     def run_and_tell(job: Job) -> list[Receipt]:
-        done = run(job)
+        done = run_and_report(job, machine())
         if topic:
             notify.send_once(clients.sns(job.progress.note), topic, job, done, machine())
         return done

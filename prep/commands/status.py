@@ -1,33 +1,93 @@
-"""`status`."""
+"""The command `status`: how far the run in folders of this machine is."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
-from prep.commands.perform import make_job
+from prep import contract
+from prep.datasets import description
+from prep.datasets.description import Description
 from prep.options import COMMON
-from prep.progress import Progress, one_line
-from prep.stages.status import STAGES, status
+from prep.reporting import places, verdict, view
+from prep.reporting.costs import cost_of
+from prep.reporting.service import service_state, up_seconds
+from prep.reporting.verdict import Place
+from prep.reporting.view import Report
+from prep.reporting.watch import EVERY, WATCH, watch
+from prep.stages.status import status
+from prep.state.layout import Layout
+from prep.state.lock import is_locked
 
 
 @click.command("status")
 @COMMON
-def status_command(**options: Any) -> None:
-    """Show which stages are done, and how far the others are.
+@WATCH
+@EVERY
+def status_command(
+    dataset: str,
+    environment: str | None,
+    root: Path,
+    packed: Path,
+    no_progress: bool,  # noqa: ARG001 - an option of all commands
+    as_json: bool,
+    watching: bool,
+    every: float,
+) -> None:
+    """Show which stages are done, how far the others are, and whether a process is at work.
+
+    Works in the folders of a run, also while it runs. Says what to do next. On another machine than the prep
+    instance, `python -m prep.owner status` tells the same. The exit code is 1 if somebody must do something:
+    the run has failed, or is dead or stopped.
 
     \b
     Example:
-      python -m prep status --root /data --packed /dataset
+      python -m prep status --root ~/imagenet --packed ~/imagenet-packed --watch
     """
-    as_json = options.pop("as_json")
-    found = status(make_job(options, Progress(shown=False)).layout)
+    if watching and as_json:
+        raise click.UsageError("--watch and --json exclude each other: call with --json again and again")
+    described = description.load(dataset)
+    described = described.in_environment(environment) if environment else described
+    layout = Layout(root.absolute(), packed.absolute())
+    if watching:
+        raise click.exceptions.Exit(watch(lambda: _look(described, layout), Console(highlight=False), every))
+    report = _look(described, layout)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
-        return
-    for stage in STAGES:
-        facts = found[stage]
-        more = f"  {facts['finished']}, {facts['seconds']} s" if facts["state"] == "done" else ""
-        if "bytes" in facts:
-            more = f"  {facts['bytes'] / 1e9:.1f} GB of the archives"
-        click.echo(one_line(f"{stage:<10} {facts['state']}{more}"))
+        click.echo(json.dumps(status(layout) | {"run": report.to_json()}, indent=2))
+    else:
+        view.show(Console(highlight=False), report)
+    raise click.exceptions.Exit(report.verdict.code)
+
+
+def _look(described: Description, layout: Layout) -> Report:
+    document, age = places.read_file(layout.status) or (None, 0.0)
+    place = Place(described.name, _options(described, layout))
+    words = verdict.from_inside(document, age, is_locked(layout), service_state(layout.root), place)
+    cost = cost_of(document, age, up_seconds()) if document else None
+    live = document and words.word in (verdict.RUNNING, verdict.SLOW)
+    stages = document.stages if document and live else _stages(status(layout))
+    return Report(described.name, words, document, age, cost, stages)
+
+
+def _options(described: Description, layout: Layout) -> str:
+    """Those that select the data set and the folders on the command line."""
+    folders = {
+        "--root": (layout.root, contract.WORK_MOUNT),
+        "--packed": (layout.packed, contract.PACKED_MOUNT),
+    }
+    given = [f"{option} {folder}" for option, (folder, usual) in folders.items() if str(folder) != usual]
+    return " ".join([described.options, *given])
+
+
+def _stages(found: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Each stage's state: when it was done, or how much of the archives it has done."""
+    stages = {}
+    for stage, facts in found.items():
+        stages[stage] = facts["state"]
+        if facts["state"] == "done":
+            stages[stage] += f", {facts['finished']}, {facts['seconds']} s"
+        elif "bytes" in facts:
+            stages[stage] += f", {facts['bytes'] / 1e9:.1f} GB of the archives"
+    return stages

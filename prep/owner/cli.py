@@ -30,12 +30,14 @@ from prep.owner.options import (
     confirm,
 )
 from prep.owner.stacks import PARTS
+from prep.owner.status_command import status_command
 from prep.progress import Progress, one_line
 
 
 @click.group(cls=Commands, context_settings=SETTINGS)
 def owner() -> None:
-    """Launch training instances; list, share, copy and delete snapshots; remove everything.
+    """See how far the prep instance is; launch training instances; list, share, copy and delete snapshots;
+    remove everything.
 
     Credentials and Region are those of `aws configure`, or of AWS_PROFILE and AWS_DEFAULT_REGION.
 
@@ -389,4 +391,5 @@ def _print(as_json: bool, document: object, text: str) -> None:
 
 
 COMMANDS = tuple(owner.commands.values())
-"""The commands, to be added to those of prep."""
+"""The commands, to be added to those of prep, whose `status` is another: that of folders of its machine."""
+owner.add_command(status_command)

@@ -295,16 +295,11 @@ class Arrival:
             KeyboardInterrupt: the user stops.
             PrepError: the download, or a consumer of its bytes, has failed.
         """
-        begun = time.monotonic()
         with self._changed:
             while not (end := self._readable(offset)):
-                self._raise()
-                if stopping.is_set():
-                    raise KeyboardInterrupt
-                self._changed.wait(LOOK_SECONDS)
+                self._wait_for_link()
             self._raise()
             data = self._held.get(offset // self._range)
-        self._progress.waited(LINK, time.monotonic() - begun)
         if data is None:
             return end, None
         start = offset // self._range * self._range
@@ -335,13 +330,17 @@ class Arrival:
             PrepError: the download has failed.
         """
         self.has_read(self.size)
-        begun = time.monotonic()
         with self._changed:
             while not self._whole:
-                self._raise()
-                if stopping.is_set():
-                    raise KeyboardInterrupt
-                self._changed.wait(LOOK_SECONDS)
+                self._wait_for_link()
+
+    def _wait_for_link(self) -> None:
+        """Wait a moment for more to arrive. Noted each time: whoever looks meanwhile wants to know."""
+        self._raise()
+        if stopping.is_set():
+            raise KeyboardInterrupt
+        begun = time.monotonic()
+        self._changed.wait(LOOK_SECONDS)
         self._progress.waited(LINK, time.monotonic() - begun)
 
     def discard(self) -> None:

@@ -21,7 +21,7 @@ def choose_source(address: str | None, secret: str | None, progress: Progress) -
         address: `s3://BUCKET/PREFIX`, a folder, a base URL, or None for the URLs of the description.
         secret: name of the Secrets Manager secret with the credentials for a web server, or None.
             Credentials in the environment take precedence.
-        progress: shows a note for each call to AWS that is repeated.
+        progress: shows and counts each call or request that is repeated.
 
     Raises:
         DescriptionError: the address has none of these forms.
@@ -37,12 +37,12 @@ def choose_source(address: str | None, secret: str | None, progress: Progress) -
             f"{contract.ENV_USERNAME} and {contract.ENV_ACCESS_KEY}"
         )
     if scheme == "s3" and bucket:
-        return S3Source(clients.s3(progress.note), bucket, prefix, progress.note)
+        return S3Source(clients.s3(progress.repeated), bucket, prefix, progress.repeated)
     if address and (not re.fullmatch(contract.WEB_ADDRESS, address) or {"?", "#"} & {*address}):
         raise DescriptionError(f"source {address}: must be https://…, s3://bucket/prefix or a folder")
     from prep.sources.http import HttpSource  # urllib3 takes long to load
 
     found = credentials.from_environment()
     if found is None and secret:
-        found = credentials.from_secret(clients.secretsmanager(progress.note), secret)
-    return HttpSource(found, address, CONNECTIONS)
+        found = credentials.from_secret(clients.secretsmanager(progress.repeated), secret)
+    return HttpSource(found, address, CONNECTIONS, note=progress.repeated)

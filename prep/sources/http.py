@@ -58,10 +58,12 @@ class HttpSource:
         *,
         tries: int | None = None,
         timeout: Timeout | None = None,
+        note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._credentials = credentials
         self._source = source
         self._attempts = tries or TRIES
+        self._note = note  # gets a line for each request that is repeated
         self._pool = urllib3.PoolManager(maxsize=connections, timeout=timeout or TIMEOUT, retries=REDIRECTS)
 
     def url(self, wanted: Wanted) -> str:
@@ -123,7 +125,9 @@ class HttpSource:
             if number + 1 == self._attempts:
                 break
             backoff = min(LONGEST_PAUSE, 2.0**number) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-            if stop.wait(backoff if pause is None else min(pause, LONGEST_RETRY_AFTER)):
+            pause = backoff if pause is None else min(pause, LONGEST_RETRY_AFTER)
+            self._note(f"{self._shown(wanted)}: {reason}: trying again in {pause:.0f} s")
+            if stop.wait(pause):
                 raise SourceError(f"{self._shown(wanted)}: stopped because another range failed")
         raise SourceError(
             f"{self._shown(wanted)}: {reason}, {self._attempts} times: run again later; "

@@ -33,6 +33,7 @@ from prep.state.receipts import Receipt
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+TYPES = {".html": "text/html; charset=utf-8", ".png": "image/png"}  # so that a browser shows them
 LATER = {"snapshot", "run"}  # stages whose receipts are not sent: in a run they follow the backup
 
 
@@ -176,7 +177,12 @@ class Backup:
             for name, fact in facts.items()
             if name not in self._targets
         ]
-        return archives + files
+        previews = [
+            (path, Target(prefix + path.name, {"sha256": manifest.facts_of(path)["sha256"]}))
+            for path in self._layout.previews
+            if path.exists()
+        ]
+        return archives + files + previews
 
     def _send(self, path: Path, target: Target) -> dict[str, Any]:
         """Upload a small file unless S3 has it with its digest; returns its size, checksum and digests."""
@@ -190,6 +196,7 @@ class Backup:
                     Bucket=self._bucket,
                     Key=target.key,
                     Body=data,
+                    ContentType=TYPES.get(path.suffix, "binary/octet-stream"),  # S3's default
                     Metadata=dict(target.digests),
                     ChecksumAlgorithm="SHA256",
                     ChecksumSHA256=checksum,
@@ -211,6 +218,12 @@ class Backup:
             name = plain_name(path.name, str(self._layout.receipts))
             if path.stem not in LATER:
                 self._send(path, Target(prefix + name, {}))
+
+
+def previews(layout: Layout) -> dict[str, Any]:
+    """What the backup depends on beside archives and packed files: the preview, if there is one."""
+    found = {path.name: manifest.facts_of(path)["sha256"] for path in layout.previews if path.exists()}
+    return {"preview": found} if found else {}
 
 
 def check(client: "S3Client", bucket: str, dataset: str, receipt: Receipt) -> Receipt:

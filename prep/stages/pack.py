@@ -115,7 +115,8 @@ class Packer:
             for kind in ("rec", "idx", "lst"):
                 for path in self._layout.packed.glob(f"{split.name}*.{kind}*"):
                     path.unlink()
-        self._layout.manifest.unlink(missing_ok=True)
+        for path in (self._layout.manifest, *self._layout.previews):
+            path.unlink(missing_ok=True)
 
     def _open(self, split: Split) -> Buckets:
         sizes: list[int] = []
@@ -157,6 +158,7 @@ class Packer:
             "split": loaded.split.name,
             "buckets": list(buckets.sizes),
             "images": len(outcomes),
+            "source_bytes": sum(len(image.data) for image in loaded.images),
             "resized": sum(outcome.resized for outcome in outcomes),
             "as_is": sum(outcome.as_is for outcome in outcomes),
             "classes": sorted({outcome.name.partition("/")[0] for outcome in outcomes}),
@@ -268,9 +270,11 @@ def _summary(units: list[dict[str, Any]], split: Split) -> dict[str, Any]:
     unreadable = {name: why for entry in mine for name, why in entry["unreadable"].items()}
     images = sum(entry["images"] for entry in mine)
     care = {name: whys for entry in mine for name, whys in entry["care"].items()}
+    sizes = [entry.get("source_bytes") for entry in mine]  # not in a journal of an earlier version
     return {
         "images": images,
         "records": images - len(unreadable),
+        **({"source_bytes": sum(sizes)} if None not in sizes else {}),
         "resized": sum(entry["resized"] for entry in mine),
         "as_is": sum(entry["as_is"] for entry in mine),
         "care": dict(sorted(care.items())),

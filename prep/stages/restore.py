@@ -1,5 +1,6 @@
 """Restore: download the archives, the packed files or both from a backup in S3."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prep import contract
 from prep.aws.errors import aws_errors
 from prep.datasets.description import Description
+from prep.errors import PrepError
 from prep.progress import Progress
 from prep.records import manifest
 from prep.sources.fetch import fetch_files
@@ -65,4 +67,24 @@ def restore(
         )
         checked.unlink(missing_ok=True)
         write_whole(layout.manifest, text)  # last: a manifest exists only beside all its files
+        _restore_preview(client, bucket, prefix, layout, progress)
     return Receipt("restore", {}, {"bucket": bucket}, {}, counts, round(time.monotonic() - begun, 1))
+
+
+def _restore_preview(
+    client: "S3Client", bucket: str, prefix: str, layout: Layout, progress: Progress
+) -> None:
+    """Download the preview, if there is one. Nothing depends on it, and `preview` makes it again."""
+    for path in layout.previews:
+        key = prefix + path.name
+        try:
+            with aws_errors(f"restore: read s3://{bucket}/{key}"):
+                answer = client.get_object(Bucket=bucket, Key=key)
+                data = answer["Body"].read()
+        except PrepError as error:
+            progress.note(f"{error}; `python -m prep preview` makes {path.name} again")
+            continue
+        if hashlib.sha256(data).hexdigest() == answer["Metadata"].get("sha256"):
+            write_whole(path, data)
+        else:
+            progress.note(f"restore: {key} is damaged; `python -m prep preview` makes {path.name} again")

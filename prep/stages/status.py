@@ -7,7 +7,7 @@ from prep.archives.journal import UnitJournal
 from prep.state import receipts
 from prep.state.layout import Layout
 
-STAGES = ("download", "organize", "pack", "verify", "backup", "snapshot")
+STAGES = ("download", "organize", "pack", "verify", "preview", "backup", "snapshot")
 
 
 def status(layout: Layout) -> dict[str, dict[str, Any]]:

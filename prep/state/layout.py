@@ -47,6 +47,11 @@ class Layout:
         return self.root / ".prep" / "journals" / "usage.json"
 
     @property
+    def status(self) -> Path:
+        """How far the run is, as the bucket has it too. Not among the receipts: those are backed up."""
+        return self.root / ".prep" / "journals" / "status.json"
+
+    @property
     def notified(self) -> Path:
         """When the run finished about which a notice was sent last."""
         return self.root / ".prep" / "journals" / "notified"
@@ -65,6 +70,21 @@ class Layout:
     def manifest(self) -> Path:
         """Settings, counts and the SHA-256 of every packed file."""
         return self.packed / "MANIFEST.json"
+
+    @property
+    def preview(self) -> Path:
+        """The page that shows a person what the packed files hold."""
+        return self.packed / "preview.html"
+
+    @property
+    def contact_sheet(self) -> Path:
+        """The contact sheet of the packed files."""
+        return self.packed / "preview.png"
+
+    @property
+    def previews(self) -> tuple[Path, Path]:
+        """The two files of the preview."""
+        return self.preview, self.contact_sheet
 
     def images(self, split: str) -> Path:
         """Class folders of one split."""

@@ -84,7 +84,7 @@ def _stop_and_start(road: Road, service: Service, what: str) -> None:
 
 def finished(service: Service) -> list[str]:
     """The stages that have left a receipt."""
-    order = ("download", "organize", "pack", "verify", "backup", "snapshot")
+    order = ("download", "organize", "pack", "verify", "preview", "backup", "snapshot")
     return [stage for stage in order if service.inside(f"{WORK}/.prep/{stage}.json").exists()]
 
 

@@ -17,7 +17,6 @@ from rehearsal.operator.account import Cloud, in_instance, tail, wait_until
 from rehearsal.preparation import BATCH, Road
 
 FIRST_BATCH = Path(__file__).parents[1] / "checks" / "first_batch.py"
-OWN_SECONDS = 5.0
 BATCHES = 4  # instances of which a first batch is read: one more takes three seconds, and shows nothing new
 READY_SECONDS = 300.0  # for an instance to restore, attach and mount: seconds here, two minutes on AWS
 
@@ -69,10 +68,8 @@ def _measure(road: Road, gpus: Sequence[str], seconds: float) -> None:
     cores = f"{seconds / len(gpus):.1f} s each on {os.cpu_count()} cores"
     called = f"{' to '.join(map(str, counts))} calls each"
     figure = f"{seconds:.1f} s, {cores}; {called}; user data itself {slowest:.1f} s"
-    # More instances at once share the cores of this machine: then the time says nothing of the user data.
-    quick = slowest < OWN_SECONDS or len(gpus) > 1
     what = f"{len(gpus)} training instance(s) at once: mounted"
-    road.narrator.check(what, len(counts) == 1 and quick, figure)
+    road.narrator.check(what, len(counts) == 1, figure)
 
 
 def _own_seconds(cloud: Cloud, gpu: str) -> float:

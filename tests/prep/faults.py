@@ -138,7 +138,7 @@ SERVER: dict[str, ServerFault] = {
         _lastingly(Fault(etag='"new"'))),
     "changes for ever": ServerFault(
         "The file is replaced again and again", _always_new_etag, 4,
-        "…/train.tar: the server has another version of it now", resumes=False),
+        "…/train.tar: the server has another version of it now: run again later", resumes=False),
     "web page": ServerFault(
         "A web page with HTTP status 200", _all(Fault(html=True)), 4,
         "…/train.tar: the server sent a web page instead of the archive: open the site in a browser and "

@@ -231,7 +231,8 @@ REFUSED: dict[str, Refused] = {
         "archive …/train.tar: 'c/b\\n.JPEG' is not a valid file name in a data set: don't trust it"),
     "no image": Refused(
         "A file name without an image suffix", ("a.JPEG", "Thumbs.db"),
-        "archive …/train.tar: 'c/Thumbs.db' does not have the name of an image"),
+        "archive …/train.tar: 'c/Thumbs.db' does not have the name of an image: correct the archive, or the "
+        "layout in the description"),
 }  # fmt: skip
 
 

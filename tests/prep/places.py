@@ -118,10 +118,10 @@ class Place:
         receipts = {path.stem for path in (self.root / ".prep").glob("*.json")}
         files = {path.name for path in self.packed.iterdir()} & PACKED
         listed = self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])
-        return receipts | files | {entry["Key"] for entry in listed}
+        return receipts | files | {entry["Key"] for entry in listed if not _says_how_far(entry["Key"])}
 
     def result(self) -> Files:
-        """SHA-256 of every file and object but receipts and journals."""
+        """SHA-256 of every file and object but receipts, journals and the status."""
         folders = [self.packed, *(self.root / name for name in ("archives", *IMAGES))]
         found = {
             f"{folder.name}/{path.relative_to(folder)}": path.read_bytes()
@@ -133,10 +133,14 @@ class Place:
         found |= {
             f"s3/{key}": self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
             for key in keys
-            if "/receipts/" not in key
+            if "/receipts/" not in key and not _says_how_far(key)
         }
         assert "Uploads" not in self.s3.list_multipart_uploads(Bucket=BUCKET)
         return {name: hashlib.sha256(data).hexdigest() for name, data in found.items()}
+
+
+def _says_how_far(key: str) -> bool:
+    return key.endswith("/status.json")
 
 
 @contextlib.contextmanager

@@ -70,7 +70,8 @@ RUN: dict[str, RunFault] = {
         "An archive is replaced on the server when most of it has arrived: what was made of it is forgotten, "
         "and it arrives anew", served="image", good_from=90),
     "changes for ever": RunFault(
-        "An archive is replaced again and again", 4, "…/train.tar: the server has another version of it now",
+        "An archive is replaced again and again", 4,
+        "…/train.tar: the server has another version of it now: run again later",
         plan=_always_new_version, remedy=LATER, stops=False),
     "hostile": RunFault(
         "An archive with a hostile name in its middle", 5, "archive …/train.tar: '../evil.jpg' …",

@@ -133,7 +133,14 @@ def test_nothing_from_a_receipt_steers_the_terminal(tmp_path: Path, tiny: Path) 
     path = tmp_path / "root" / ".prep" / "pack.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": "\x1b[2Jnow\nverify done"}))
     shown, again = run("status", *arguments), run("pack", *arguments)
-    assert len(shown.stdout.splitlines()) == len(STAGES)
+    assert [line[:10].strip() for line in shown.stdout.splitlines()] == [
+        "tiny: not",
+        "",
+        "stages",
+        "",
+        "next",
+    ]
+    assert "\x1b" not in shown.stdout
     assert len(again.stderr.splitlines()) == 1
     assert "\x1b" not in shown.stdout + again.stderr
 
@@ -210,13 +217,16 @@ def test_status(tmp_path: Path, tiny: Path) -> None:
     arguments = ["--dataset", str(tiny), *folders(tmp_path)]
     fresh = run("status", *arguments)
     assert fresh.returncode == 0
-    assert [line.split(None, 1) for line in fresh.stdout.splitlines()] == [[s, "not begun"] for s in STAGES]
+    assert f"stages    not begun: {', '.join(STAGES)}" in fresh.stdout
+    assert fresh.stdout.splitlines()[-1].startswith("next      python -m prep run --dataset ")
     assert run("pack", *arguments).returncode == 0
     (tmp_path / "root" / ".prep" / "journals" / "organize.jsonl").write_text('{"settings": {}}\n')
-    text = run("status", *arguments).stdout.splitlines()
-    assert re.fullmatch(r"pack +done +\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, [\d.]+ s", text[STAGES.index("pack")])
-    assert re.match(r"organize +begun +0.0 GB of the archives", text[STAGES.index("organize")])
+    text = run("status", *arguments).stdout
+    assert re.search(r" pack: done, \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, [\d.]+ s\n", text)
+    assert re.search(r" organize: begun, 0.0 GB of the archives\n", text)
     table = json.loads(run("status", "--json", *arguments).stdout)
+    run_of_it = table.pop("run")
+    assert (run_of_it["verdict"], run_of_it["status"]) == ("not begun", None)
     assert {stage: facts["state"] for stage, facts in table.items()} == {
         stage: {"pack": "done", "organize": "begun"}.get(stage, "not begun") for stage in STAGES
     }
@@ -379,7 +389,7 @@ def test_whole_run_and_nothing_twice(aws: str, tmp_path: Path, served: Path) -> 
         first = run("run", "--json", env=env)
         assert first.returncode == 0, first.stderr
         assert [receipt["stage"] for receipt in json.loads(first.stdout)] == [
-            "download", "organize", "pack", "verify", "backup", "run",
+            "download", "organize", "pack", "verify", "preview", "backup", "run",
         ]  # fmt: skip
         assert json.loads((tmp_path / "packed" / "MANIFEST.json").read_text())["settings"]["resize"] == 32
         asked = len(server.requests)
@@ -387,5 +397,5 @@ def test_whole_run_and_nothing_twice(aws: str, tmp_path: Path, served: Path) -> 
         assert json.loads(second.stdout) == json.loads(first.stdout)
         assert len(server.requests) == asked
     assert re.findall(r"^(\w+): done on ", second.stderr, re.MULTILINE) == [
-        "download", "organize", "pack", "verify", "backup", "run",
+        "download", "organize", "pack", "verify", "preview", "backup", "run",
     ]  # fmt: skip

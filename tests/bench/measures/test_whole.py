@@ -1,6 +1,8 @@
 """The whole benchmark: its figures on made-up runs, and itself, in small."""
 
 import contextlib
+import dataclasses
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,25 +10,26 @@ from pathlib import Path
 
 import pytest
 
+from bench.__main__ import RESULTS
 from bench.measures import whole
 from bench.measures.whole import Outcome
 from bench.report import BenchError
 from bench.rigs import peer, roads, stages
 from bench.rigs.disks import GP3, MIB, SC1_BURST, Disk, Traffic, check
-from bench.rigs.floor import Load
 from bench.rigs.roads import Road
 from bench.rigs.stages import Stage
 from bench.workloads.workload import Given, Workload
+from prep.plan.model import Work, predict
 
-LOAD = Load(archives=780 * MIB, images=780 * MIB, packed=625 * MIB)
-LEAN = Load(LOAD.archives, 0, LOAD.packed)
+LOAD = Work(archives=780 * MIB, loose=780 * MIB, packed=625 * MIB)
+LEAN = Work(LOAD.archives, 0, LOAD.packed)
 WORK = Traffic(0, 1560 * MIB, 0, 2080)  # 768 KiB a write
 DATASET = Traffic(1250 * MIB, 1250 * MIB, 1000, 1000)
 # With loose images: 20 s for the work volume, without them 10 s, less than the link; then 10 s of tail.
 LINK_SECONDS = 780 * MIB / whole.LINK
 
 
-def outcome(name: str, load: Load, seconds: float, tail: float | None, link: int | None) -> Outcome:
+def outcome(name: str, load: Work, seconds: float, tail: float | None, link: int | None) -> Outcome:
     stage = Stage("prep", "run", seconds + 1, WORK, DATASET)
     return Outcome(name, Road(stage, seconds, tail, load.packed, MIB, 40.0), load, link)
 
@@ -40,7 +43,12 @@ def test_figures_of_runs() -> None:
     )
     article = [Stage("article", name, 180.0, WORK, DATASET) for name in ("download", "untar")]
     result = whole.result("made up", LOAD.archives, outcomes, article)
-    values = [(figure.value, figure.met) for figure in result.figures]
+    predicted = [figure for figure in result.figures if figure.name.endswith("as predicted")]
+    assert [figure.met for figure in predicted if figure.value is None] == [False]
+    seconds, tail = (figure.value for figure in predicted[:2])
+    assert seconds == pytest.approx(abs(outcomes[0].predicted.seconds / 36 - 1))
+    assert tail == pytest.approx(abs(outcomes[0].predicted.tail.seconds / 12 - 1))
+    values = [(figure.value, figure.met) for figure in result.figures if figure not in predicted]
     expected: list[tuple[object, bool]] = [
         (pytest.approx(36 / 30), True),
         (pytest.approx(30 / (LINK_SECONDS + 10)), False),
@@ -63,6 +71,34 @@ def test_figures_of_runs() -> None:
     assert moved_rows[0][2:] == ("0/1636 MB", "0/2080", "768", "2.00 per archive byte")
     assert result.details["roads"][0]["floor_together_seconds"] == pytest.approx(35)
     assert any("tail 1,310.7 MB / 125 MiB/s = 10.0 s" in note for note in result.details["notes"])
+
+
+def recorded(road: str) -> tuple[float, float]:
+    """Seconds and tail of a road, as bench/RESULTS.md has them."""
+    columns = r"\| ([\d.]+) \| [\d.]+ \| [\d.]+ \| ([\d.]+) \|"
+    found = re.search(rf"^\| prep run, {road} {columns}", RESULTS.read_text(), re.MULTILINE)
+    assert found
+    return float(found[1]), float(found[2])
+
+
+@pytest.mark.parametrize(
+    ("name", "loose", "back_up", "link"),
+    [
+        ("with loose images", True, True, whole.LINK),
+        ("without loose images", False, True, whole.LINK),
+        ("without loose images, no backup", False, False, whole.LINK),
+        ("from a folder", True, True, None),
+    ],
+)
+def test_prediction_of_what_is_recorded(name: str, loose: bool, back_up: bool, link: int | None) -> None:
+    """The workload's sizes are those of RESULTS.md, its largest archive is that of a class."""
+    load = Work(1_052_938_240, 1_045_500_000 * loose, 848_391_758, 9_600, back_up, 142_600_000)
+    rates = whole.rig_rates(link, loose)
+    assert rates.machine
+    rates = dataclasses.replace(rates, machine=dataclasses.replace(rates.machine, cores=2))
+    seconds, tail = recorded(name)
+    assert predict(load, rates).seconds == pytest.approx(seconds, rel=whole.WITHIN)
+    assert predict(load, rates).tail.seconds == pytest.approx(tail, rel=whole.WITHIN)
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,15 @@ import pytest
 from prep import prices
 from prep.cli import cli
 from prep.owner import tables
-from prep.owner.cli import COMMANDS
+from prep.owner.cli import COMMANDS, owner
 from tests.prep.commands import REPOSITORY, run
 
 IMAGES = ("cv2", "mxnet", "numpy", "scipy", "turbojpeg")
 
 
-@pytest.mark.parametrize("command", [[], ["launch"], ["snapshots"], ["share"], ["copy"], ["destroy"]])
+@pytest.mark.parametrize(
+    "command", [[], ["launch"], ["snapshots"], ["share"], ["copy"], ["destroy"], ["status"]]
+)
 def test_no_package_for_images_is_needed(command: list[str]) -> None:
     program = (
         f"import sys, runpy; sys.modules.update(dict.fromkeys({IMAGES!r})); "
@@ -44,6 +46,7 @@ def test_error_of_the_system_names_no_option_that_is_not_there() -> None:
 def test_they_are_commands_of_prep_as_well() -> None:
     assert {command.name for command in COMMANDS} == {"launch", "snapshots", "share", "copy", "destroy"}
     assert all(cli.commands[str(command.name)] is command for command in COMMANDS)
+    assert cli.commands["status"] is not owner.commands["status"]
 
 
 @pytest.mark.parametrize("command", ["snapshots", "launch", "copy --to eu-west-1", "destroy --yes"])

@@ -143,7 +143,7 @@ def test_in_one_pass_with_the_others(aws: str, tmp_path: Path, sample: Path) -> 
     work = job(sample, tmp_path, bucket=BUCKET)
     with work.locked():
         run(work)
-    assert stored() == expected(work, {"download", "organize", "pack", "verify", "backup"})
+    assert stored() == expected(work, {"download", "organize", "pack", "verify", "preview", "backup"})
 
 
 def test_check_finds_a_changed_or_lost_object(work: Job) -> None:

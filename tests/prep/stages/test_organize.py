@@ -140,6 +140,6 @@ def test_run_without(tmp_path: Path, sample: Path) -> None:
     work = job(sample, tmp_path, with_organize=False)
     with work.locked():
         stages = [receipt.stage for receipt in run(work)]
-    assert stages == ["download", "pack", "verify", "run"]
+    assert stages == ["download", "pack", "verify", "preview", "run"]
     assert not (tmp_path / "root" / "train").exists()
     assert status(work.layout)["organize"]["state"] == "not begun"

@@ -1,0 +1,52 @@
+"""`make plan`: the plan of `prep plan`, for the settings of a deployment, after these have been checked."""
+
+import os
+import sys
+from dataclasses import fields
+from typing import Any
+
+import click
+
+from preflight.context import CONTEXT, read_context
+from prep.datasets import description
+from prep.errors import PrepError
+from prep.plan import report
+from prep.plan.options import plan_options
+from prep.plan.wish import Wish
+from stacks.settings import Settings, SettingsError, load_settings
+
+
+@click.command()
+@CONTEXT
+@plan_options
+def main(given: tuple[str, ...], refresh: bool, as_json: bool, **options: Any) -> None:
+    """Calculate time and cost of a deployment with these settings. Nothing is asked of AWS.
+
+    The plan goes to standard output. The exit status is 2 if a setting is wrong.
+
+    \b
+    Example:
+      python -m preflight.plan -c resize=256 --days 3
+    """
+    try:
+        settings, dataset = load_settings(read_context(given))
+        described = description.load(str(dataset.path))
+        click.echo(report.told(described, wish_of(settings, options), refresh, as_json))
+    except SettingsError as error:
+        click.echo(error, err=True)
+        sys.exit(2)
+    except PrepError as error:
+        click.echo(error, err=True)
+        sys.exit(error.exit_code)
+
+
+def wish_of(settings: Settings, options: dict[str, Any]) -> Wish:
+    """What is wished for: each setting by its name, and the options that only a plan has."""
+    named = {each.name for each in fields(Settings)} & {each.name for each in fields(Wish)} - {"region"}
+    region = settings.region or os.environ.get("AWS_REGION") or "us-east-1"
+    given = {name: getattr(settings, name) for name in named}
+    return Wish(**given, region=region, own_key=settings.key is not None, **options)
+
+
+if __name__ == "__main__":
+    main()

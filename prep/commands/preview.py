@@ -1,0 +1,47 @@
+"""The command `preview`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from prep import contract
+from prep.progress import Progress
+from prep.stages.preview import preview
+from prep.state.layout import Layout
+
+
+@click.command("preview")
+@click.option(
+    "--packed",
+    envvar=contract.ENV_PACKED,
+    type=click.Path(path_type=Path, file_okay=False),
+    default=contract.PACKED_MOUNT,
+    show_default=True,
+    help="Folder with the RecordIO files.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write into, such as one that is not read-only.  [default: that of --packed]",
+)
+@click.option("--no-progress", is_flag=True, help="Show no progress bars and no progress lines.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def preview_command(packed: Path, out: Path | None, no_progress: bool, as_json: bool) -> None:
+    """Make a page and a contact sheet of the packed files.
+
+    Writes preview.html and preview.png from the files in PACKED alone: pictures of every class, counts,
+    sizes, every image that needed care, settings and hashes. The page needs no network. `run` makes both too.
+
+    \b
+    Example:
+      python -m prep preview --packed /data/ilsvrc2012 --out .
+    """
+    with Progress(shown=not no_progress) as progress:
+        receipt = preview(Layout(packed.absolute(), packed.absolute()), (out or packed).absolute(), progress)
+    if as_json:
+        click.echo(json.dumps(asdict(receipt), indent=2))
+        return
+    for path in receipt.outputs:
+        click.echo(path)

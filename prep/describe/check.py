@@ -1,0 +1,118 @@
+"""Checks the archives of a data set against its description, and finds every difference."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from prep.archives.units import ClassOf, read_units
+from prep.datasets.classes import Devkit, read_devkit
+from prep.datasets.description import Description, Split
+from prep.datasets.tables import Mistakes
+from prep.errors import IntegrityError
+from prep.progress import Progress
+from prep.state.files import CHUNK
+
+
+def check_archives(described: Description, folder: Path, progress: Progress) -> Mistakes:
+    """Read every archive once: size, MD5 and, for splits, layout, images and classes."""
+    wrong = Mistakes()
+    devkit = _devkit(described, folder, wrong)
+    classes: Counter[str] = Counter()
+    whole = True
+    for archive in described.archives:
+        path, where = folder / archive.file, f"archive {archive.file}"
+        if not path.is_file():
+            wrong.add(where, f"is not in {folder}", "put it there, or correct file")
+            whole = False
+            continue
+        split = described.split_of(archive.file)
+        size = path.stat().st_size
+        if archive.bytes not in (None, size):
+            wrong.add(
+                where,
+                f"has {size} bytes, the description says {archive.bytes}",
+                f"write bytes = {size} if this file is right, or get it again",
+            )
+        md5 = hashlib.md5(usedforsecurity=False)
+        progress.add(archive.file, size)
+
+        def heard(data: memoryview | bytes, md5: "hashlib._Hash" = md5, file: str = archive.file) -> None:
+            md5.update(data)
+            progress.advance(file, len(data))
+
+        if split is None:
+            _read(path, heard)
+        else:
+            whole &= _check_split(split, path, devkit, classes, wrong, heard)
+        if whole and md5.hexdigest() != archive.md5:
+            wrong.add(
+                where,
+                f"its MD5 is {md5.hexdigest()}, the description says {archive.md5}",
+                f'write md5 = "{md5.hexdigest()}" if this file is right, or get it again',
+            )
+    _check_classes(described, devkit, classes, whole, wrong)
+    return wrong
+
+
+def _read(path: Path, heard: Callable[[bytes], None]) -> None:
+    with path.open("rb", buffering=0) as file:
+        while chunk := file.read(CHUNK):
+            heard(chunk)
+
+
+def _devkit(described: Description, folder: Path, wrong: Mistakes) -> Devkit | None:
+    if described.devkit is None or not (folder / described.devkit.file).is_file():
+        return None  # that it is missing is said with the other archives
+    try:
+        return read_devkit(folder / described.devkit.file)
+    except IntegrityError as error:
+        wrong.add("[classes] devkit", str(error).rpartition(": ")[0], "name an ILSVRC devkit")
+        return None
+
+
+def _check_split(
+    split: Split,
+    path: Path,
+    devkit: Devkit | None,
+    classes: Counter[str],
+    wrong: Mistakes,
+    heard: Callable[[memoryview], None],
+) -> bool:
+    """Read the archive as a pass does; False if that ends early."""
+    where = f"[splits.{split.name}]"
+    class_of: ClassOf = devkit.class_of if devkit else lambda _: "?"
+    images = 0
+    try:
+        for loaded in read_units(path, split, class_of, lambda _: None):
+            heard(loaded.data)
+            images += len(loaded.images)
+            classes.update(image.name.partition("/")[0] for image in loaded.images)
+    except IntegrityError as error:
+        problem, _, remedy = str(error).rpartition(": ")
+        wrong.add(where, f"layout {split.layout!r}: {problem}", remedy)
+        return False
+    if images != split.images:
+        wrong.add(
+            where,
+            f"{split.archive.file} holds {images} images, the description says {split.images}",
+            f"write images = {images} if this file is right, or get it again",
+        )
+    return True
+
+
+def _check_classes(
+    described: Description, devkit: Devkit | None, seen: Counter[str], whole: bool, wrong: Mistakes
+) -> None:
+    if described.devkit is not None and devkit is None:
+        return
+    names = set(devkit.words) if devkit else set(seen)
+    who = "the devkit has" if devkit else "the archives have"
+    if whole and len(names) != described.classes:
+        wrong.add(
+            "[classes]",
+            f"{who} {len(names)} classes, the description says {described.classes}",
+            f"write count = {len(names)}",
+        )
+    if devkit and (unknown := sorted(set(seen) - names)):
+        wrong.add("[classes]", f"class {unknown[0]} is not in the devkit", "correct devkit, or the layout")

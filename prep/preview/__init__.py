@@ -1,0 +1,1 @@
+"""The preview: a page and a contact sheet that show a person what the packed files hold."""

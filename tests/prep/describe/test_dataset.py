@@ -1,0 +1,242 @@
+"""`dataset new` and `dataset check` as their user runs them, and what `run` makes of the result."""
+
+import hashlib
+import json
+import re
+import signal
+import tarfile
+import time
+from pathlib import Path
+
+import mxnet as mx
+import pytest
+
+from prep.datasets import description
+from tests.prep import pictures
+from tests.prep.commands import folders, run, start
+from tests.prep.describe.inputs import images, write
+from tests.prep.tars import tar_of
+
+SPLIT = images("set/train/cat", "set/train/dog", "set/val/cat", "set/val/dog")
+EXTRA = {"set/README.txt": b"hello", "__MACOSX/set/train/cat/._cat-0.jpg": b"x"}
+
+
+@pytest.fixture
+def zipped(tmp_path: Path) -> Path:
+    """A zip archive of two splits, with what does not belong into a data set."""
+    return write(tmp_path / "pets.zip", SPLIT | EXTRA)
+
+
+def new(*arguments: str | Path) -> tuple[int, str, str]:
+    done = run("dataset", "new", *map(str, arguments))
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def names(path: Path) -> list[str]:
+    with tarfile.open(path) as tar:
+        return tar.getnames()
+
+
+def test_from_zip_to_mxnet(tmp_path: Path, zipped: Path) -> None:
+    toml, to = tmp_path / "pets.toml", tmp_path / "archives"
+    code, out, err = new(zipped, "--to", to, "--output", toml)
+    assert (code, err) == (0, "")
+    assert re.findall(r"^(?:splits)? +(\w+): ([\d,]+) images in 2 classes, layout folders$", out, re.M) == [
+        ("train", "4"), ("validation", "4"),
+    ]  # fmt: skip
+    assert "2 other files: set/README.txt, __MACOSX/set/train/cat/._cat-0.jpg" in out
+    assert sorted(names(to / "pets-train.tar")) == [
+        f"{name}/set-train-{name}-{number}.jpg" for name in ("cat", "dog") for number in range(2)
+    ]
+    done = run("run", "--dataset", str(toml), "--source", str(to), *folders(tmp_path), "--json")
+    assert done.returncode == 0, done.stderr
+    iterator = mx.io.ImageRecordIter(
+        path_imgrec=str(tmp_path / "packed" / "train.rec"), data_shape=(3, 16, 16), batch_size=4
+    )
+    labels = sorted(iterator.next().label[0].asnumpy().tolist())
+    assert labels == [0, 0, 1, 1]
+    checked = run("dataset", "check", str(toml), "--archives", str(to))
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout == f"{toml}: no mistakes: 2 classes, 8 images; the archives hold that\n"
+
+
+def test_same_input_same_bytes(tmp_path: Path, zipped: Path) -> None:
+    found = []
+    for name in ("a", "b"):
+        assert (
+            new(zipped, "--to", tmp_path / name, "--output", tmp_path / f"{name}.toml", "--name", "pets")[0]
+            == 0
+        )
+        found.append([(path.name, path.read_bytes()) for path in sorted((tmp_path / name).iterdir())])
+        time.sleep(1.1)  # a date would show
+    assert found[0] == found[1]
+    assert (tmp_path / "a.toml").read_text() == (tmp_path / "b.toml").read_text()
+
+
+def test_plain_archives_stay_where_they_are(tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        write(tmp_path / f"{name}.tar", images("a", "b"))
+    toml = tmp_path / "two.toml"
+    code, out, _ = new(tmp_path / "train.tar", tmp_path / "val.tar", "--output", toml, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert {split["name"]: split["converted"] for split in document["splits"]} == {
+        "train": False, "validation": False,
+    }  # fmt: skip
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["train.tar", "two.toml", "val.tar"]
+    loaded = description.load(str(toml))
+    for archive in loaded.archives:
+        data = (tmp_path / archive.file).read_bytes()
+        assert (archive.bytes, archive.md5) == (len(data), hashlib.md5(data).hexdigest())  # noqa: S324
+
+
+def test_linked_where_another_is_converted(tmp_path: Path) -> None:
+    """All archives are then in one folder, which --source takes."""
+    write(tmp_path / "train.tar", images("a", "b"))
+    write(tmp_path / "val.zip", images("a", "b"))
+    toml, to = tmp_path / "s.toml", tmp_path / "to"
+    assert new(tmp_path / "train.tar", tmp_path / "val.zip", "--to", to, "--output", toml)[0] == 0
+    assert sorted(path.name for path in to.iterdir()) == ["s-validation.tar", "train.tar"]
+    assert (to / "train.tar").samefile(tmp_path / "train.tar")
+    assert run("dataset", "check", str(toml), "--archives", str(to)).returncode == 0
+
+
+def test_nested_in_a_compressed_tar(tmp_path: Path) -> None:
+    write(tmp_path / "train.tar.gz", {f"{name}.tar": tar_of(images(name)) for name in ("n1", "n2")})
+    toml, to = tmp_path / "s.toml", tmp_path / "to"
+    assert new(tmp_path / "train.tar.gz", "--to", to, "--output", toml)[0] == 0
+    assert names(to / "s-train.tar") == ["n1.tar", "n2.tar"]
+    assert run("dataset", "check", str(toml), "--archives", str(to)).returncode == 0
+
+
+def test_flat_with_devkit(tmp_path: Path, sample: Path) -> None:
+    """The generated sample, described anew, says the same as its own description."""
+    archives, own = sample.parent / "archives", description.load(str(sample))
+    files = [archives / split.archive.file for split in own.splits]
+    assert own.devkit is not None
+    toml = tmp_path / "again.toml"
+    code, _, err = new(*files, "--devkit", archives / own.devkit.file, "--output", toml)
+    assert (code, err) == (0, "")
+    again = description.load(str(toml))
+    shape = [(s.name, s.layout, s.labels, s.images, s.archive.md5) for s in again.splits]
+    assert shape == [(s.name, s.layout, s.labels, s.images, s.archive.md5) for s in own.splits]
+    assert again.classes == own.classes
+    assert run("dataset", "check", str(toml), "--archives", str(archives)).returncode == 0
+
+
+MISTAKES = {
+    "not there": (["none.tar"], 2, r"none.tar: No such file or directory: check the path"),
+    "no archive": (["notes.txt"], 2, r"notes.txt: is no tar or zip archive: unpack it, and give the folder"),
+    "cut short": (["short.tar"], 5, r"short.tar: damaged .*: get it again"),
+    "cut short, compressed": (["short.tar.gz"], 5, r"short.tar.gz: damaged .*: get it again"),
+    "damaged zip": (["bad.zip", "--to", "to"], 5, r"bad.zip: damaged .*: get it again"),
+    "escapes": (["evil.zip"], 5, r"evil.zip: '../x.jpg' is not a valid file name .*: don't trust it"),
+    "same names": (["twice.zip", "--to", "to"], 5, r"second a/1.jpg of split train: rename it, or"),
+    "no name": (["good.tar", "--name", "My Pets"], 2, r"name 'My Pets': must be .*: give --name"),
+    "no toml": (["good.tar", "--output", "x.txt"], 2, r"x.txt does not end in .toml. See .* --help"),
+    "no split's name": (["good.tar", "--split", "good.tar"], 2, r"is not NAME=FILE, such as train=pets.tar"),
+    "undecided": (["good.zip"], 2, r"not all is clear, and nothing was written: give the options"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    good = images("cat", "dog")
+    for name in ("good.tar", "good.zip", "good.tar.gz"):
+        write(folder / name, good)
+    (folder / "notes.txt").write_text("hello")
+    for name in ("tar", "tar.gz"):
+        data = (folder / f"good.{name}").read_bytes()
+        (folder / f"short.{name}").write_bytes(data[: len(data) // 2 + 100])
+    data = bytearray((folder / "good.zip").read_bytes())
+    data[200:230] = bytes(30)
+    (folder / "bad.zip").write_bytes(data)
+    write(folder / "evil.zip", {"../x.jpg": pictures.jpeg(8, 8, 1)})
+    twice = {f"{top}/{name}/1.jpg": pictures.jpeg(8, 8, 1) for top in ("x", "y") for name in "ab"}
+    write(folder / "twice.zip", twice)
+    return folder
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes(tmp_path: Path, inputs: Path, arguments: list[str], code: int, message: str) -> None:
+    """One line with a remedy; and no file under its final name."""
+    given = [str(inputs / each) if (inputs / each).exists() and "." in each else each for each in arguments]
+    given = [str(tmp_path / "to") if each == "to" else each for each in given]
+    output = [] if "--output" in given else ["--output", str(tmp_path / "new.toml")]
+    found, out, err = new(*given, *output)
+    assert (found, out) == (code, "")
+    assert re.search(message, err.splitlines()[-1]), err
+    assert [path for path in tmp_path.rglob("*") if path.suffix in (".toml", ".tar")] == []
+
+
+def test_nothing_is_overwritten(tmp_path: Path, zipped: Path) -> None:
+    toml, to = tmp_path / "pets.toml", tmp_path / "to"
+    toml.write_text("mine")
+    code, _, err = new(zipped, "--to", to, "--output", toml)
+    assert (code, toml.read_text()) == (2, "mine")
+    assert f"{toml}: is there already: move it away, or give another name" in err
+    toml.unlink()
+    to.mkdir()
+    (to / "pets-train.tar").write_text("mine")
+    assert new(zipped, "--to", to, "--output", toml)[0] == 2
+    assert (to / "pets-train.tar").read_text() == "mine"
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    """Nothing that looks whole is left, and the same command succeeds afterwards."""
+    big = write(tmp_path / "big.zip", {f"{name}/1.jpg": b"\0" * 300_000_000 for name in "ab"})
+    toml, to = tmp_path / "big.toml", tmp_path / "to"
+    command = ["dataset", "new", str(big), "--to", str(to), "--output", str(toml)]
+    process = start(*command)
+    deadline = time.monotonic() + 30
+    while not list(to.glob("*.partial")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("interrupted: run the same command again")
+    assert [path.name for path in to.iterdir()] == ["big-train.tar.partial"]
+    assert not toml.exists()
+    assert run(*command).returncode == 0
+    assert [path.name for path in to.iterdir()] == ["big-train.tar"]
+
+
+def test_check_finds_every_mistake(tmp_path: Path, zipped: Path) -> None:
+    toml, to = tmp_path / "pets.toml", tmp_path / "to"
+    assert new(zipped, "--to", to, "--output", toml)[0] == 0
+    good = toml.read_text()
+    toml.write_text(good.replace("count = 2", "count = 0").replace("images = 4", "imges = 4"))
+    done = run("dataset", "check", str(toml))
+    assert done.returncode == 2
+    places = [line.split(":")[0] for line in done.stdout.splitlines()]
+    assert places == ["[classes]"] + ["[splits.train]"] * 2 + ["[splits.validation]"] * 2
+    assert done.stderr == f"error: {toml}: 5 mistakes: do what is said for each, then check again\n"
+    document = json.loads(run("dataset", "check", str(toml), "--json").stdout)
+    assert (document["valid"], len(document["mistakes"])) == (False, 5)
+    assert all(each["remedy"] for each in document["mistakes"])
+
+
+def test_check_of_archives_finds_every_mistake(tmp_path: Path, zipped: Path) -> None:
+    toml, to = tmp_path / "pets.toml", tmp_path / "to"
+    assert new(zipped, "--to", to, "--output", toml)[0] == 0
+    wrong = toml.read_text().replace("count = 2", "count = 3").replace("images = 4", "images = 5")
+    toml.write_text(re.sub(r'bytes = \d+\nmd5 = "..', 'bytes = 7\nmd5 = "00', wrong, count=1))
+    done = run("dataset", "check", str(toml), "--archives", str(to))
+    assert done.returncode == 5
+    said = done.stdout
+    assert re.search(
+        r"archive pets-train.tar: has \d+ bytes, the description says 7: write bytes = \d+", said
+    )
+    assert re.search(r'archive pets-train.tar: its MD5 is (\w+), .*: write md5 = "\1"', said)
+    assert len(re.findall(r"tar holds 4 images, the description says 5: write images = 4", said)) == 2
+    assert "[classes]: the archives have 2 classes, the description says 3: write count = 2" in said
+    assert len(said.splitlines()) == 5
+    toml.write_text(wrong.replace('"folders"', '"nested"'))
+    (to / "pets-validation.tar").unlink()
+    said = run("dataset", "check", str(toml), "--archives", str(to)).stdout
+    assert "layout 'nested': archive" in said
+    assert f"archive pets-validation.tar: is not in {to}: put it there, or correct file" in said
