@@ -3,6 +3,7 @@
 import click
 
 from prep import __version__, command_line
+from prep.commands.export import export_command
 from prep.commands.preview import preview_command
 
 try:
@@ -50,6 +51,7 @@ def cli() -> None:
     """
 
 
+cli.add_command(export_command)
 cli.add_command(preview_command)
 for _command in PREPARING:
     cli.add_command(_command)
