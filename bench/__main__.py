@@ -20,7 +20,7 @@ from rehearsal.servers.s3 import S3ServerError
 NAMES = ("pack", "fidelity", "cold", "whole", "size", "kill")
 RESULTS = report.REPOSITORY / "bench" / "RESULTS.md"
 KEPT = CACHE / "results"
-README = report.REPOSITORY / "README.md"
+MEASUREMENTS = report.REPOSITORY / "docs" / "measurements.md"
 FIGURES = re.compile(r"(?<=<!-- figures -->\n).*(?=<!-- end of figures -->)", re.DOTALL)
 
 Command = Callable[..., None]
@@ -121,8 +121,8 @@ def kill_command(
 def all_command(names: Sequence[str]) -> None:
     """Run every benchmark on its own data, or those named; write the tables of all.
 
-    They go to bench/RESULTS.md, the figures to README.md too, as each benchmark ends: a failure or Ctrl-C
-    loses only what was under way. Of those that were not run, the last run here counts.
+    They go to bench/RESULTS.md, the figures to docs/measurements.md too, as each benchmark ends: a failure
+    or Ctrl-C loses only what was under way. Of those that were not run, the last run here counts.
     """
     KEPT.mkdir(parents=True, exist_ok=True)
     for name in names or NAMES:
@@ -132,7 +132,7 @@ def all_command(names: Sequence[str]) -> None:
         kept = [KEPT / f"{name}.json" for name in NAMES]
         lines = [json.loads(path.read_text()) for path in kept if path.exists()]
         RESULTS.write_text(_markdown(lines))
-        README.write_text(_with_figures(README.read_text(), lines))
+        MEASUREMENTS.write_text(_with_figures(MEASUREMENTS.read_text(), lines))
 
 
 def _run(name: str) -> dict[str, Any]:
@@ -194,10 +194,10 @@ def _told(line: dict[str, Any]) -> Result:
     return Result(line["name"], "", figures)
 
 
-def _with_figures(readme: str, lines: list[dict[str, Any]]) -> str:
-    """The README with these figures between its two marks."""
+def _with_figures(document: str, lines: list[dict[str, Any]]) -> str:
+    """The document with these figures between its two marks."""
     table = report.markdown(report.figures_table([_told(line) for line in lines]))
-    return FIGURES.sub(lambda _: f"{table}\n", readme)
+    return FIGURES.sub(lambda _: f"{table}\n", document)
 
 
 def _measure(benchmark: Callable[[], Result]) -> None:

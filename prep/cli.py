@@ -4,6 +4,7 @@ import click
 
 from prep import __version__, command_line
 from prep.commands.export import export_command
+from prep.commands.feed import command as feed_command
 from prep.commands.preview import preview_command
 
 try:
@@ -52,6 +53,7 @@ def cli() -> None:
 
 
 cli.add_command(export_command)
+cli.add_command(feed_command)
 cli.add_command(preview_command)
 for _command in PREPARING:
     cli.add_command(_command)

@@ -28,6 +28,7 @@ COMMANDS = {
     "findmnt": "util-linux",
     "fsfreeze": "util-linux",
     "losetup": "mount",
+    "make": "make",
     "mkfs.ext4": "e2fsprogs",
     "nsenter": "util-linux",
     "pivot_root": "util-linux",

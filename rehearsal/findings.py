@@ -127,7 +127,7 @@ def remains(subject: Subject, gpus: Sequence[str], narrator: Narrator, destroyed
     left += [each["InstanceId"] for each in instances if each["State"]["Name"] != "terminated"]
     left += [volume["VolumeId"] for volume in ec2.describe_volumes()["Volumes"]]
     figure = ", ".join(left) or f"no stack, instance ({len(gpus)} GPU, 1 prep) or volume left"
-    narrator.check("cdk destroy took what costs by the hour", not left, figure)
+    narrator.check("destroy took what costs by the hour", not left, figure)
     name = subject.dataset
     buckets = [each["Name"] for each in s3.list_buckets()["Buckets"] if each["Name"].startswith(f"{name}-")]
     count = sum(len(_objects(s3, bucket, f"{name}/")) for bucket in buckets)

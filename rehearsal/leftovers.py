@@ -32,7 +32,7 @@ def _list(
     return lambda cloud: _pages(cloud, service, operation, key, field, **more)
 
 
-def _instances(cloud: Cloud) -> Iterator[str]:
+def instances(cloud: Cloud) -> Iterator[str]:
     for reservation in cloud.client("ec2").describe_instances()["Reservations"]:
         for instance in reservation["Instances"]:
             if instance["State"]["Name"] != "terminated":  # AWS lists those for an hour
@@ -78,7 +78,7 @@ def _uploads(cloud: Cloud) -> Iterator[str]:
 
 _LISTS: dict[str, Names] = {
     "stack": _stacks,
-    "instance": _instances,
+    "instance": instances,
     "volume": _list("ec2", "describe_volumes", "Volumes", "VolumeId"),
     "snapshot": _snapshots,
     "image": _list("ec2", "describe_images", "Images", "ImageId", Owners=["self"]),

@@ -67,6 +67,15 @@ class Road:
     def subject(self) -> Subject:
         return Subject(self.cloud, self.name, self.description, self.archives, self.mount)
 
+    def output(self, part: str, name: str) -> str:
+        """An output of one of the stacks: `part` is dataset, prep or training."""
+        stacks = self.cloud.client("cloudformation").describe_stacks(StackName=f"{self.name}-{part}")
+        return next(
+            str(output["OutputValue"])
+            for output in stacks["Stacks"][0]["Outputs"]
+            if output["OutputKey"] == name
+        )
+
 
 def prepare(wishes: Wishes, narrator: Narrator, stack: ExitStack) -> Road:
     """Data, archive server, embedded AWS."""

@@ -2,13 +2,16 @@
 
 import shutil
 from contextlib import ExitStack
+from dataclasses import replace
 
-from rehearsal import findings
+from rehearsal import findings, leftovers
 from rehearsal.full import full_road
 from rehearsal.narrator import Narrator, RehearsalError
 from rehearsal.preparation import Road, Wishes, prepare
-from rehearsal.steps.deployment import deploy
-from rehearsal.steps.ending import inspect, tear_down
+from rehearsal.steps import walkthrough
+from rehearsal.steps.deployment import deploy, deploy_as_documented
+from rehearsal.steps.elsewhere import OTHER_REGION
+from rehearsal.steps.ending import compare, inspect, tear_down
 from rehearsal.steps.preparing import follow_prep
 from rehearsal.steps.training import launch, read_first_batches, reboot
 from rehearsal.steps.trials import refuse_forbidden_calls
@@ -19,7 +22,12 @@ def travel(wishes: Wishes, narrator: Narrator) -> None:
     with ExitStack() as stack:
         road = prepare(wishes, narrator, stack)
         try:
-            (full_road if wishes.full else default_road)(road)
+            if wishes.without:
+                road_without_a_permission(road)
+            elif wishes.full:
+                full_road(road)
+            else:
+                default_road(road)
         except RehearsalError as error:
             # A refused call is the cause of all later failures.
             refused = road.cloud.refused_calls()
@@ -30,14 +38,31 @@ def travel(wishes: Wishes, narrator: Narrator) -> None:
 
 
 def default_road(road: Road) -> None:
-    deploy(road)
+    """The README's walk-through, with the checks of the rehearsal between its steps."""
+    there = replace(road.cloud, region=OTHER_REGION)
+    before = leftovers.listing(there)
+    walk = walkthrough.begin(road)
+    deploy_as_documented(road, walk)
     prep = follow_prep(road)
-    gpus = launch(road)
-    read_first_batches(road, gpus)
+    walk.step(3, from_line=-1)
+    gpus = launch(road, walk.start)
+    read_first_batches(road, gpus[:-1])  # the last one is that of `aws ec2 run-instances`
+    walk.step(4, from_line=-1)
     inspect(road, gpus)
     reboot(road, gpus[0])
     refuse_forbidden_calls(road, prep, gpus)
-    tear_down(road, gpus)
+    for step in (5, 6, 7):
+        walk.step(step)
+    walk.check()
+    compare(road, gpus)
+    leftovers.nothing_else(there, road.name, before, road.narrator)
+
+
+def road_without_a_permission(road: Road) -> None:
+    """The templates are changed between synthesis and deployment. Some step is to fail."""
+    deploy(road)
+    follow_prep(road)
+    tear_down(road, launch(road))
 
 
 def _keep_logs(road: Road) -> None:

@@ -156,7 +156,7 @@ ExecStart=${APP}/venv/bin/python -m prep run
 Restart=on-failure
 RestartSec=60
 # A restart does not help if a setting is wrong, credentials are refused, or data is not what it should be (see the
-# exit codes in the README). With a wrong digest, each restart would download the archive again, for hours.
+# exit codes in docs/troubleshooting.md). With a wrong digest, each restart would download the archive again, for hours.
 RestartPreventExitStatus=2 3 5
 SuccessExitStatus=130
 ExecStopPost=+${APP}/after-run

@@ -34,10 +34,6 @@ class Cdk:
     def assembly(self) -> Path:
         return self.folder / "cdk.out"
 
-    @property
-    def outputs(self) -> Path:
-        return self.folder / "outputs.json"
-
     def synthesize(self, settings: Mapping[str, str]) -> None:
         """The app's templates for these settings, made once for deploy and destroy."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -59,8 +55,6 @@ class Cdk:
             "deploy",
             *(stacks or ["--all"]),
             *options,
-            "--outputs-file",
-            str(self.outputs),
             "--progress",
             "events",
             seconds=1500,
@@ -69,11 +63,6 @@ class Cdk:
     def destroy(self, *stacks: str) -> None:
         """These stacks, or all."""
         self._run("destroy", *(stacks or ["--all"]), "--force", "--app", str(self.assembly), seconds=300)
-
-    def output(self, stack: str, name: str) -> str:
-        """An output of a deployed stack, by the stack's name."""
-        outputs: dict[str, dict[str, str]] = json.loads(self.outputs.read_text())
-        return outputs[stack][name]
 
     def _run(self, *arguments: str, seconds: float, cwd: Path | None = None) -> None:
         log = self.folder / f"{arguments[0]}.log"

@@ -12,6 +12,7 @@ from rehearsal.narrator import RehearsalError
 from rehearsal.operator import cdk as cdk_module
 from rehearsal.operator.account import REPOSITORY, Cloud, tail
 from rehearsal.preparation import Road, make_secret
+from rehearsal.steps.walkthrough import Walkthrough
 
 
 def deploy(road: Road) -> None:
@@ -34,6 +35,26 @@ def deploy(road: Road) -> None:
     subscribe(road)
     cloud.release()
     narrator.check("cdk deploy: stacks complete, boot signalled", True, "Dataset, Prep, Training")
+
+
+def deploy_as_documented(road: Road, walk: Walkthrough) -> None:
+    """The same by the commands of the README, from the first to those that look at the work.
+
+    Raises RehearsalError with the boot logs of the instances.
+    """
+    walk.step(1)
+    road.cloud.hold("sns:Publish")  # the instance does not stop itself while somebody looks at its log
+    try:
+        said = walk.step(2)
+    except RehearsalError as error:
+        raise RehearsalError(str(error), error.details + _boot_logs(road.cloud)) from None
+    found = [line.split()[0] for line in said if line.startswith(("ok ", "warning ", "fails "))]
+    figure = f"{len(found)} checks, {found.count('warning')} warnings"
+    road.narrator.check("preflight: the deployment can begin", bool(found) and "fails" not in found, figure)
+    subscribe(road)
+    walk.step(3, to_line=-1)
+    road.cloud.release()
+    road.narrator.check("make deploy: stacks complete, boot signalled", True, "Dataset, Prep, Training")
 
 
 def preflight(road: Road) -> None:

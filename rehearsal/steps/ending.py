@@ -12,7 +12,7 @@ def inspect(road: Road, gpus: Sequence[str]) -> None:
         for gpu in gpus:
             findings.own_volume(road.subject, gpu, road.narrator)
         findings.labels(road.subject, gpus[0], road.narrator)
-        bucket = road.cdk.output(f"{road.name}-dataset", "BucketName")
+        bucket = road.output("dataset", "BucketName")
         findings.backup(road.subject, bucket, gpus[0], road.narrator)
         findings.secrets(road.subject, road.access_key, road.cdk.folder, road.narrator)
 
@@ -24,6 +24,11 @@ def tear_down(road: Road, gpus: Sequence[str]) -> None:
     with road.narrator.step("cdk destroy --all"):
         road.cdk.destroy()
         road.narrator.note("")
+    compare(road, gpus)
+
+
+def compare(road: Road, gpus: Sequence[str]) -> None:
+    """What remains, after all is removed, with what should remain."""
     findings.remains(road.subject, gpus, road.narrator, 2 if "work_snapshot" in road.settings else 1)
     keys = int("key" in road.settings)
     leftovers.nothing_else(road.cloud, road.name, road.before, road.narrator, keys=keys)

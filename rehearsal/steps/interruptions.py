@@ -28,7 +28,7 @@ def change_on_the_way(road: Road) -> None:
     What was made of the first version is forgotten, and its upload to S3 is aborted.
     """
     largest = max(road.archives.iterdir(), key=lambda file: file.stat().st_size).name
-    bucket = road.cdk.output(f"{road.name}-dataset", "BucketName")
+    bucket = road.output("dataset", "BucketName")
     s3 = road.cloud.client("s3")
 
     def sent() -> bool:

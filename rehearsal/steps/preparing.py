@@ -48,7 +48,7 @@ class Service:
 
 
 def prep_service(road: Road) -> Service:
-    instance_id = road.cdk.output(f"{road.name}-prep", "InstanceId")
+    instance_id = road.output("prep", "InstanceId")
     return Service(instance_id, road.cloud.instance(instance_id))
 
 

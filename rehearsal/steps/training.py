@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,22 +20,41 @@ FIRST_BATCH = Path(__file__).parents[1] / "checks" / "first_batch.py"
 BATCHES = 4  # instances of which a first batch is read: one more takes three seconds, and shows nothing new
 READY_SECONDS = 300.0  # for an instance to restore, attach and mount: seconds here, two minutes on AWS
 
+Starting = Callable[[Road, int], list[str]]
 
-def launch(road: Road) -> list[str]:
-    """GPU instances from the launch template, one zone after another; waits until each says it is ready.
 
-    Of several waves, all but the last are ended again.
+def start(road: Road, count: int) -> list[str]:
+    """Runs instances of the launch template, in one zone after another."""
+    ec2 = road.cloud.client("ec2")
+    template = road.output("training", "LaunchTemplateId")
+    subnets = road.output("dataset", "SubnetIds").split(",")
+    gpus = []
+    for number in range(count):
+        answer = ec2.run_instances(
+            LaunchTemplate={"LaunchTemplateId": template},
+            SubnetId=subnets[number % len(subnets)],
+            MinCount=1,
+            MaxCount=1,
+        )
+        gpus.append(str(answer["Instances"][0]["InstanceId"]))
+    return gpus
+
+
+def launch(road: Road, starting: Starting = start) -> list[str]:
+    """GPU instances from the launch template; waits until each says it is ready.
+
+    Of several waves, all but the last are ended again. `starting` runs those of the last.
     """
     *waves, last = road.wishes.instances
     for count in waves:
-        road.cloud.client("ec2").terminate_instances(InstanceIds=_wave(road, count))
-    return _wave(road, last)
+        road.cloud.client("ec2").terminate_instances(InstanceIds=_wave(road, count, start))
+    return _wave(road, last, starting)
 
 
-def _wave(road: Road, count: int) -> list[str]:
-    with road.narrator.step(f"Launch {count} GPU instance(s) from the launch template"):
-        begun = time.monotonic()
-        gpus = start(road, count)
+def _wave(road: Road, count: int, starting: Starting) -> list[str]:
+    begun = time.monotonic()
+    gpus = starting(road, count)
+    with road.narrator.step(f"{len(gpus)} GPU instance(s) from the launch template: boot, mount the data"):
         for gpu in gpus:
             wait_until(f"{gpu} to tag itself", READY_SECONDS, lambda gpu=gpu: _state(road, gpu) != "")  # type: ignore[misc]
             if _state(road, gpu) != "ready":
@@ -78,23 +97,6 @@ def _own_seconds(cloud: Cloud, gpu: str) -> float:
     if not found:
         raise RehearsalError(f"the boot log of {gpu} does not tell its own time", _boot_log(cloud, gpu))
     return float(found[-1])
-
-
-def start(road: Road, count: int) -> list[str]:
-    """Runs instances of the launch template, in one zone after another."""
-    ec2 = road.cloud.client("ec2")
-    template = road.cdk.output(f"{road.name}-training", "LaunchTemplateId")
-    subnets = road.cdk.output(f"{road.name}-dataset", "SubnetIds").split(",")
-    gpus = []
-    for number in range(count):
-        answer = ec2.run_instances(
-            LaunchTemplate={"LaunchTemplateId": template},
-            SubnetId=subnets[number % len(subnets)],
-            MinCount=1,
-            MaxCount=1,
-        )
-        gpus.append(str(answer["Instances"][0]["InstanceId"]))
-    return gpus
 
 
 def copy_in_the_zone(road: Road, warm: str) -> None:

@@ -1,6 +1,6 @@
-"""The README's figures are those of bench/RESULTS.md, and writing them changes nothing else."""
+"""The figures in docs/measurements.md are those of bench/RESULTS.md; writing them changes nothing else."""
 
-from bench.__main__ import FIGURES, README, RESULTS, _with_figures
+from bench.__main__ import FIGURES, MEASUREMENTS, RESULTS, _with_figures
 
 LINE = {
     "name": "pack",
@@ -22,8 +22,8 @@ LINE = {
 
 
 def test_figures_go_between_the_marks() -> None:
-    readme = "before\n<!-- figures -->\nold\n<!-- end of figures -->\nafter\n"
-    told = _with_figures(readme, [LINE])
+    document = "before\n<!-- figures -->\nold\n<!-- end of figures -->\nafter\n"
+    told = _with_figures(document, [LINE])
     assert told.startswith("before\n<!-- figures -->\n")
     assert told.endswith("\n<!-- end of figures -->\nafter\n")
     assert "| rate \\1 | 2.5 times | at least 3 | no |  |" in told
@@ -31,8 +31,8 @@ def test_figures_go_between_the_marks() -> None:
     assert _with_figures(told, [LINE]) == told
 
 
-def test_readme_shows_what_was_measured() -> None:
-    found = FIGURES.search(README.read_text())
+def test_the_document_shows_what_was_measured() -> None:
+    found = FIGURES.search(MEASUREMENTS.read_text())
     assert found
     rows = [line for line in found.group().splitlines() if line.startswith("| ")]
     assert rows

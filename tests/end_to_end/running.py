@@ -16,7 +16,7 @@ needs_root = pytest.mark.skipif(
 )
 
 
-def rehearse(output: Path, *options: str, seconds: float = 420) -> "subprocess.CompletedProcess[str]":
+def rehearse(output: Path, *options: str, seconds: float = 600) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "rehearsal", "--output", str(output), *options],
         capture_output=True,

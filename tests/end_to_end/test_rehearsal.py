@@ -1,4 +1,4 @@
-"""The whole road, as a user travels it: `python -m rehearsal`, judged by its exit status and its report."""
+"""`python -m rehearsal` with other data, with a missing permission, with mistakes."""
 
 import json
 import os
@@ -10,32 +10,6 @@ from rehearsal.__main__ import check_host, only_one
 from rehearsal.narrator import RehearsalError
 from rehearsal.sample.generate import make_sample
 from tests.end_to_end.running import loops, needs_root, rehearse
-
-
-@needs_root
-def test_the_whole_road(tmp_path: Path) -> None:
-    done = rehearse(tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    report = json.loads((tmp_path / "report.json").read_text())
-    checks = {row["check"]: row for row in report["checks"]}
-    assert all(row["ok"] for row in checks.values())
-    assert checks["train: labels in .rec"]["figure"].startswith("600 ")
-    assert checks["validation: labels in .rec"]["figure"].startswith("200 ")
-    assert sum("own volume, read-only" in check for check in checks) == 2
-    assert (tmp_path / "contact-sheet.png").stat().st_size > 100_000
-    assert not (tmp_path / "cloud").exists()
-    assert not [loop for loop in loops() if str(tmp_path) in loop]
-    calls = [json.loads(line) for line in (tmp_path / "logs" / "calls.jsonl").read_text().splitlines()]
-    assert {"ec2:CreateSnapshot", "s3:PutObject", "ssm:PutParameter"} <= {call["call"] for call in calls}
-    assert len({call["role"] for call in calls}) == 2
-    assert checks["the owner is told that all is done"]["figure"] == "1 message(s): Data set sample: ready"
-    assert checks["the prep instance stopped itself"]["figure"].endswith("stopped")
-    assert checks["preflight: the deployment can begin"]["ok"]
-    assert checks["nothing else is left in 123456789012, us-east-1"]["ok"]
-    refused = json.loads((tmp_path / "logs" / "forbidden.json").read_text())
-    assert len([row for row in refused if row["role"] == "prep"]) >= 30
-    assert len([row for row in refused if row["role"] == "training"]) >= 30
-    assert not [row for row in refused if row["refused"] == "no"]
 
 
 @needs_root
@@ -52,7 +26,7 @@ def test_another_shape(tmp_path: Path) -> None:
     assert figures["validation: labels in .rec"].startswith("9 ")
     assert any("pets-dataset" in figure for figure in figures.values())
     (launch,) = report["launches"]
-    assert launch["instances"] == 1
+    assert launch["instances"] == 2  # one by `prep.owner launch`, one by the AWS command line
     assert len(launch["calls_each"]) == 1
     assert 0 < launch["own_seconds"] < 5
 
@@ -118,7 +92,7 @@ def test_a_wrong_setting_is_one_line_of_the_app(tmp_path: Path) -> None:
     done = rehearse(tmp_path / "output", *options, "-c", "work_volume_type=floppy", seconds=120)
     assert done.returncode == 1
     assert "floppy" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("FAILED at the step: make preflight")
+    assert done.stderr.splitlines()[-1].startswith("FAILED at the step: README, step 1: make bootstrap")
 
 
 @needs_root

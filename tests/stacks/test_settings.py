@@ -1,16 +1,13 @@
 """Settings: what is taken, what is refused, and in which words."""
 
 import contextlib
-import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from prep.datasets import description
 from prep.errors import DescriptionError
-from stacks.settings import DATASETS, Settings, SettingsError, load_settings
-from tests.stacks.conftest import REPOSITORY
+from stacks.settings import DATASETS, SettingsError, load_settings
 
 BASE_URL = "must be a base URL such as https://example.org/archives/, or s3://bucket/prefix"
 ENVIRONMENT = "must be at most 15 lower-case letters, digits and hyphens, such as dev"
@@ -198,18 +195,6 @@ def test_an_environment_that_makes_the_name_too_long(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as raised:
         load_settings({"dataset": str(path), "environment": "dev"})
     assert str(raised.value) == f"setting environment=dev: {'a' * 27}-dev has more than 30 characters"
-
-
-def test_the_readme_has_every_setting() -> None:
-    """In its table, where `dataset_volume_gib`, `_type` stands for two of one beginning."""
-    rows = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "README.md").read_text(), re.MULTILINE)
-    named = set()
-    for row in rows:
-        names = re.findall(r"`(\w+)`", row)
-        stem = names[0].rpartition("_")[0] if names else ""
-        named |= {stem + name if name.startswith("_") else name for name in names}
-    settings = {field.name for field in fields(Settings)}
-    assert settings - named == set()
 
 
 def test_limits_themselves_are_taken() -> None:

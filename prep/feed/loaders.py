@@ -1,0 +1,242 @@
+"""Loader processes: how many images they decode, and how many end up in batches.
+
+They are started afresh (spawn), because a fork of a process with threads can wait forever for a lock. Each
+opens the files itself. `decoding` has the images in memory before the clock starts; `batches` reads them from
+the files while the clock runs, decodes them into shared memory, and this process copies each batch out, as a
+trainer does on the way to the GPU.
+"""
+
+import ctypes
+import multiprocessing
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import cycle
+from multiprocessing.context import SpawnContext, SpawnProcess
+from queue import Empty
+from typing import Any
+
+import cv2
+import numpy as np
+
+from prep.errors import IntegrityError, PrepError
+from prep.images.crop import random_crop
+from prep.images.prepare import UnreadableImageError
+from prep.images.resize import Pixels
+from prep.records.windows import Window, read, records_of, stream
+
+SIDE = 224  # pixels of a side of what the model gets
+BATCH = 256  # images
+SLOTS = 2  # batches a loader may be ahead
+IN_MEMORY = 32 << 20  # bytes of images that a process decodes again and again
+PATIENCE = 120.0  # seconds for a process to start, or for one batch from a very slow volume
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Images and seconds, by so many processes."""
+
+    processes: int
+    images: int
+    seconds: float
+
+    @property
+    def per_second(self) -> float:
+        """Images a second."""
+        return self.images / self.seconds if self.seconds else 0.0
+
+
+def decoding(windows: Sequence[Window], processes: int, seconds: float, advance: Advance) -> Rate:
+    """How many images so many processes decode and crop a second.
+
+    Raises:
+        PrepError: one of them failed.
+    """
+    context = multiprocessing.get_context("spawn")
+    go = context.Event()
+    arguments = [
+        (list(windows)[number::processes] or list(windows), seconds, go) for number in range(processes)
+    ]
+    images = 0
+    slowest = 0.0
+    with _running(context, _decode, arguments) as (running, told):
+        _ready(told, running)
+        go.set()
+        for _ in range(processes):
+            done, taken = _next(told, running)
+            images, slowest = images + done, max(slowest, taken)
+            advance(done)
+    return Rate(processes, images, slowest)
+
+
+def _decode(told: Any, windows: list[Window], seconds: float, go: Any) -> None:
+    pictures: list[memoryview] = []
+    size = 0
+    for window in windows:
+        if size >= IN_MEMORY:
+            break
+        pictures += [image for _, image in records_of(window, read(window))]
+        size += window.size
+    into = np.empty((SIDE, SIDE, 3), np.uint8)
+    rng = random.Random(0)  # noqa: S311 - crops, not secrets
+    random_crop(pictures[0], into, rng)  # loads the libraries
+    told.put(None)
+    go.wait(PATIENCE)
+    begun = time.perf_counter()
+    done = 0
+    while time.perf_counter() - begun < seconds:
+        random_crop(pictures[done % len(pictures)], into, rng)
+        done += 1
+    told.put((done, time.perf_counter() - begun))
+
+
+def batches(windows: Sequence[Window], work: "Work", advance: Advance) -> tuple[Rate, list[Window]]:
+    """How many images end up in batches a second: read from the files, decoded, cropped, copied here.
+
+    Each process takes every so-many-th window. Also returns the windows that were begun.
+
+    Raises:
+        PrepError: one of the processes failed.
+    """
+    context = multiprocessing.get_context("spawn")
+    go = context.Event()
+    size = work.batch * work.side**2 * 3
+    shares = [list(windows)[number :: work.processes] for number in range(work.processes)]
+    shared = [context.RawArray(ctypes.c_uint8, SLOTS * size) for _ in shares]
+    free = [context.Semaphore(SLOTS) for _ in shares]
+    arguments = [
+        (number, share, work, shared[number], free[number], go) for number, share in enumerate(shares)
+    ]
+    target = np.empty(size, np.uint8)
+    images = 0
+    read: list[Window] = []
+    with _running(context, _load, arguments) as (running, told):
+        _ready(told, running)
+        go.set()
+        begun = last = time.perf_counter()
+        left = work.processes
+        while left:
+            number, slot, count, used = _next(told, running)
+            if slot is None:
+                left -= 1
+                read += shares[number][:used]
+                continue
+            target[:] = np.frombuffer(shared[number], np.uint8)[slot * size : (slot + 1) * size]
+            free[number].release()
+            last = time.perf_counter()
+            images += count
+            advance(count)
+    return Rate(work.processes, images, last - begun), read
+
+
+@dataclass(frozen=True)
+class Work:
+    """So many processes for so many seconds; from the disk or from memory, the windows once or on and on."""
+
+    processes: int
+    seconds: float
+    cold: bool
+    on_and_on: bool
+    side: int = SIDE
+    batch: int = BATCH
+
+
+def _load(told: Any, number: int, windows: list[Window], work: Work, shared: Any, free: Any, go: Any) -> None:
+    slots = np.frombuffer(shared, np.uint8).reshape(SLOTS, work.batch, work.side, work.side, 3)
+    labels = np.empty((SLOTS, work.batch), np.float32)
+    rng = random.Random(number)  # noqa: S311 - crops, not secrets
+    _load_libraries(slots[0, 0])
+    told.put(None)
+    go.wait(PATIENCE)
+    begun = time.perf_counter()
+    taken: list[Window] = []
+
+    def in_time() -> Iterator[Window]:
+        for window in cycle(windows) if work.on_and_on else windows:
+            if time.perf_counter() - begun >= work.seconds:
+                break
+            taken.append(window)
+            yield window
+
+    slot = count = 0
+    free.acquire()
+    for label, image in stream(in_time(), work.cold):
+        labels[slot, count] = label
+        random_crop(image, slots[slot, count], rng)
+        count += 1
+        if count == work.batch:
+            told.put((number, slot, count, 0))
+            slot, count = (slot + 1) % SLOTS, 0
+            free.acquire()
+    if count:
+        told.put((number, slot, count, 0))
+    told.put((number, None, 0, len(taken)))
+
+
+def _load_libraries(into: Pixels) -> None:
+    """Have them loaded before the clock starts, with a picture of one colour."""
+    _, jpeg = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))
+    random_crop(jpeg.tobytes(), into, random.Random(0))  # noqa: S311 - not a secret
+
+
+@contextmanager
+def _running(
+    context: SpawnContext, work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]
+) -> Iterator[tuple[list[SpawnProcess], Any]]:
+    """A process for each tuple of arguments, and the queue on which they tell; none is left afterwards."""
+    told = context.Queue()
+    running = [context.Process(target=_guarded, args=(work, told, *some), daemon=True) for some in arguments]
+    try:
+        for process in running:
+            process.start()
+        yield running, told
+    finally:
+        for process in running:
+            if process.is_alive():
+                process.terminate()
+        for process in running:
+            process.join()
+        told.close()
+
+
+def _guarded(work: Callable[..., None], told: Any, *arguments: Any) -> None:
+    """Do the work; an expected failure is told, not raised."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
+    cv2.setNumThreads(1)  # a process a core
+    try:
+        work(told, *arguments)
+    except (PrepError, UnreadableImageError, OSError) as error:
+        told.put(str(error))
+
+
+def _ready(told: Any, running: Sequence[SpawnProcess]) -> None:
+    """Wait until all have loaded what they need."""
+    for _ in running:
+        _next(told, running)
+
+
+def _next(told: Any, running: Sequence[SpawnProcess]) -> Any:
+    """What a process tells next.
+
+    Raises:
+        PrepError: one has failed or was killed, or none says anything.
+    """
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            said = told.get(timeout=0.5)
+        except Empty:
+            if any(process.exitcode for process in running):
+                raise PrepError(
+                    "a loader process was killed: is there memory left? use fewer --loaders"
+                ) from None
+            continue
+        if isinstance(said, str):
+            raise IntegrityError(f"a loader process failed: {said}")
+        return said
+    raise PrepError(f"no batch within {PATIENCE:.0f} s: the volume hardly delivers; look at its state")
