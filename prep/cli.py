@@ -3,22 +3,18 @@
 import click
 
 from prep import __version__, command_line
-from prep.commands.adopt import adopt_command
-from prep.commands.backup import backup_command
-from prep.commands.dataset import dataset_group
-from prep.commands.download import download_command
+from prep.commands.export import export_command
 from prep.commands.feed import command as feed_command
-from prep.commands.notify import notify_command
-from prep.commands.organize import organize_command
-from prep.commands.pack import pack_command
-from prep.commands.plan import plan_command
 from prep.commands.preview import preview_command
-from prep.commands.restore import restore_command
-from prep.commands.run import run_command
-from prep.commands.snapshot import snapshot_command
-from prep.commands.status import status_command
-from prep.commands.verify import verify_command
-from prep.owner.cli import COMMANDS as OWNERS_COMMANDS
+
+try:
+    from prep.commands.preparing import COMMANDS as PREPARING
+except ModuleNotFoundError as error:  # `pip install .` installs what reading needs, and no more
+    if str(error.name).partition(".")[0] == "prep":
+        raise
+    PREPARING, MISSING = (), error.name
+else:
+    MISSING = None
 
 # The headings of --help and their commands. A name that no module has registered is left out.
 SECTIONS = {
@@ -32,7 +28,9 @@ SECTIONS = {
 }  # fmt: skip
 
 
-@click.group(cls=command_line.Commands, sections=SECTIONS, context_settings=command_line.SETTINGS)
+@click.group(
+    cls=command_line.Commands, sections=SECTIONS, missing=MISSING, context_settings=command_line.SETTINGS
+)
 @click.version_option(__version__, prog_name="prep")
 def cli() -> None:
     """Prepare an image data set for training on AWS.
@@ -54,22 +52,10 @@ def cli() -> None:
     """
 
 
-cli.add_command(adopt_command)
-cli.add_command(backup_command)
-cli.add_command(dataset_group)
-cli.add_command(download_command)
+cli.add_command(export_command)
 cli.add_command(feed_command)
-cli.add_command(notify_command)
-cli.add_command(organize_command)
-cli.add_command(pack_command)
-cli.add_command(plan_command)
 cli.add_command(preview_command)
-cli.add_command(restore_command)
-cli.add_command(run_command)
-cli.add_command(snapshot_command)
-cli.add_command(status_command)
-cli.add_command(verify_command)
-for _command in OWNERS_COMMANDS:
+for _command in PREPARING:
     cli.add_command(_command)
 
 

@@ -15,6 +15,7 @@ from prep.progress import one_line
 
 INTERRUPTED = 130
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+EXTRA = "run `pip install '.[prepare]'` in the folder of prep's sources"
 
 
 class Commands(click.Group):
@@ -23,13 +24,34 @@ class Commands(click.Group):
     Args:
         sections: the names of the commands below each heading. "dataset new" is a command of a group. Names
             without a command are left out; commands that have no section follow below "Other".
+        missing: a package that is not installed, for which commands are absent.
     """
 
     def __init__(
-        self, *arguments: Any, sections: Mapping[str, Sequence[str]] | None = None, **options: Any
+        self,
+        *arguments: Any,
+        sections: Mapping[str, Sequence[str]] | None = None,
+        missing: str | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(*arguments, **options)
         self.sections = dict(sections or {})
+        self.missing = missing
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command; None if there is none of this name.
+
+        Raises:
+            PrepError: it needs a package that is not installed.
+        """
+        found = super().get_command(ctx, cmd_name)
+        if found is None and self.missing and cmd_name in self._absent():
+            raise PrepError(f"{cmd_name}: needs the Python package {self.missing}: {EXTRA}")
+        return found
+
+    def _absent(self) -> list[str]:
+        """The names in the sections that have no command."""
+        return [name for names in self.sections.values() for name in names if name not in self.commands]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the sections."""
@@ -46,6 +68,9 @@ class Commands(click.Group):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+        if self.missing:
+            with formatter.section("Not installed"):
+                formatter.write_text(f"{', '.join(self._absent())}: {EXTRA}")
 
 
 def leaves(group: click.Group) -> Iterator[tuple[str, click.Command]]:

@@ -202,7 +202,7 @@ class _Files:
 
     def __init__(self, folder: Path, split: str) -> None:
         layout = Layout(folder, folder)
-        packed = _read_manifest(layout)
+        packed = read_manifest(layout)
         if split not in packed.splits:
             raise DescriptionError(
                 f"{folder}: has no split {split!r}: give one of {', '.join(packed.splits)}"
@@ -275,7 +275,13 @@ def _decoded(image: bytes, part: _Part, name: str) -> npt.NDArray[np.uint8]:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels).view(np.uint8)
 
 
-def _read_manifest(layout: Layout) -> Manifest:
+def read_manifest(layout: Layout) -> Manifest:
+    """The manifest of the packed files.
+
+    Raises:
+        DescriptionError: the folder has none.
+        IntegrityError: it is damaged.
+    """
     if not layout.manifest.exists():
         raise DescriptionError(
             f"{layout.packed}: has no MANIFEST.json: give the folder of the packed files, "

@@ -1,0 +1,1 @@
+"""Packed images in the forms that other loaders read."""
