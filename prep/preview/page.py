@@ -225,7 +225,7 @@ def _kind(name: str, kind: Kind, wholes: Mapping[Place, Thumbnail]) -> str:
 
 def _cared(one: Cared, picture: Thumbnail) -> str:
     reasons = _text("; ".join(one.reasons))
-    facts = f"{one.split}, {picture.width}x{picture.height}, {decimal(picture.bytes)}"
+    facts = f"{one.place.split}, {picture.width}x{picture.height}, {decimal(picture.bytes)}"
     return (
         f"<figure>{_image(picture, f'{one.place.name}: {one.reasons[0]}', one.place)}"
         f"<figcaption><b>{reasons}</b><br>{_text(one.place.name)}<br>{_text(facts)}</figcaption></figure>"

@@ -83,7 +83,7 @@ def test_a_damaged_record_leaves_the_old_preview(layout: Layout, tmp_path: Path)
     before = digests(folder)
     rec = folder / "train-00001.rec"
     rec.write_bytes(bytes(rec.stat().st_size))
-    with pytest.raises(IntegrityError, match=r"train-00001.rec at byte \d+: no record begins"):
+    with pytest.raises(IntegrityError, match=r"train-00001.rec.*(no record begins|not what the index)"):
         preview(here, folder, QUIET)
     assert digests(folder) == before
     assert not list(folder.glob("*.partial"))
