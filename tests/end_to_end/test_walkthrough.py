@@ -68,6 +68,7 @@ def test_the_whole_road(output: Path, checks: dict[str, dict[str, Any]]) -> None
     assert checks["validation: labels in .rec"]["figure"].startswith("200 ")
     assert sum("own volume, read-only" in check for check in checks) == 3
     assert (output / "contact-sheet.png").stat().st_size > 100_000
+    assert (output / "preview.html").stat().st_size > 500_000
     assert checks["the owner is told that all is done"]["figure"] == "1 message(s): Data set sample: ready"
     assert checks["the prep instance stopped itself"]["figure"].endswith("stopped")
     assert checks["preflight: the deployment can begin"]["ok"]

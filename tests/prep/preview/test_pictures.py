@@ -1,6 +1,7 @@
 """Thumbnails look like their images, at the right size and at any shape."""
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from prep.preview.pictures import BUDGET, LONG_SIDE, cropped, made_of, of_a_clas
 from prep.preview.survey import Place, survey
 from prep.progress import Progress
 from prep.records import manifest
+from prep.records.recordio import LABEL_AT
 from tests.prep import pictures
 from tests.prep.preview.packed import Item, write_packed
 
-HERE = Place(Path("train.rec"), 0, 1, 0, "a/b.jpg")
+HERE = Place("train", 0, "a/b.jpg")
 QUIET = Progress(shown=False)
 
 
@@ -68,22 +70,24 @@ def test_grey_and_tiny_images() -> None:
     [(b"no picture", "no marker at byte"), (pictures.jpeg(90, 90)[:300], "cut short"), (b"", "cut short")],
 )
 def test_what_cannot_be_decoded_is_named(data: bytes, why: str) -> None:
-    with pytest.raises(IntegrityError, match=rf"train.rec: image a/b.jpg at byte 0: {why}.*: run verify"):
+    with pytest.raises(IntegrityError, match=rf"split train: image a/b.jpg: {why}.*: run verify"):
         cropped(data, HERE, 96)
 
 
 def test_a_record_that_is_another_is_found(tmp_path: Path) -> None:
     items = [Item(0, "0.jpg", pictures.jpeg(40, 30, 0)), Item(1, "1.jpg", pictures.jpeg(40, 30, 1))]
     layout = write_packed(tmp_path, [("a", "a"), ("b", "b")], {"train": [items]})
-    first = survey(layout, manifest.read(layout), 1).tallies["train"][0].first[0]
-    for wrong in (
-        first._replace(label=1),
-        first._replace(offset=4),
-        first._replace(offset=first.end + 10**6),
-    ):
-        with pytest.raises(IntegrityError, match=r"train.rec.*: (run verify|run pack again)"):
-            made_of([first, wrong], lambda image, _: len(image), "task", QUIET)
-    assert made_of([first, first], lambda image, _: image, "again", QUIET) == {first: items[0].image}
+    found = survey(layout, manifest.read(layout), 1)
+    first, second = (tally.first[0] for tally in found.tallies["train"])
+    assert made_of(found, [second, first, second], lambda image, _: image, "task", QUIET) == {
+        first: items[0].image,
+        second: items[1].image,
+    }
+    data = bytearray(layout.rec("train").read_bytes())
+    data[LABEL_AT : LABEL_AT + 4] = struct.pack("<f", 1.0)
+    layout.rec("train").write_bytes(data)
+    with pytest.raises(IntegrityError, match=r"train.rec: record 0 \(a/0.jpg\) is not what the index says"):
+        made_of(found, [second, first], lambda image, _: len(image), "again", QUIET)
 
 
 def test_the_budget() -> None:

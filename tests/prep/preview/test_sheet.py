@@ -31,7 +31,7 @@ def test_the_number_of_tiles(tmp_path: Path, classes: int, shown: int, each: int
     assert len(found) == shown * each <= MOST_TILES
     assert labels == sorted(labels)
     assert len(set(labels)) == shown
-    assert {tile.place.rec.name for tile in found} == {"train.rec"}
+    assert {tile.place.split for tile in found} == {"train"}
 
 
 def test_the_pictures_are_where_they_belong(tmp_path: Path) -> None:

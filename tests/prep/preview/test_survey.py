@@ -11,7 +11,6 @@ from prep.errors import IntegrityError
 from prep.preview import survey as module
 from prep.preview.survey import Check, Survey, kind_of, survey
 from prep.records import manifest
-from prep.records.recordio import read_records
 from prep.state.layout import Layout
 from tests.prep import pictures
 from tests.prep.preview.packed import Item, write_packed
@@ -39,11 +38,9 @@ def test_counts_and_places_over_several_parts(tmp_path: Path) -> None:
     first = found.tallies["train"][1].first
     assert [place.name for place in first] == ["bee/0.jpg", "bee/2.jpg"]
     last = found.tallies["train"][0].first[1]
-    assert (last.rec.name, last.end) == ("train-00001.rec", (tmp_path / "train-00001.rec").stat().st_size)
+    assert (last.number, last.name) == (4, "ant/4.jpg")
     for place, number in ((first[1], 2), (last, 4)):
-        with place.rec.open("rb") as file:
-            file.seek(place.offset)
-            assert next(read_records(file, "")).image == IMAGES[number]
+        assert found.records["train"][place.number].image == IMAGES[number]
     assert found.images == 7
     assert found.checks() == [
         Check("classes", 3, 3),
@@ -117,13 +114,10 @@ def replace(name: str, old: str, new: str) -> Callable[[Path], None]:
     [
         (no_file("MANIFEST.json"), "MANIFEST.json: No such file or directory: run pack"),
         (no_file("classes.tsv"), "classes.tsv: No such file or directory: run pack"),
-        (no_file("train.rec"), "train.rec: No such file or directory: run pack"),
-        (no_file("train.idx"), "train.idx: No such file or directory: run pack"),
-        (cut("train.lst"), "train.idx and train.lst: not what pack writes .*: run verify"),
-        (cut("train.idx"), "train.idx and train.lst: not what pack writes .*: run verify"),
-        (replace("train.lst", "0\t1\t", "0\t3\t"), r"not what pack writes \(label 3, .*\): run verify"),
-        (replace("train.idx", "0\t0", "0\t-8"), "not what pack writes .*: run verify"),
-        (replace("train.idx", "\t", " "), "not what pack writes .*: run verify"),
+        (no_file("train.rec"), "train.rec: is missing: .*restore it"),
+        (no_file("train.idx"), "train.idx: is missing: .*restore it"),
+        (cut("train.lst"), r"train.lst: has \d+ bytes, MANIFEST.json says \d+: .*restore it"),
+        (replace("train.lst", "0\t1\t", "0\t3\t"), "split train: label 3 of 3 classes: run verify"),
         (change(care=["bee/2.jpg"]), "MANIFEST.json: damaged .*: run pack again"),
         (change(images="many"), "MANIFEST.json: damaged .*: run pack again"),
     ],

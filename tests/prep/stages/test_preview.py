@@ -69,9 +69,9 @@ def test_a_folder_that_is_read_only(layout: Layout, tmp_path: Path) -> None:
 def test_nothing_packed(tmp_path: Path, place: str) -> None:
     (tmp_path / "empty").mkdir()
     done = run_command("preview", "--packed", str(tmp_path / place))
-    assert done.returncode == 5
+    assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        f"error: {tmp_path / place / 'MANIFEST.json'}: No such file or directory: run pack"
+        f"error: preview: {tmp_path / place} has no MANIFEST.json: give --packed the packed files' folder"
     ]
     assert not (tmp_path / "none").exists()
 
@@ -83,7 +83,7 @@ def test_a_damaged_record_leaves_the_old_preview(layout: Layout, tmp_path: Path)
     before = digests(folder)
     rec = folder / "train-00001.rec"
     rec.write_bytes(bytes(rec.stat().st_size))
-    with pytest.raises(IntegrityError, match=r"train-00001.rec at byte \d+: no record begins"):
+    with pytest.raises(IntegrityError, match=r"train-00001.rec.*(no record begins|not what the index)"):
         preview(here, folder, QUIET)
     assert digests(folder) == before
     assert not list(folder.glob("*.partial"))
