@@ -77,17 +77,27 @@ def _wrapped(lines: Sequence[str]) -> Iterator[str]:
 
 
 def duration(seconds: float) -> str:
-    """Hours and minutes, as "1:28 h"; below an hour, "4 min"."""
+    """Hours and minutes, as "1:28 h"; below an hour "4 min", below a minute "9 s"."""
     minutes = round(abs(seconds) / 60)
-    sign = "-" if seconds < 0 and minutes else ""
+    sign = "-" if round(seconds) < 0 else ""
+    if abs(seconds) < 60:
+        return f"{sign}{abs(seconds):.0f} s"
     return f"{sign}{minutes} min" if minutes < 60 else f"{sign}{minutes // 60}:{minutes % 60:02d} h"
+
+
+def _gigabytes(size: float | None) -> str:
+    if size is None:
+        return UNKNOWN
+    return f"{size / 1e9:.1f}" if size < 10e9 else f"{size / 1e9:.0f}"
 
 
 def _head(plan: Plan, description: Description, money: Prices) -> Iterator[str]:
     wish, size = plan.wish, plan.sizes
     yield f"{description.name}: {size.images:,} images, {size.archives / 1e9:.1f} GB of archives"
     source = "measured" if size.measured else "an estimate"
-    yield (f"resize={wish.resize} quality={wish.quality}: about {size.packed / 1e9:.0f} GB packed ({source})")
+    yield (
+        f"resize={wish.resize} quality={wish.quality}: about {_gigabytes(size.packed)} GB packed ({source})"
+    )
     yield f"{wish.prep_instance_type}, work {wish.work.text}, dataset {wish.dataset.text}"
     yield f"site: {wish.link_mb:g} MB/s over all connections (--link-mb)"
     yield f"prices: {money.note(wish.region)}"
@@ -96,7 +106,7 @@ def _head(plan: Plan, description: Description, money: Prices) -> Iterator[str]:
 def _cells(row: Row) -> tuple[str, ...]:
     return (
         "  " * row.level + row.name,
-        UNKNOWN if row.amount is None else f"{row.amount / 1e9:.0f}",
+        _gigabytes(row.amount),
         UNKNOWN if row.requests is None else f"{row.requests:,}",
         UNKNOWN if row.seconds is None else duration(row.seconds),
         UNKNOWN if row.dollars is None else f"{row.dollars:.2f}",

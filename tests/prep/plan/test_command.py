@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from prep.cli import cli
+from prep.plan.report import duration
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "plan.md"
 
@@ -76,3 +77,20 @@ def test_mistakes(options: tuple[str, ...], said: str) -> None:
     done = plan(*options)
     assert done.exit_code != 0
     assert said in done.output + str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 s"),
+        (-0.3, "0 s"),
+        (-9, "-9 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (3569, "59 min"),
+        (3570, "1:00 h"),
+        (-5279, "-1:28 h"),
+    ],
+)
+def test_durations(seconds: float, said: str) -> None:
+    assert duration(seconds) == said
