@@ -151,7 +151,7 @@ class Reporter:
             instance=self._subject.instance,
             machine=self._subject.machine,
             part=seen.part,
-            stages=self._stages(state, seen.finished),
+            stages=self._stages(state, seen.part, seen.finished),
             tasks=() if state == document.DONE else tasks,
             still_seconds=self._rates.still_seconds,
             waits={what: round(seconds, 1) for what, seconds in seen.waits.items()},
@@ -164,8 +164,9 @@ class Reporter:
             last_error=Mishap(now, error) if error else before.last_error,
         )
 
-    def _stages(self, state: str, finished: Sequence[str]) -> dict[str, str]:
-        working = self._rates.stages if state == document.RUNNING else set()
+    def _stages(self, state: str, part: str, finished: Sequence[str]) -> dict[str, str]:
+        # Parts that are a stage alone have its name.
+        working = {*self._rates.stages, part} if state == document.RUNNING else set()
         begun = self._begun_stages | self._rates.stages
         return {
             stage: FINISHED
