@@ -43,7 +43,7 @@ def status_command(
     the run has failed, or is dead or stopped.
 
     \b
-    Example: python -m prep status --root ~/imagenet --packed ~/imagenet-packed --watch
+    Example: python -m prep status --root ~/imagenet --watch
     """
     if watching and as_json:
         raise click.UsageError("--watch and --json exclude each other: call with --json again and again")
