@@ -32,7 +32,9 @@ SETTINGS = {"key": "new", "restore": "auto", "log_retention_days": "30"}
 def full_road(road: Road) -> None:
     deploy(road)
     change_on_the_way(road)
+    road.site.hurry(CRAWL)  # so that there is work to be killed
     watching.called_dead(road, prep_service(road))
+    road.site.hurry(BYTES_A_SECOND)
     interrupt_the_download(road)
     key = f"s3:PutObject {road.name}/packed"
     road.cloud.hold(f"{key}/train.rec")

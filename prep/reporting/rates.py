@@ -73,7 +73,9 @@ class Rates:
 
     def _task(self, name: str, stage: str, progress: Callable[[Seen], Progressed | None]) -> Task:
         looks = [(when, found) for when, seen in self._looks if (found := progress(seen)) is not None]
-        (since, (first, _)), (now, (done, total)) = looks[0], looks[-1]
+        now, (done, total) = looks[-1]
+        # A bar may begin anew, for something else of the same name.
+        since, first = next((when, at) for when, (at, of) in looks if of in (total, None) and at <= done)
         rate = max(0, done - first) / (now - since) if now > since else None
         left = (total - done) / rate if rate and total is not None else None
         return Task(

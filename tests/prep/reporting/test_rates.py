@@ -69,6 +69,15 @@ def test_archives_are_one_bar(rates: Rates, clock: list[float], tmp_path: Path) 
     assert unknown.total is None  # nobody knows the size of b.tar yet
 
 
+def test_a_bar_that_begins_anew(rates: Rates, clock: list[float], tmp_path: Path) -> None:
+    rates.note(Seen("", [], {"backup": (900, 1000)}, {}, 0, ""))
+    for done in (0, 10, 20):
+        clock[0] += 10
+        rates.note(Seen("", [], {"backup": (done, 500)}, {}, 0, ""))
+    (task,) = rates.tasks({}, ("backup",), tmp_path)
+    assert (task.rate, task.seconds_left) == (1.0, 480)
+
+
 def test_stages_by_the_names_of_their_tasks(rates: Rates, tmp_path: Path) -> None:
     look = Seen(
         "", ["pack"], {"inventory": (1, 2), "merge x": (1, 2), "snapshot snap-1": (5, 100)}, {}, 0, ""

@@ -77,6 +77,8 @@ def test_what_is_written(layout: Layout) -> None:
         assert now.stages == {"download": "at work", "pack": "at work", "backup": "not begun"}
         progress.finish("download")
         progress.finish("run")  # no stage
+        progress.begin("backup")  # a part with the name of its stage
+        wait(lambda: bucket.written[-1].stages["backup"] == "at work")
         wait(lambda: bucket.written[-1].stages["download"] == "done")
     last = bucket.written[-1]
     assert (last.state, last.error, last.tasks) == ("done", "", ())
