@@ -51,12 +51,12 @@ class Set:
 
 PHOTOGRAPHS = Set(
     "photographs", 224, 128,
-    lambda given: photographs.workload(given, "photographs-read", Plan(20, 90, 20)),
+    lambda given: photographs.workload(given, "photographs-read", Plan(20, 80, 20)),
 )  # fmt: skip
 SMALL = Set(
     "small pictures", 56, 512,
     lambda _: workload(
-        Given(), "thumbnails", lambda folder: thumbnails.write(folder, "thumbnails", Plan(20, 1000, 0))
+        Given(), "thumbnails", lambda folder: thumbnails.write(folder, "thumbnails", Plan(20, 600, 0))
     ),
 )  # fmt: skip
 
