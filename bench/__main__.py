@@ -11,13 +11,13 @@ from typing import Any
 import click
 
 from bench import report
-from bench.measures import cold, fidelity, kill, pack, size, whole
+from bench.measures import cold, fidelity, kill, pack, read, size, whole
 from bench.report import BenchError, Figure, Result, Table
 from bench.rigs import process
 from bench.workloads.workload import CACHE, Given
 from rehearsal.servers.s3 import S3ServerError
 
-NAMES = ("pack", "fidelity", "cold", "whole", "size", "kill")
+NAMES = ("pack", "fidelity", "cold", "whole", "size", "kill", "read")
 RESULTS = report.REPOSITORY / "bench" / "RESULTS.md"
 KEPT = CACHE / "results"
 MEASUREMENTS = report.REPOSITORY / "docs" / "measurements.md"
@@ -160,6 +160,16 @@ def kill_command(
       python -m bench kill --kills 10
     """
     _measure(lambda: kill.measure(Given(images, archives, dataset), kills, seed))
+
+
+@cli.command("read")
+@_data
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=2, show_default=True, help="How often each reader is run."
+)
+def read_command(images: Path | None, archives: Path | None, dataset: Path | None, rounds: int) -> None:
+    """Our reader beside MXNet's, NVIDIA DALI's and a plain folder with PyTorch, cold and warm. Wants root."""
+    _measure(lambda: read.measure(Given(images, archives, dataset), rounds))
 
 
 @cli.command("all")

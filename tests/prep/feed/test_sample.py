@@ -8,6 +8,7 @@ import pytest
 from prep.errors import DescriptionError
 from prep.feed import sample as feed_sample
 from prep.feed.windows import stream
+from prep.records import buckets
 from prep.records.recordio import read_records
 from prep.stages.pack import PackSettings
 from prep.state.layout import Layout
@@ -45,7 +46,8 @@ def test_what_is_in_memory_comes_last(packed: Path) -> None:
     assert set(ordered) == set(data.windows)
 
 
-def test_parts_are_cut_apart(sample: Path, tmp_path: Path) -> None:
+def test_parts_are_cut_apart(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets, "BUCKET_BYTES", 2 << 20)  # a part has whole buckets
     pack(sample, tmp_path, settings=PackSettings(part_mib=2))
     data = feed_sample.read(layout(tmp_path / "packed"), "train")
     parts = sorted((tmp_path / "packed").glob("train-*.rec"))
