@@ -27,6 +27,7 @@ REMEDY = re.compile(rf"(?:(?:or|then|so|and|it) )*(?:(?:{VERBS})\b|must\b|`)")
 PASSED_ON = {
     ("prep/aws/errors.py", "{}: {}"),  # _reason: in all cases
     ("prep/datasets/description.py", "data set description {}: {}{}"),  # a Mistake has one, by its type
+    ("prep/describe/new.py", "the description would be wrong: {}"),  # the same
     ("prep/owner/cli.py", "{}"),  # launch.shortfall
     (
         "prep/sources/http.py",
