@@ -8,7 +8,7 @@ its remedy, the command's --help, in `prep/command_line.py`.
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -36,39 +36,38 @@ PASSED_ON = {
 }
 
 
-def text(node: ast.expr) -> str:
+def text(node: ast.expr, constants: Mapping[str, str]) -> str:
     """The template of a message, with {} for each value."""
     match node:
         case ast.Constant():
             return str(node.value)
         case ast.JoinedStr():
-            return "".join(text(part) for part in node.values)
+            return "".join(text(part, constants) for part in node.values)
         case ast.BinOp(left=left, right=right):
-            return text(left) + text(right)
-        case ast.FormattedValue(value=ast.Name(id=name)) if name.isupper():
-            return CONSTANTS.get(name, "{}")
+            return text(left, constants) + text(right, constants)
+        case ast.FormattedValue(value=ast.Name(id=name)):
+            return constants.get(name, "{}")
     return "{}"
 
 
-def constants() -> dict[str, str]:
+def constants_of(module: ast.Module) -> dict[str, str]:
+    """Names that stand for a text in all of a module."""
     found = {}
-    for path in (REPOSITORY / "prep").rglob("*.py"):
-        for node in ast.parse(path.read_text()).body:
-            match node:
-                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))):
-                    found[name] = value
+    for node in module.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))):
+                found[name] = value
     return found
-
-
-CONSTANTS = constants()
 
 
 def messages() -> Iterator[tuple[str, int, str]]:
     """File, line and template of each error."""
     for path in sorted((REPOSITORY / "prep").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        module = ast.parse(path.read_text())
+        constants = constants_of(module)
+        for node in ast.walk(module):
             if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).split(".")[-1] in NAMES:
-                yield str(path.relative_to(REPOSITORY)), node.lineno, text(node.args[0])
+                yield str(path.relative_to(REPOSITORY)), node.lineno, text(node.args[0], constants)
 
 
 def has_remedy(message: str) -> bool:
