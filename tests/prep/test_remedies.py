@@ -19,8 +19,8 @@ REPOSITORY = Path(__file__).parents[2]
 # What the whole tree of errors is called where it is raised, and the functions that make one of them.
 NAMES = {name for name, kind in vars(errors).items() if isinstance(kind, type)} | {"SourceChangedError"}
 VERBS = (
-    "add|allow|check|copy|correct|create|decompress|deploy|do|don't|download|end|get|give|grow|leave|log|make|"
-    "move|name|open|put|remove|run|set|unpack|use|wait|write"
+    "add|allow|check|compare|copy|correct|create|decompress|deploy|do|don't|download|end|get|give|grow|leave|log|make|"
+    "move|name|open|put|remove|run|set|unpack|update|use|wait|write"
 )
 REMEDY = re.compile(rf"(?:(?:or|then|so|and|it) )*(?:(?:{VERBS})\b|must\b|`)")
 # Their text ends with what another function has written, which has the remedy.
@@ -51,12 +51,16 @@ def text(node: ast.expr, constants: Mapping[str, str]) -> str:
 
 
 def constants_of(module: ast.Module) -> dict[str, str]:
-    """Names that stand for a text in all of a module."""
+    """Names that stand for a text in all of a module; also those of prep that it imports."""
     found = {}
     for node in module.body:
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))):
                 found[name] = value
+            case ast.ImportFrom(module=str(source)) if source.startswith("prep."):
+                path = REPOSITORY / f"{source.replace('.', '/')}.py"
+                if any(each.name.isupper() for each in node.names) and path.is_file():
+                    found |= constants_of(ast.parse(path.read_text()))
     return found
 
 
