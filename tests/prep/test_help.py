@@ -19,7 +19,7 @@ from prep.cli import SECTIONS, cli
 from prep.command_line import leaves
 from prep.owner.cli import owner
 from rehearsal.__main__ import main as rehearsal
-from tests.prep.commands import HEED_SIGNALS, REPOSITORY, environment, run
+from tests.prep.commands import HEED_SIGNALS, REPOSITORY, call, environment, run
 
 PROGRAMS: dict[str, click.Command] = {
     "prep": cli, "prep.owner": owner, "preflight": preflight, "rehearsal": rehearsal, "bench": bench,
@@ -153,7 +153,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG)
 def test_wrong_words(arguments: list[str], message: str) -> None:
-    done = run(*arguments)
+    done = call(*arguments)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert re.search(message, done.stderr), done.stderr
 

@@ -45,7 +45,9 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     toml = write_folders(folder / "set", TINY)
     options = ["--dataset", str(toml), *folders(folder)]
     receipts = printed("run", *options, "--source", str(toml.parent / "archives"))
-    assert [receipt["stage"] for receipt in receipts] == [*STAGES, "run"]
+    stages = [receipt["stage"] for receipt in receipts]
+    assert set(STAGES) <= set(stages)
+    assert stages[-1] == "run"
     assert all(set(receipt) == fields("A receipt") for receipt in receipts)
     return options
 
