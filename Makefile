@@ -111,6 +111,8 @@ clean: ## Remove what the other targets installed or wrote, except rehearsal-out
 COMMANDS := mount:mount losetup:mount mkfs.ext4:e2fsprogs blkid:util-linux fsfreeze:util-linux \
   unshare:util-linux nsenter:util-linux setpriv:util-linux mountpoint:util-linux curl:curl awk:mawk cmp:diffutils
 LIBRARIES := libgomp.so.1:libgomp1 libquadmath.so.0:libquadmath0 libturbojpeg.so.0:libturbojpeg0
+# PyTorch reads the image folder of `bench read`.
+bench: LIBRARIES += libtorch_python.so:python3-torchvision
 
 system:
 	@missing=(); \

@@ -37,7 +37,12 @@ def build(app: App) -> None:
     # This tag is on every resource. Cost reports and the conditions of the policies use it.
     Tags.of(app).add(contract.TAG_DATASET, dataset.name)
     base = DatasetStack(
-        app, "Dataset", stack_name=contract.stack_name(dataset.name, "dataset"), env=env, settings=settings
+        app,
+        "Dataset",
+        stack_name=contract.stack_name(dataset.name, "dataset"),
+        env=env,
+        settings=settings,
+        dataset=dataset,
     )
     PrepStack(
         app,

@@ -11,13 +11,13 @@ from typing import Any
 import click
 
 from bench import report
-from bench.measures import cold, fidelity, kill, pack, size, whole
+from bench.measures import cold, fidelity, kill, pack, read, size, whole
 from bench.report import BenchError, Figure, Result, Table
 from bench.rigs import process
 from bench.workloads.workload import CACHE, Given
 from rehearsal.servers.s3 import S3ServerError
 
-NAMES = ("pack", "fidelity", "cold", "whole", "size", "kill")
+NAMES = ("pack", "fidelity", "cold", "whole", "size", "kill", "read")
 RESULTS = report.REPOSITORY / "bench" / "RESULTS.md"
 KEPT = CACHE / "results"
 MEASUREMENTS = report.REPOSITORY / "docs" / "measurements.md"
@@ -53,6 +53,10 @@ def cli() -> None:
     """Measure prep, and compare it with the tools that a user would use instead.
 
     Each benchmark ends with one line of JSON on standard output; tables and progress go to standard error.
+
+    \b
+    Example:
+      python -m bench pack --rounds 1
     """
 
 
@@ -66,28 +70,56 @@ def cli() -> None:
     help="How often each command is run.",
 )
 def pack_command(images: Path | None, archives: Path | None, dataset: Path | None, rounds: int) -> None:
-    """Images per second with a warm page cache, compared with im2rec.py and with a bare loop."""
+    """Images per second with a warm page cache.
+
+    Compared with im2rec.py, and with a bare loop that does nothing else.
+
+    \b
+    Example:
+      python -m bench pack --rounds 1
+    """
     _measure(lambda: pack.measure(Given(images, archives, dataset), rounds))
 
 
 @cli.command("fidelity")
 @_data
 def fidelity_command(images: Path | None, archives: Path | None, dataset: Path | None) -> None:
-    """How near the shrunk images are to an exact area average, and their size, beside im2rec.py."""
+    """How near reduced images are to an exact area average.
+
+    And how large they are; both beside im2rec.py.
+
+    \b
+    Example:
+      python -m bench fidelity
+    """
     _measure(lambda: fidelity.measure(Given(images, archives, dataset)))
 
 
 @cli.command("cold")
 @_data
 def cold_command(images: Path | None, archives: Path | None, dataset: Path | None) -> None:
-    """The whole road on a cold disk, beside untar, im2rec.py and aws s3 cp. Wants root."""
+    """All stages on a cold disk, one by one.
+
+    Beside untar, im2rec.py and aws s3 cp. Needs root.
+
+    \b
+    Example:
+      python -m bench cold
+    """
     _measure(lambda: cold.measure(Given(images, archives, dataset)))
 
 
 @cli.command("whole")
 @_data
 def whole_command(images: Path | None, archives: Path | None, dataset: Path | None) -> None:
-    """A run over a paced link and on slow disks, beside the least time that these allow. Wants root."""
+    """A run over a paced link and on slow disks.
+
+    Beside the least time that these allow. Needs root.
+
+    \b
+    Example:
+      python -m bench whole
+    """
     _measure(lambda: whole.measure(Given(images, archives, dataset)))
 
 
@@ -101,7 +133,14 @@ def whole_command(images: Path | None, archives: Path | None, dataset: Path | No
     help="Share of ImageNet's number of images.",
 )
 def size_command(images: Path | None, archives: Path | None, dataset: Path | None, scale: float) -> None:
-    """Pack and verify as many images as ImageNet has: memory, and whether it slows down."""
+    """Pack and verify as many images as ImageNet has.
+
+    Measures the memory, and whether the last images take longer than the first.
+
+    \b
+    Example:
+      python -m bench size --scale 0.01
+    """
     _measure(lambda: size.measure(Given(images, archives, dataset), scale))
 
 
@@ -112,17 +151,39 @@ def size_command(images: Path | None, archives: Path | None, dataset: Path | Non
 def kill_command(
     images: Path | None, archives: Path | None, dataset: Path | None, kills: int, seed: int
 ) -> None:
-    """SIGKILL at random moments of a run: that it ends the same, and how little is done twice."""
+    """Kill a run at random moments.
+
+    Checks that it ends with the same bytes, and measures how little is done twice.
+
+    \b
+    Example:
+      python -m bench kill --kills 10
+    """
     _measure(lambda: kill.measure(Given(images, archives, dataset), kills, seed))
+
+
+@cli.command("read")
+@_data
+@click.option(
+    "--rounds", type=click.IntRange(min=1), default=2, show_default=True, help="How often each reader is run."
+)
+def read_command(images: Path | None, archives: Path | None, dataset: Path | None, rounds: int) -> None:
+    """Our reader beside MXNet's, NVIDIA DALI's and a plain folder with PyTorch, cold and warm. Wants root."""
+    _measure(lambda: read.measure(Given(images, archives, dataset), rounds))
 
 
 @cli.command("all")
 @click.argument("names", nargs=-1, type=click.Choice(NAMES))
 def all_command(names: Sequence[str]) -> None:
-    """Run every benchmark on its own data, or those named; write the tables of all.
+    """Run the benchmarks, and write their tables.
 
-    They go to bench/RESULTS.md, the figures to docs/measurements.md too, as each benchmark ends: a failure
-    or Ctrl-C loses only what was under way. Of those that were not run, the last run here counts.
+    Runs all on their own data, or those named. The tables go to bench/RESULTS.md, the figures to
+    docs/measurements.md too, as each benchmark ends: a failure or Ctrl-C loses only what was under way. Of
+    those that were not run, the last run here counts.
+
+    \b
+    Example:
+      python -m bench all pack size
     """
     KEPT.mkdir(parents=True, exist_ok=True)
     for name in names or NAMES:

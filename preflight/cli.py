@@ -37,6 +37,10 @@ def main(given: tuple[str, ...], selection: str, as_json: bool, print_zone: bool
 
     The table goes to standard error, the JSON or the zone to standard output. The exit status is 1 if the
     deployment would fail, 2 if a setting is wrong, and 3 if the AWS configuration is wrong.
+
+    \b
+    Example:
+      python -m preflight -c region=eu-west-1 --stacks "Dataset Prep"
     """
     if as_json and print_zone:
         raise click.UsageError("--json contains the zone; use it without --print-zone")
@@ -53,8 +57,9 @@ def main(given: tuple[str, ...], selection: str, as_json: bool, print_zone: bool
     except PrepError as error:
         click.echo(error, err=True)
         sys.exit(error.exit_code)
+    coloured = None if not os.environ.get("NO_COLOR") else False  # None: as the terminal can
     for line in table(result.findings):
-        click.echo(line, err=True)
+        click.echo(line, err=True, color=coloured)
     click.echo(_summary(result), err=True)
     if as_json:
         click.echo(json.dumps(_facts(result, account.region), indent=2))

@@ -16,7 +16,6 @@ from prep.progress import one_line
 INTERRUPTED = 130
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 EXTRA = "run `pip install '.[prepare]'` in the folder of prep's sources"
-FOLDERS_REMEDY = ": check --root and --packed, and their owner"
 
 
 class Commands(click.Group):
@@ -84,13 +83,12 @@ def leaves(group: click.Group) -> Iterator[tuple[str, click.Command]]:
             yield from ((f"{name} {inner}", found) for inner, found in leaves(command))
 
 
-def run(commands: click.Group, name: str, remedy: str = FOLDERS_REMEDY, script: str = "") -> int:
+def run(commands: click.Group, name: str, script: str = "") -> int:
     """Run the command line and return its exit code. Every expected failure is reported in one line.
 
     Args:
         commands: the commands.
         name: how the user calls the program, for its help.
-        remedy: ends the line of an error of the operating system.
         script: name of the program where it is installed as a command of its own. Completion is for it.
     """
 
@@ -109,7 +107,7 @@ def run(commands: click.Group, name: str, remedy: str = FOLDERS_REMEDY, script: 
     except click.UsageError as error:
         message = error.format_message()
         end = "" if message.endswith(("?", "?)")) else "." if not message.endswith(".") else ""
-        _complain(f"{message}{end} See {error.ctx.command_path if error.ctx else name} --help")
+        _complain(f"{message}{end} See {_typed(commands, name)[0]} --help")
         return error.exit_code
     except click.ClickException as error:
         _complain(error.format_message())
@@ -121,10 +119,24 @@ def run(commands: click.Group, name: str, remedy: str = FOLDERS_REMEDY, script: 
         _complain(str(error))
         return error.exit_code
     except OSError as error:
+        options = {param.name for param in _typed(commands, name)[1].params}
         where = f"{error.filename}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error}{remedy}")
+        remedy = "check --root and --packed, and their owner"
+        if "root" not in options:
+            remedy = "check the path and its owner" if error.filename else "check where the output goes"
+        _complain(f"{where}{error.strerror or error}: {remedy}")
         return PrepError.exit_code
     return code if isinstance(code, int) else 0
+
+
+def _typed(command: click.Command, name: str) -> tuple[str, click.Command]:
+    """The command that the user has typed, in words and itself; click's errors do not always know it."""
+    for word in sys.argv[1:]:
+        if not isinstance(command, click.Group) or word not in command.commands:
+            break
+        command = command.commands[word]
+        name = f"{name} {word}"
+    return name, command
 
 
 def _complain(text: str) -> None:

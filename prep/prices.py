@@ -56,11 +56,12 @@ def load(region: str = "us-east-1") -> Prices:
     Raises:
         DescriptionError: the user's file is damaged.
     """
-    path = users_file(region)
     try:
-        return _parsed(path.read_text(encoding="utf-8"), path)
-    except OSError:
+        path = users_file(region)
+        text = path.read_text(encoding="utf-8")
+    except (OSError, RuntimeError):  # the latter if the user has no home
         return shipped()
+    return _parsed(text, path)
 
 
 @cache

@@ -129,7 +129,9 @@ class Progress:
         """Print a line of text, above the bars."""
         text = one_line(text)
         if self._bars.disable:
-            print(text, file=sys.stderr, flush=True)
+            print(
+                f"{text}\n", end="", file=sys.stderr, flush=True
+            )  # in one write: threads may say so at once
         else:
             self._console.print(text, markup=False)
 

@@ -112,7 +112,9 @@ def main(
     user data on real block devices, reads a first batch, and removes everything again. Needs Linux and root.
     The exit status is 0 only if every check succeeds.
 
-    Example: python -m rehearsal --dataset pets.toml --archives ~/pets --instances 3
+    \b
+    Example:
+      python -m rehearsal --dataset pets.toml --archives ~/pets --instances 3
     """
     if (dataset is None) != (archives is None):
         raise click.UsageError("--dataset and --archives must be given together")

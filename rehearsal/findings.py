@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.checks.packed import check_packed
+from rehearsal.checks.preview import check_preview
+from rehearsal.checks.truth import read_truth
 from rehearsal.narrator import Narrator
 from rehearsal.operator.account import Cloud, in_instance
 
@@ -67,6 +69,21 @@ def labels(subject: Subject, instance_id: str, narrator: Narrator) -> None:
     packed = subject.mounted(instance_id)
     for what, ok, figure in check_packed(subject.description, subject.archives, packed):
         narrator.check(what, ok, figure)
+
+
+def preview(subject: Subject, bucket: str, instance_id: str, output: Path, narrator: Narrator) -> Path:
+    """The page that shows what is packed: fetched from the backup, kept for a person, and checked."""
+    s3, key = subject.cloud.client("s3"), f"{subject.dataset}/packed/preview.html"
+    page = output / "preview.html"
+    found = key in _objects(s3, bucket, key)
+    narrator.check("preview: the backup has it", found, f"{key} in {bucket}")
+    if found:
+        page.write_bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        truth = read_truth(subject.description, subject.archives)
+        manifest = subject.mounted(instance_id) / "MANIFEST.json"
+        for what, ok, figure in check_preview(page.read_text(encoding="utf-8"), truth, manifest):
+            narrator.check(what, ok, figure)
+    return page
 
 
 def backup(subject: Subject, bucket: str, instance_id: str, narrator: Narrator) -> None:

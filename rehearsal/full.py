@@ -5,6 +5,7 @@ middle; a training instance fails; the data set goes to another Region and anoth
 """
 
 from rehearsal.preparation import Road
+from rehearsal.steps import watching
 from rehearsal.steps.deployment import deploy
 from rehearsal.steps.elsewhere import another_account, another_region
 from rehearsal.steps.ending import inspect, tear_down
@@ -17,7 +18,7 @@ from rehearsal.steps.interruptions import (
     stop_and_start,
     stop_and_start_while_held,
 )
-from rehearsal.steps.preparing import follow_prep
+from rehearsal.steps.preparing import follow_prep, prep_service
 from rehearsal.steps.training import copy_in_the_zone, fail_to_mount, launch, read_first_batches
 from rehearsal.steps.trials import refuse_forbidden_calls
 
@@ -31,6 +32,9 @@ SETTINGS = {"key": "new", "restore": "auto", "log_retention_days": "30"}
 def full_road(road: Road) -> None:
     deploy(road)
     change_on_the_way(road)
+    road.site.hurry(CRAWL)  # so that there is work to be killed
+    watching.called_dead(road, prep_service(road))
+    road.site.hurry(BYTES_A_SECOND)
     interrupt_the_download(road)
     key = f"s3:PutObject {road.name}/packed"
     road.cloud.hold(f"{key}/train.rec")
@@ -40,6 +44,7 @@ def full_road(road: Road) -> None:
     stop_and_start_while_held(road, "backup", "ssm:PutParameter")
     stop_and_start_while_held(road, "snapshot, which is complete but not published")
     prep = follow_prep(road)
+    watching.at_the_end(road)
     nothing_fetched_twice(road, there)
     gpus = launch(road)
     read_first_batches(road, gpus)

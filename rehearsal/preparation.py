@@ -85,7 +85,7 @@ def prepare(wishes: Wishes, narrator: Narrator, stack: ExitStack) -> Road:
     for name in ("cdk", "logs", "batches"):
         shutil.rmtree(output / name, ignore_errors=True)
         (output / name).mkdir(parents=True)
-    for name in ("contact-sheet.png", "report.json"):
+    for name in ("contact-sheet.png", "preview.html", "report.json"):
         (output / name).unlink(missing_ok=True)
     if wishes.description is None or wishes.archives is None:
         with narrator.step("Make a sample data set in the shape of ILSVRC2012"):

@@ -8,9 +8,9 @@ from rehearsal import findings, leftovers
 from rehearsal.full import full_road
 from rehearsal.narrator import Narrator, RehearsalError
 from rehearsal.preparation import Road, Wishes, prepare
-from rehearsal.steps import walkthrough
+from rehearsal.steps import walkthrough, watching
 from rehearsal.steps.deployment import deploy, deploy_as_documented
-from rehearsal.steps.elsewhere import OTHER_REGION
+from rehearsal.steps.elsewhere import settings_elsewhere
 from rehearsal.steps.ending import compare, inspect, tear_down
 from rehearsal.steps.preparing import follow_prep
 from rehearsal.steps.training import launch, read_first_batches, reboot
@@ -39,20 +39,23 @@ def travel(wishes: Wishes, narrator: Narrator) -> None:
 
 def default_road(road: Road) -> None:
     """The README's walk-through, with the checks of the rehearsal between its steps."""
-    there = replace(road.cloud, region=OTHER_REGION)
+    there = replace(road.cloud, region=walkthrough.elsewhere(road))
     before = leftovers.listing(there)
     walk = walkthrough.begin(road)
     deploy_as_documented(road, walk)
+    walk.step(3)
     prep = follow_prep(road)
-    walk.step(3, from_line=-1)
+    watching.at_the_end(road)
     gpus = launch(road, walk.start)
     read_first_batches(road, gpus[:-1])  # the last one is that of `aws ec2 run-instances`
     walk.step(4, from_line=-1)
     inspect(road, gpus)
     reboot(road, gpus[0])
     refuse_forbidden_calls(road, prep, gpus)
-    for step in (5, 6, 7):
-        walk.step(step)
+    walk.step(5)
+    walk.configure(settings_elsewhere(road))
+    walk.step(6)
+    walk.step(7)
     walk.check()
     compare(road, gpus)
     leftovers.nothing_else(there, road.name, before, road.narrator)

@@ -9,13 +9,17 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from prep import contract
 from stacks.acknowledge import acknowledge
-from stacks.settings import Settings
+from stacks.settings import Dataset, Settings
 
 # A complete run may take five days. An interrupted upload must still exist when the run continues it.
 ABORT_UPLOADS_AFTER: Final = Duration.days(14)
 # An object that the prep instance overwrites by mistake can be restored for a month.
 KEEP_REPLACED_FOR: Final = Duration.days(30)
+# The run writes its status every 15 seconds. Of two rules the shorter counts.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-conflicts.html
+KEEP_STATUS_FOR: Final = Duration.days(1)
 SPOT_ACTIONS: Final = (
     "CreateGrant",
     "Decrypt",
@@ -34,10 +38,18 @@ class DatasetStack(Stack):
     `key` is None where EBS and S3 use their default keys.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        dataset: Dataset,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(scope, construct_id, **kwargs)
         self.key = self._find_key(settings.key)
-        self.bucket = self._make_bucket()
+        self.bucket = self._make_bucket(dataset.name)
         self.vpc = self._make_vpc()
         self.security_group = self._make_security_group()
         self._make_outputs()
@@ -80,7 +92,7 @@ class DatasetStack(Stack):
             },
         )
 
-    def _make_bucket(self) -> s3.Bucket:
+    def _make_bucket(self, dataset: str) -> s3.Bucket:
         bucket = s3.Bucket(
             self,
             "Backup",
@@ -98,7 +110,10 @@ class DatasetStack(Stack):
                 s3.LifecycleRule(
                     abort_incomplete_multipart_upload_after=ABORT_UPLOADS_AFTER,
                     noncurrent_version_expiration=KEEP_REPLACED_FOR,
-                )
+                ),
+                s3.LifecycleRule(
+                    prefix=contract.status_key(dataset), noncurrent_version_expiration=KEEP_STATUS_FOR
+                ),
             ],
             removal_policy=RemovalPolicy.RETAIN,
         )

@@ -2,9 +2,13 @@
 
 import ast
 import inspect
+import json
 import re
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -113,6 +117,10 @@ def test_every_document_is_in_the_index() -> None:
     assert listed == {path.name for path in DOCS.glob("*.md")} - {"README.md"}
 
 
+def test_no_list_of_the_changelog_is_cut_in_two() -> None:
+    assert "\n\n- " not in re.sub(r"(### \w+)\n\n- ", r"\1\n- ", (REPOSITORY / "CHANGELOG.md").read_text())
+
+
 def test_the_readme_is_short() -> None:
     assert len((REPOSITORY / "README.md").read_text().splitlines()) <= LONGEST_README
 
@@ -176,3 +184,31 @@ def test_the_secret_is_made_in_the_step_that_preflight_names() -> None:
         command.step == int(said[1]) and "create-secret" in command.text
         for command in walkthrough((REPOSITORY / "README.md").read_text())
     )
+
+
+def test_times_and_costs_of_the_readme_are_those_of_the_plan() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    plan, slower = planned(), planned("--link-mb", "16")
+    month, kept = plan["month"], plan["month_if_kept"]
+    figures = [
+        f"{plan['seconds'] / 3600:.1f} hours if the site delivers {plan['settings']['link_mb']:.0f} MB/s, "
+        f"{slower['seconds'] / 3600:.1f} hours at 16 MB/s",
+        f"${plan['hour']['running']:.2f} an hour |",
+        f"${sum(month.values()):.0f} a month |",
+        f"${month['secret']:.2f} a month for the secret",
+        f"${plan['training']['hour']['restored volume']:.3f} an hour for its volume",
+        f"ends ${plan['hour']['stopped']:.3f} an hour",
+        f"up to ${kept['last snapshot of the work volume']:.0f} and ${month['snapshot']:.0f} a month",
+    ]
+    assert [figure for figure in figures if figure not in readme] == []
+
+
+def planned(*options: str) -> Any:
+    done = subprocess.run(  # noqa: S603 - our own
+        [sys.executable, "-m", "prep", "plan", "--json", *options],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)

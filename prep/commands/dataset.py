@@ -135,7 +135,7 @@ def _found(surveys: list[Survey], plan: Plan) -> list[str]:
     """What is in the inputs, a line for each thing."""
     inputs = [
         f"{one.path.name}: {one.kind}, {one.folders.total() + one.inner.total():,} images"
-        + (f", and {one.others:,} other files: {', '.join(one.other_names)}" if one.others else "")
+        + (f"; other files: {one.others:,} ({', '.join(one.other_names)})" if one.others else "")
         for one in surveys
     ]
     splits = []

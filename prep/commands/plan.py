@@ -37,8 +37,14 @@ def _option(name: str, default: object, text: str, **more: Any) -> Callable[[Any
 @_option("--work-volume-type", contract.WORK_VOLUME_TYPE, "Type of the work volume.", type=VOLUME)
 @_option("--dataset-volume-gib", contract.DATASET_VOLUME_GIB, "Size of the dataset volume.", type=SIZE)
 @_option("--dataset-volume-type", contract.DATASET_VOLUME_TYPE, "Type of the dataset volume.", type=VOLUME)
-@click.option("--dataset-volume-iops", type=SIZE, help="Its IOPS, if it is gp3.  [default: 3000]")
-@click.option("--dataset-volume-throughput", type=SIZE, help="Its MiB/s, if it is gp3.  [default: 125]")
+@click.option(
+    "--dataset-volume-iops", type=click.IntRange(3000, 80000), help="Its IOPS, if it is gp3.  [default: 3000]"
+)
+@click.option(
+    "--dataset-volume-throughput",
+    type=click.IntRange(125, 2000),
+    help="Its MiB/s, if it is gp3.  [default: 125]",
+)
 @_option(
     "--resize",
     contract.RESIZE,
@@ -62,7 +68,7 @@ def _option(name: str, default: object, text: str, **more: Any) -> Callable[[Any
 )
 @_option("--training-instance-type", contract.TRAINING_INSTANCE_TYPE, "Type of the training instances.")
 @click.option(
-    "--initialization-rate", type=click.IntRange(100, 300), default=0, help="MiB/s of restored volumes."
+    "--initialization-rate", type=click.IntRange(100, 300), help="MiB/s of restored volumes.  [default: none]"
 )
 @click.option("--own-key", is_flag=True, help="Count a KMS key of your own.")
 @_option("--region", "us-east-1", "Region whose prices count, if they were fetched with --refresh.")
@@ -79,5 +85,5 @@ def plan_command(dataset: str, refresh: bool, as_json: bool, **options: Any) -> 
     Example:
       python -m prep plan --resize 256 --quality 90 --link-mb 16
     """
-    wish = Wish(**options)
+    wish = Wish(**options | {"initialization_rate": options["initialization_rate"] or 0})
     click.echo(report.told(description.load(dataset), wish, refresh, as_json))

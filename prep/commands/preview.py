@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from prep import contract
+from prep.errors import DescriptionError, PrepError
 from prep.progress import Progress
 from prep.stages.preview import preview
 from prep.state.layout import Layout
@@ -38,8 +39,17 @@ def preview_command(packed: Path, out: Path | None, no_progress: bool, as_json: 
     Example:
       python -m prep preview --packed /data/ilsvrc2012 --out .
     """
-    with Progress(shown=not no_progress) as progress:
-        receipt = preview(Layout(packed.absolute(), packed.absolute()), (out or packed).absolute(), progress)
+    layout, into = Layout(packed.absolute(), packed.absolute()), (out or packed).absolute()
+    if not layout.manifest.exists():
+        raise DescriptionError(
+            f"preview: {packed} has no MANIFEST.json: give --packed the packed files' folder"
+        )
+    try:
+        with Progress(shown=not no_progress) as progress:
+            receipt = preview(layout, into, progress)
+    except OSError as error:  # such as a volume that is mounted read-only
+        where = error.filename or into
+        raise PrepError(f"preview: {where}: {error.strerror}: give another folder with --out") from error
     if as_json:
         click.echo(json.dumps(asdict(receipt), indent=2))
         return

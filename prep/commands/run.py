@@ -31,13 +31,13 @@ from prep.state.receipts import Receipt
 def run_command(topic: str | None, **options: Any) -> None:
     """Do all stages that are not done yet.
 
-    The stages are download, organize, pack, verify, backup and snapshot, in this order. Without
+    The stages are download, organize, pack, verify, preview, backup and snapshot, in this order. Without
     --bucket no backup is made. Without --volume no snapshot is taken.
 
     \b
     Example:
       python -m prep run --root ~/imagenet --packed ~/packed
-      python -m prep run --dataset pets.toml --source ~/pets --root ~/work --packed ~/packed
+      python -m prep run --dataset pets.toml --source ~/pets --no-organize
     """
 
     def run_and_tell(job: Job) -> list[Receipt]:

@@ -163,6 +163,11 @@ def read(path: Path) -> tuple[Description | None, list[Mistake]]:
             f"data set description {path}: {error.strerror}: check the path, or write one with "
             "`python -m prep dataset new`"
         ) from error
+    return parse(raw)
+
+
+def parse(raw: bytes) -> tuple[Description | None, list[Mistake]]:
+    """The data set that a TOML file describes, or every mistake in it."""
     try:
         table = tomllib.loads(raw.decode())
     except (ValueError, RecursionError) as error:  # not all of tomllib's are a TOMLDecodeError

@@ -2,16 +2,15 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 from prep.archives.units import ClassOf, read_units
 from prep.datasets.classes import Devkit, read_devkit
 from prep.datasets.description import Description, Split
 from prep.datasets.tables import Mistakes
+from prep.describe.convert import digest_of
 from prep.errors import IntegrityError
 from prep.progress import Progress
-from prep.state.files import CHUNK
 
 
 def check_archives(described: Description, folder: Path, progress: Progress) -> Mistakes:
@@ -19,7 +18,7 @@ def check_archives(described: Description, folder: Path, progress: Progress) -> 
     wrong = Mistakes()
     devkit = _devkit(described, folder, wrong)
     classes: Counter[str] = Counter()
-    whole = True
+    whole = True  # whether all images have been seen
     for archive in described.archives:
         path, where = folder / archive.file, f"archive {archive.file}"
         if not path.is_file():
@@ -34,31 +33,19 @@ def check_archives(described: Description, folder: Path, progress: Progress) -> 
                 f"has {size} bytes, the description says {archive.bytes}",
                 f"write bytes = {size} if this file is right, or get it again",
             )
-        md5 = hashlib.md5(usedforsecurity=False)
-        progress.add(archive.file, size)
-
-        def heard(data: memoryview | bytes, md5: "hashlib._Hash" = md5, file: str = archive.file) -> None:
-            md5.update(data)
-            progress.advance(file, len(data))
-
-        if split is None:
-            _read(path, heard)
-        else:
-            whole &= _check_split(split, path, devkit, classes, wrong, heard)
-        if whole and md5.hexdigest() != archive.md5:
+        md5 = None
+        if split is not None:
+            md5 = _check_split(split, path, devkit, classes, wrong, progress)
+            whole &= md5 is not None
+        md5 = md5 or digest_of(path, progress)
+        if md5 != archive.md5:
             wrong.add(
                 where,
-                f"its MD5 is {md5.hexdigest()}, the description says {archive.md5}",
-                f'write md5 = "{md5.hexdigest()}" if this file is right, or get it again',
+                f"its MD5 is {md5}, the description says {archive.md5}",
+                f'write md5 = "{md5}" if this file is right, or get it again',
             )
     _check_classes(described, devkit, classes, whole, wrong)
     return wrong
-
-
-def _read(path: Path, heard: Callable[[bytes], None]) -> None:
-    with path.open("rb", buffering=0) as file:
-        while chunk := file.read(CHUNK):
-            heard(chunk)
 
 
 def _devkit(described: Description, folder: Path, wrong: Mistakes) -> Devkit | None:
@@ -77,28 +64,32 @@ def _check_split(
     devkit: Devkit | None,
     classes: Counter[str],
     wrong: Mistakes,
-    heard: Callable[[memoryview], None],
-) -> bool:
-    """Read the archive as a pass does; False if that ends early."""
+    progress: Progress,
+) -> str | None:
+    """Read the archive as a pass does; its MD5, or None if that ends early."""
     where = f"[splits.{split.name}]"
+    digest = hashlib.md5(usedforsecurity=False)
+    task = f"check {path.name}"
+    progress.add(task, path.stat().st_size)
     class_of: ClassOf = devkit.class_of if devkit else lambda _: "?"
     images = 0
     try:
         for loaded in read_units(path, split, class_of, lambda _: None):
-            heard(loaded.data)
+            digest.update(loaded.data)
+            progress.advance(task, loaded.unit.size)
             images += len(loaded.images)
             classes.update(image.name.partition("/")[0] for image in loaded.images)
     except IntegrityError as error:
         problem, _, remedy = str(error).rpartition(": ")
         wrong.add(where, f"layout {split.layout!r}: {problem}", remedy)
-        return False
+        return None
     if images != split.images:
         wrong.add(
             where,
             f"{split.archive.file} holds {images} images, the description says {split.images}",
             f"write images = {images} if this file is right, or get it again",
         )
-    return True
+    return digest.hexdigest()
 
 
 def _check_classes(

@@ -4,6 +4,7 @@ The same input gives the same bytes: members keep their order, and have no date 
 """
 
 import hashlib
+import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ def convert(split: PlannedSplit, path: Path, progress: Progress) -> Made:
             for part in split.parts:
                 with reading_errors(part.survey.path):
                     images += _copy(split, part, tar, names, task, progress)
+        raw.flush()
+        os.fsync(raw.fileno())
         written = file.written
     expected = sum(len(part.inner) for part in split.parts) if split.layout == "nested" else split.images
     if images != expected:

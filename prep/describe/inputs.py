@@ -1,7 +1,5 @@
 """What a user has at hand: tar archives, compressed ones, zip archives and folders, read in one way."""
 
-import bz2
-import gzip
 import lzma
 import tarfile
 import zipfile
@@ -27,8 +25,8 @@ class Kind(StrEnum):
     FOLDER = "folder"
 
 
-COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
-HEARD = Callable[[memoryview | bytes], object]
+COMPRESSIONS = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")  # how gzip, bzip2 and xz files begin
+Listener = Callable[[memoryview | bytes], object]
 """Gets the bytes of an input as they are read from the disk."""
 
 
@@ -55,7 +53,7 @@ def kind_of(path: Path) -> Kind:
             start = file.read(512)
     except OSError as error:
         raise DescriptionError(f"{path}: {error.strerror}: check the path") from error
-    if any(start.startswith(magic) for magic in COMPRESSIONS):
+    if start.startswith(COMPRESSIONS):
         return Kind.COMPRESSED
     if zipfile.is_zipfile(path) and start[257:262] != b"ustar":
         return Kind.ZIP
@@ -64,10 +62,13 @@ def kind_of(path: Path) -> Kind:
     raise DescriptionError(f"{path}: is no tar or zip archive: unpack it, and give the folder")
 
 
-def size_of(path: Path) -> int:
-    """Bytes to read of an input, for the progress."""
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+def size_of(path: Path, kind: Kind) -> int:
+    """Bytes of an input, for the progress: of the file, or of all members where these are listed."""
+    if kind is Kind.FOLDER:
+        return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+    if kind is Kind.ZIP:
+        with reading_errors(path), zipfile.ZipFile(path) as archive:
+            return sum(info.file_size for info in archive.infolist())
     return path.stat().st_size
 
 
@@ -89,7 +90,7 @@ def reading_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def members(path: Path, kind: Kind, heard: HEARD) -> Iterator[Member]:
+def members(path: Path, kind: Kind, heard: Listener) -> Iterator[Member]:
     """The files of an input, in its order; a tar archive is read once, from its first byte to its last.
 
     It belongs inside `reading_errors`.
@@ -116,7 +117,8 @@ def _of_folder(path: Path) -> Iterator[Member]:
         if file.is_dir():
             continue
         name = relative_path(str(file.relative_to(path)), str(path))
-        yield Member(name, file.stat().st_size, lambda file=file: file.open("rb"), not file.is_symlink())  # type: ignore[misc]
+        plain = file.is_file() and not file.is_symlink()
+        yield Member(name, file.lstat().st_size, lambda file=file: file.open("rb"), plain)  # type: ignore[misc]
 
 
 def _of_zip(path: Path) -> Iterator[Member]:
@@ -127,7 +129,7 @@ def _of_zip(path: Path) -> Iterator[Member]:
                 yield Member(name, info.file_size, lambda info=info: archive.open(info))  # type: ignore[misc]
 
 
-def _of_tar(path: Path, heard: HEARD) -> Iterator[Member]:
+def _of_tar(path: Path, heard: Listener) -> Iterator[Member]:
     with path.open("rb", buffering=0) as raw:
         file = _Heard(raw, heard)
         # "r|*" finds the compression by itself; bufsize is what is read from the disk at once.
@@ -150,7 +152,7 @@ def _tar_members(tar: tarfile.TarFile, where: str) -> Iterator[Member]:
 class _Heard:
     """A file whose bytes are told to somebody as they are read."""
 
-    def __init__(self, file: Any, heard: HEARD) -> None:
+    def __init__(self, file: Any, heard: Listener) -> None:
         self._file = file
         self._heard = heard
 

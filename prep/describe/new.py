@@ -1,6 +1,7 @@
 """Carries out a plan: writes the archives that are needed, and the description of the data set."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,17 +46,35 @@ class Written:
 
 
 def check_targets(plan: Plan, wanted: Wanted) -> None:
-    """Refuse to overwrite anything.
+    """Refuse what would fail at the end, perhaps after hours of reading.
 
     Raises:
-        DescriptionError: a file that would be written is there already.
+        DescriptionError: a name or an address is not allowed, or a file that would be written is there
+            already, or can't be written.
     """
+    splits = [_unread(split, wanted) for split in plan.splits]
+    archives = [split.archive for split in splits]
+    _, mistakes = description.parse(text_of(wanted, archives, splits, 1, None).encode())
+    if mistakes:
+        raise DescriptionError(f"the description would be wrong: {mistakes[0]}")
     targets = [wanted.output]
     if wanted.to is not None:
-        targets += [wanted.to / _file(split, wanted) for split in plan.splits if split.why_convert]
+        for split, archive in zip(plan.splits, archives, strict=True):
+            target, source = wanted.to / archive.file, split.parts[0].survey.path
+            if split.why_convert or not (target.exists() and target.samefile(source)):
+                targets.append(target)
     for target in targets:
-        if target.exists():
+        if os.path.lexists(target):
             raise DescriptionError(f"{target}: is there already: move it away, or give another name")
+        folder = next(parent for parent in target.absolute().parents if parent.exists())
+        if not os.access(folder, os.W_OK):
+            raise DescriptionError(f"{target}: can't be written there: check {folder} and its owner")
+
+
+def _unread(split: PlannedSplit, wanted: Wanted) -> Split:
+    """The split as it will be described, but for the size and MD5 of its archive."""
+    file = _file(split, wanted)
+    return Split(split.name, Archive(file, _url(file, wanted), "0" * 32, 1), "folders", "path", 1)
 
 
 def carry_out(plan: Plan, wanted: Wanted, progress: Progress) -> Written:
@@ -89,7 +108,6 @@ def carry_out(plan: Plan, wanted: Wanted, progress: Progress) -> Written:
     classes = frozenset[str]().union(*(split.classes for split in plan.splits))
     count = len(read_devkit(wanted.devkit).words) if wanted.devkit else len(classes)
     write_whole(wanted.output, text_of(wanted, archives, splits, count, devkit).encode())
-    description.load(str(wanted.output))
     return Written(wanted.output, folder, count, tuple(splits), tuple(one.path.name for one in made))
 
 
@@ -97,13 +115,12 @@ def _archive(
     split: PlannedSplit, wanted: Wanted, folder: Path, made: list[convert.Made], progress: Progress
 ) -> Archive:
     """The archive of a split, which is written if need be."""
+    file, survey = _file(split, wanted), split.parts[0].survey
     if split.why_convert:
-        new = convert.convert(split, folder / _file(split, wanted), progress)
-        made.append(new)
-        return Archive(new.path.name, _url(new.path.name, wanted), new.md5, new.bytes)
-    survey = split.parts[0].survey
+        made.append(convert.convert(split, folder / file, progress))
+        return Archive(file, _url(file, wanted), made[-1].md5, made[-1].bytes)
     convert.place(survey.path, folder)
-    return Archive(survey.path.name, _url(survey.path.name, wanted), survey.md5, survey.bytes)
+    return Archive(file, _url(file, wanted), survey.md5, survey.bytes)
 
 
 def _folder_of(plan: Plan, wanted: Wanted) -> Path:
@@ -119,7 +136,8 @@ def _folder_of(plan: Plan, wanted: Wanted) -> Path:
 
 
 def _file(split: PlannedSplit, wanted: Wanted) -> str:
-    return f"{wanted.name}-{split.name}.tar"
+    """The name of the archive of a split."""
+    return f"{wanted.name}-{split.name}.tar" if split.why_convert else split.parts[0].survey.path.name
 
 
 def _url(file: str, wanted: Wanted) -> str:

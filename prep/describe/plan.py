@@ -79,7 +79,7 @@ def decide(surveys: Sequence[Survey], wishes: Wishes) -> Plan:
     parts: dict[str, list[Part]] = {}
     for survey in surveys:
         if not survey.folders and not survey.inner:
-            plan.ask(f"{survey.path.name}: holds no images", "leave it out")
+            plan.ask(f"{survey.path.name}: holds no images", "leave it out, or give where they are")
         for name, part in _parts(survey, wishes, len(surveys), plan).items():
             parts.setdefault(name, []).append(part)
     for name in sorted(wishes.without - parts.keys()):
@@ -196,7 +196,7 @@ def _set_class_folder(split: PlannedSplit, folders: Counter[Folder], wishes: Wis
         split.classes = frozenset(folder[-level] for folder in inside)
         places = {folder[: len(folder) - level + 1] for folder in inside}
         if twice := len(places) - len(split.classes):
-            plan.notes.append(f"{split.name}: {twice} class folders have the name of another: one class each")
+            plan.notes.append(f"{split.name}: class folders with the name of another, taken as one: {twice}")
 
 
 def _why_convert(split: PlannedSplit) -> str:
@@ -205,12 +205,14 @@ def _why_convert(split: PlannedSplit) -> str:
         return f"split {split.name} is in {len(split.parts)} files"
     part = split.parts[0]
     survey = part.survey
-    if survey.kind is not Kind.TAR or survey.path.suffix != ".tar":
+    if survey.kind is not Kind.TAR:
         return f"{survey.path.name} is a {survey.kind}"
+    if survey.path.suffix != ".tar":
+        return f"the name of {survey.path.name} does not end in .tar"
     if split.images != survey.folders.total() + survey.inner.total():
         return f"{survey.path.name} holds other splits as well"
     if survey.others:
-        return f"{survey.path.name} holds {survey.others:,} files that are no images"
+        return f"{survey.path.name} holds files that are no images ({survey.others:,})"
     if split.class_folder > 1:
         return f"the images of {survey.path.name} do not lie in the folders of their classes"
     return ""
@@ -223,4 +225,4 @@ def _compare_classes(plan: Plan) -> None:
     for split in with_classes:
         if lacking := sorted(everything - split.classes):
             some = ", ".join(lacking[:3]) + (", …" if len(lacking) > 3 else "")
-            plan.notes.append(f"{split.name}: has no images of {len(lacking)} classes: {some}")
+            plan.notes.append(f"{split.name}: classes without images: {len(lacking)} ({some})")

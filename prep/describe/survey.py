@@ -16,7 +16,10 @@ Folder = tuple[str, ...]
 
 @dataclass
 class Survey:
-    """What an input holds. `md5` is "" unless it is a plain tar, which may be used as it is."""
+    """What an input holds. `md5` is "" unless it is a plain tar, which may be used as it is.
+
+    `bytes` are those of the file or, of a zip archive or a folder, of all members.
+    """
 
     path: Path
     kind: Kind
@@ -47,7 +50,7 @@ def survey(path: Path, progress: Progress) -> Survey:
         IntegrityError: it is damaged, or a name in it is not allowed.
     """
     kind = kind_of(path)
-    found = Survey(path, kind, size_of(path))
+    found = Survey(path, kind, size_of(path, kind))
     digest = hashlib.md5(usedforsecurity=False)
     task = f"read {path.name}"
     progress.add(task, found.bytes)

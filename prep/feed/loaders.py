@@ -23,10 +23,10 @@ import cv2
 import numpy as np
 
 from prep.errors import IntegrityError, PrepError
+from prep.feed.windows import Window, read, records_of, stream
 from prep.images.crop import random_crop
 from prep.images.prepare import UnreadableImageError
 from prep.images.resize import Pixels
-from prep.records.windows import Window, read, records_of, stream
 
 SIDE = 224  # pixels of a side of what the model gets
 BATCH = 256  # images

@@ -15,11 +15,11 @@ from prep.feed import loaders, volume
 from prep.feed.loaders import SIDE, Work
 from prep.feed.sample import Data, unread_first
 from prep.feed.verdict import Measured, Smaller
+from prep.feed.windows import WINDOW_BYTES, Window, stream
 from prep.images.crop import random_crop
 from prep.images.prepare import Target, UnreadableImageError, prepare
 from prep.images.resize import Pixels
 from prep.progress import Progress
-from prep.records.windows import WINDOW_BYTES, Window, stream
 
 # Shares of the budget. What is left is for starting processes.
 FIRST, LATER, SMALL, DECODING, BATCHES, SMALLER = 0.12, 0.08, 0.04, 0.24, 0.12, 0.06

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prep.errors import IntegrityError
+from prep.errors import DescriptionError
+from prep.feed.windows import Window, windows_of
 from prep.records import manifest
-from prep.records.windows import Window, windows_of
+from prep.records.access import Records
 from prep.state.files import LIBC
 from prep.state.layout import Layout
 
@@ -39,25 +40,23 @@ def read(layout: Layout, split: str | None) -> Data:
     """The windows of a split; without one, of `train` or else the first.
 
     Raises:
-        IntegrityError: there are no packed files, or no such split, or the index is not of its file.
+        DescriptionError: there are no packed files, or no such split, or it has no images.
+        IntegrityError: a file is damaged or missing.
     """
-    facts = manifest.read(layout)
-    name = split or ("train" if "train" in facts.splits else next(iter(facts.splits)))
-    if name not in facts.splits:
-        raise IntegrityError(
-            f"{layout.packed}: has no split {name!r}: use one of {', '.join(sorted(facts.splits))}"
-        )
-    windows = [
-        window
-        for part in facts.splits[name]["parts"]
-        for window in windows_of(layout.rec(part), layout.idx(part))
-    ]
-    images, total = sum(window.records for window in windows), sum(window.size for window in windows)
-    if not images:
-        raise IntegrityError(
-            f"{layout.packed}: split {name} has no images: pack some, or name another --split"
-        )
-    return Data(name, images, total, tuple(windows))
+    if split is None and layout.manifest.exists():
+        splits = manifest.read(layout).splits
+        split = "train" if "train" in splits else next(iter(splits))
+    sizes = Records(layout.packed, split or "train").stored_bytes()
+    if not len(sizes):
+        raise DescriptionError(f"{layout.packed}: split {split} has no images: name another --split")
+    windows: list[Window] = []
+    ends, first = np.cumsum(sizes), 0
+    for part in manifest.read(layout).splits[split or "train"]["parts"]:
+        before = ends[first - 1] if first else 0
+        last = int(np.searchsorted(ends, before + layout.rec(part).stat().st_size)) + 1
+        windows += windows_of(layout.rec(part), sizes[first:last])
+        first = last
+    return Data(split or "train", len(sizes), int(ends[-1]), tuple(windows))
 
 
 def unread_first(windows: Sequence[Window], seed: int | None = None) -> list[Window]:

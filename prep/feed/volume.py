@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from prep.records.windows import Window
+from prep.feed.windows import Window
 
 IN_FLIGHT = 16  # reads at the same time: enough for gp3's 3,000 requests/s at 5 ms each
 PIECE = 256 << 10  # bytes of one read of a window: the kernel reads ahead

@@ -9,6 +9,7 @@ from prep.errors import DescriptionError
 from prep.plan import machines
 from prep.plan.machines import Disk, InstanceType
 from prep.plan.model import (
+    CORES,
     MIB,
     WORK_VOLUME,
     Demand,
@@ -131,7 +132,7 @@ def make(wish: Wish, description: Description, prices: Prices) -> Plan:
         month=_month(wish, size, prices),
         month_if_kept=_month_if_kept(wish, size, prices),
         training_hour=_training_hour(wish, prices),
-        restore_seconds=size.packed / ((wish.initialization_rate * MIB) or LAZY_RESTORE),
+        restore_seconds=_snapshot_bytes(wish, size) / ((wish.initialization_rate * MIB) or LAZY_RESTORE),
         warnings=tuple(_warnings(wish, size)),
     )
 
@@ -204,7 +205,7 @@ def _rows(
         *_job_rows(run.tail, tail_puts),
     ]
     if cpu:
-        rows.append(Row("surplus CPU credits", 0, None, None, None, surplus, "CPU credits"))
+        rows.append(Row("surplus CPU credits", 0, None, None, None, surplus, ""))
     rows.append(Row("snapshot", 0, _snapshot_bytes(wish, size), None, None, None, "not published"))
     return tuple(rows)
 
@@ -223,9 +224,10 @@ def _job_row(demand: Demand, puts: int) -> Row:
         requests = round(amount / RANGE_BYTES)
     elif demand.job.startswith("backup"):
         requests = puts
-    bytes_or_none = None if demand.resource == "cores" else amount
+    size = None if demand.resource == CORES else amount
     # Without a published rate, an upload has no time of its own.
-    return Row(demand.job, 1, bytes_or_none, requests, demand.seconds or None, None, demand.resource)
+    limit = demand.resource if demand.seconds else "interface"
+    return Row(demand.job, 1, size, requests, demand.seconds or None, None, limit)
 
 
 def _credit_left(work: Work, rates: Rates, run: Run) -> float | None:
@@ -252,8 +254,8 @@ def _headroom(run: Run) -> float:
     """How many times slower the cores could be before they limit either part."""
     shares = []
     for part in (run.arriving, run.tail):
-        cores = next(d.seconds for d in part.demands if d.resource == "cores")
-        others = max(d.seconds for d in part.demands if d.resource != "cores")
+        cores = next(d.seconds for d in part.demands if d.resource == CORES)
+        others = max(d.seconds for d in part.demands if d.resource != CORES)
         shares.append(others / cores)
     return min(shares)
 

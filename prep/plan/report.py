@@ -57,7 +57,7 @@ def text(plan: Plan, found: Sequence[Choice], description: Description, money: P
 def _sums(plan: Plan) -> Iterator[Row]:
     yield Row("the whole, without snapshot", 0, None, None, plan.seconds, plan.dollars, "")
     how = "given rate" if plan.wish.initialization_rate else "at first read"
-    yield Row("restore, each instance", 0, plan.sizes.packed, None, plan.restore_seconds, None, how)
+    yield Row("restore, each instance", 0, plan.rows[-1].amount, None, plan.restore_seconds, None, how)
 
 
 def columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
@@ -77,17 +77,27 @@ def _wrapped(lines: Sequence[str]) -> Iterator[str]:
 
 
 def duration(seconds: float) -> str:
-    """Hours and minutes, as "1:28 h"; below an hour, "4 min"."""
+    """Hours and minutes, as "1:28 h"; below an hour "4 min", below a minute "9 s"."""
     minutes = round(abs(seconds) / 60)
-    sign = "-" if seconds < 0 and minutes else ""
+    sign = "-" if round(seconds) < 0 else ""
+    if abs(seconds) < 60:
+        return f"{sign}{abs(seconds):.0f} s"
     return f"{sign}{minutes} min" if minutes < 60 else f"{sign}{minutes // 60}:{minutes % 60:02d} h"
+
+
+def _gigabytes(size: float | None) -> str:
+    if size is None:
+        return UNKNOWN
+    return f"{size / 1e9:.1f}" if size < 10e9 else f"{size / 1e9:.0f}"
 
 
 def _head(plan: Plan, description: Description, money: Prices) -> Iterator[str]:
     wish, size = plan.wish, plan.sizes
     yield f"{description.name}: {size.images:,} images, {size.archives / 1e9:.1f} GB of archives"
     source = "measured" if size.measured else "an estimate"
-    yield (f"resize={wish.resize} quality={wish.quality}: about {size.packed / 1e9:.0f} GB packed ({source})")
+    yield (
+        f"resize={wish.resize} quality={wish.quality}: about {_gigabytes(size.packed)} GB packed ({source})"
+    )
     yield f"{wish.prep_instance_type}, work {wish.work.text}, dataset {wish.dataset.text}"
     yield f"site: {wish.link_mb:g} MB/s over all connections (--link-mb)"
     yield f"prices: {money.note(wish.region)}"
@@ -96,7 +106,7 @@ def _head(plan: Plan, description: Description, money: Prices) -> Iterator[str]:
 def _cells(row: Row) -> tuple[str, ...]:
     return (
         "  " * row.level + row.name,
-        UNKNOWN if row.amount is None else f"{row.amount / 1e9:.0f}",
+        _gigabytes(row.amount),
         UNKNOWN if row.requests is None else f"{row.requests:,}",
         UNKNOWN if row.seconds is None else duration(row.seconds),
         UNKNOWN if row.dollars is None else f"{row.dollars:.2f}",
@@ -112,14 +122,19 @@ def _limits(plan: Plan) -> Iterator[str]:
     if plan.cpu_credits:
         used, earned = plan.cpu_credits.used, plan.cpu_credits.earned
         yield f"CPU credits: {used:.0f} used, {earned:.0f} earned, surplus ${plan.cpu_credits.dollars:.2f}"
-    slower = f"{plan.cores_headroom:.1f} times slower than the bench's"
-    yield f"cores: they would be the limit if each were {slower}"
+    if plan.cores_headroom < 1:
+        yield "cores: they are the limit of a part, if each is as fast as the bench's"
+    else:
+        slower = f"{plan.cores_headroom:.1f} times slower than the bench's"
+        yield f"cores: they would be the limit if each were {slower}"
     if plan.interface:
         sent, base, burst = (8 * rate / 1e9 for rate in (plan.interface.sent, *plan.interface.published))
         yield (
             "interface: one for volumes and network, for which AWS publishes no rate. This plan needs "
-            f"{sent:.2f} Gbit/s out. The network alone has {base:g}, in bursts {burst:g} Gbit/s. With "
-            f"{base:g} for both, the two parts take {duration(plan.interface.seconds_at_base)}"
+            f"{sent:.2f} Gbit/s out. DescribeInstanceTypes gives the network {base:g}, in bursts "
+            f"{burst:g} Gbit/s. With {base:g} for both, the two parts take "
+            f"{duration(plan.interface.seconds_at_base)}. T3, M5, M7i and C7i have bandwidth of their own "
+            "for volumes"
         )
 
 
@@ -140,7 +155,8 @@ def _training(plan: Plan) -> Iterator[str]:
     count = "1 instance" if wish.instances == 1 else f"{wish.instances} instances"
     days = "1 day" if wish.days == 1 else f"{wish.days:g} days"
     money = total * wish.instances * wish.days * 24
-    yield f"{count} of {wish.training_instance_type} for {days}: ${money:,.2f}"
+    without = " without the instances" if hour["instance"] is None else ""
+    yield f"{count} of {wish.training_instance_type} for {days}: ${money:,.2f}{without}"
 
 
 def _hourly(hour: Mapping[str, float | None]) -> Iterator[str]:
@@ -151,9 +167,8 @@ def _hourly(hour: Mapping[str, float | None]) -> Iterator[str]:
 def _choice_rows(found: Sequence[Choice]) -> Iterator[tuple[str, ...]]:
     """Each setting on a line of its own, the first with the figures."""
     for choice in found:
-        first, *others = names(choice)
-        small = " (too small)" if choice.warnings else ""
-        yield first + small, duration(choice.seconds), _signed(choice.dollars), _signed(choice.month)
+        first, *others = [*names(choice), *(["(a volume is too small)"] if choice.warnings else [])]
+        yield first, duration(choice.seconds), _signed(choice.dollars), _signed(choice.month)
         for name in others:
             yield f"  {name}", "", "", ""
 

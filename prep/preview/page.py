@@ -157,7 +157,7 @@ def _counts(found: Survey) -> str:
                 _number(left_out),
                 '<span class="good">✓ right</span>' if right else '<span class="bad">✗ differs</span>',
                 f"{seen:,} of {found.facts.classes:,}",
-                f"{min(counts, default=0):,} to {max(counts, default=0):,}",
+                _range(counts),
             ]
         )
     head = ["split", "expected", "packed", "left out", "result", "classes with images", "images in a class"]
@@ -165,6 +165,11 @@ def _counts(found: Survey) -> str:
         "<p>“Expected” is the number in the description of the data set. “Packed” was counted in the lists "
         f"and indexes for this page.</p>\n{_table(head, rows)}"
     )
+
+
+def _range(counts: Sequence[int]) -> str:
+    least, most = min(counts, default=0), max(counts, default=0)
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _sizes(found: Survey) -> str:
@@ -225,7 +230,7 @@ def _kind(name: str, kind: Kind, wholes: Mapping[Place, Thumbnail]) -> str:
 
 def _cared(one: Cared, picture: Thumbnail) -> str:
     reasons = _text("; ".join(one.reasons))
-    facts = f"{one.split}, {picture.width}x{picture.height}, {decimal(picture.bytes)}"
+    facts = f"{one.place.split}, {picture.width}x{picture.height}, {decimal(picture.bytes)}"
     return (
         f"<figure>{_image(picture, f'{one.place.name}: {one.reasons[0]}', one.place)}"
         f"<figcaption><b>{reasons}</b><br>{_text(one.place.name)}<br>{_text(facts)}</figcaption></figure>"

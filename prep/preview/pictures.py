@@ -13,9 +13,8 @@ from prep.errors import IntegrityError
 from prep.images.jpeg import JpegError, inspect
 from prep.images.messages import messages_kept
 from prep.images.resize import Pixels, shrink
-from prep.preview.survey import Place
+from prep.preview.survey import Place, Survey
 from prep.progress import Progress
-from prep.records.recordio import read_records
 
 # A thumbnail of a photograph takes about 4 KB at 96 pixels, 8 KB at 144; the page holds all of them, a third
 # larger in base64. So 2,400 are about 13 MB, at most.
@@ -50,6 +49,7 @@ def side_of(thumbnails: int) -> int:
 
 
 def made_of(
+    found: Survey,
     places: Iterable[Place],
     make: Callable[[bytes, Place], T],
     task: str,
@@ -61,27 +61,18 @@ def made_of(
     Raises:
         IntegrityError: a record is damaged, or its image can't be decoded.
     """
-    wanted = sorted(set(places), key=lambda place: (str(place.rec), place.offset))  # in the disk's order
-    progress.add(task, sum(place.end - place.offset for place in wanted))
+    wanted = sorted(set(places))  # in the order of the files
+    sizes = {split: records.stored_bytes() for split, records in found.records.items()}
+    progress.add(task, sum(int(sizes[place.split][place.number]) for place in wanted))
 
     def one(place: Place) -> T:
-        made = make(_read(place), place)
-        progress.advance(task, place.end - place.offset)
+        made = make(found.records[place.split][place.number].image, place)
+        progress.advance(task, int(sizes[place.split][place.number]))
         return made
 
     cv2.setNumThreads(1)  # the pool has a thread for each core
     with messages_kept(), ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)), task) as pool:
         return dict(zip(wanted, pool.map(one, wanted), strict=True))
-
-
-def _read(place: Place) -> bytes:
-    """The image file in a record."""
-    with place.rec.open("rb") as file:
-        file.seek(place.offset)
-        record = next(read_records(file, f"{place.rec} at byte {place.offset}"), None)
-    if record is None or record.label != place.label:
-        raise IntegrityError(f"{place.rec}: no record of {place.name} at byte {place.offset}: run verify")
-    return record.image
 
 
 def square(image: bytes, place: Place, side: int) -> Pixels:
@@ -136,4 +127,4 @@ def _decoded(image: bytes, place: Place, least: int) -> Pixels:
 
 
 def _undecodable(place: Place, why: str) -> IntegrityError:
-    return IntegrityError(f"{place.rec}: image {place.name} at byte {place.offset}: {why}: run verify")
+    return IntegrityError(f"split {place.split}: image {place.name}: {why}: run verify")

@@ -1,4 +1,4 @@
-"""What the packed files hold, counted by class: one pass over indexes and lists, in which no picture is read.
+"""What the packed files hold, counted by class from indexes and lists; no picture is read.
 
 Everything comes from the folder of packed files alone: MANIFEST.json, classes.tsv, `.idx` and `.lst`.
 """
@@ -6,12 +6,14 @@ Everything comes from the folder of packed files alone: MANIFEST.json, classes.t
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from prep.datasets import classes
 from prep.errors import IntegrityError
 from prep.records import manifest
+from prep.records.access import Records
 from prep.records.manifest import Manifest
 from prep.state.layout import Layout
 
@@ -20,27 +22,23 @@ VARIABLE = re.compile(r"\(.*\)|\d+")  # in a reason: what differs from image to 
 
 
 class Place(NamedTuple):
-    """Where the record of an image is: bytes `offset` to `end` of `rec`; its label, and `<class>/<file>`."""
+    """A packed image: its split, its number there, and its name `<class>/<file>`."""
 
-    rec: Path
-    offset: int
-    end: int
-    label: int
+    split: str
+    number: int
     name: str
 
 
-@dataclass
-class Tally:
+class Tally(NamedTuple):
     """The images of one class in one split: their number, and the first of them."""
 
-    images: int = 0
-    first: list[Place] = field(default_factory=list)
+    images: int
+    first: Sequence[Place]
 
 
 class Cared(NamedTuple):
-    """An image that needed care: its split, its record, and the reasons."""
+    """An image that needed care, and the reasons."""
 
-    split: str
     place: Place
     reasons: tuple[str, ...]
 
@@ -70,12 +68,14 @@ class Check(NamedTuple):
 class Survey:
     """The packed files of a data set.
 
-    `table` has (class, words) by label; `tallies` has for each split a tally by label; `kinds` has the images
-    that needed care by their first reason, without its numbers; the rarest kind comes first.
+    `records` reads every split. `table` has (class, words) by label; `tallies` has for each split a tally by
+    label; `kinds` has the images that needed care by their first reason, without its numbers; the rarest
+    kind comes first.
     """
 
     facts: Manifest
     manifest_sha256: str
+    records: Mapping[str, Records]
     table: Sequence[tuple[str, str]]
     tallies: Mapping[str, Sequence[Tally]]
     kinds: Mapping[str, Kind]
@@ -115,28 +115,65 @@ def survey(layout: Layout, facts: Manifest, first: int) -> Survey:
     Raises:
         IntegrityError: a file is missing, or is not what pack writes.
     """
+    _check(layout, facts)
     table = classes.read_table(layout)
-    tallies: dict[str, list[Tally]] = {}
+    records = {split: Records(layout.packed, split) for split in facts.splits}
+    tallies = {split: _tallies(split, records[split], len(table), first) for split in facts.splits}
     kinds: dict[str, Kind] = {}
     for split in facts.splits:
-        reasons = _reasons(facts, split)
-        tallies[split] = [Tally() for _ in table]
-        for place in _places(layout, facts, split, len(table)):
-            tally = tallies[split][place.label]
-            tally.images += 1
-            if len(tally.first) < first:
-                tally.first.append(place)
-            if place.name in reasons:
-                one = Cared(split, place, reasons[place.name])
-                kind = kinds.setdefault(kind_of(one.reasons[0]), Kind())
-                kind.images += 1
-                if len(kind.shown) < MOST_OF_A_KIND:
-                    kind.shown.append(one)
+        for one in _cared(split, records[split], _reasons(facts, split)):
+            kind = kinds.setdefault(kind_of(one.reasons[0]), Kind())
+            kind.images += 1
+            if len(kind.shown) < MOST_OF_A_KIND:
+                kind.shown.append(one)
     for kind in kinds.values():
         kind.shown.sort(key=lambda one: one.place.name)
-    sha256 = manifest.facts_of(layout.manifest)["sha256"]
     rare_first = dict(sorted(kinds.items(), key=lambda item: (item[1].images, item[0])))
-    return Survey(facts, sha256, table, tallies, rare_first)
+    sha256 = manifest.facts_of(layout.manifest)["sha256"]
+    return Survey(facts, sha256, records, table, tallies, rare_first)
+
+
+def _tallies(split: str, records: Records, classes: int, first: int) -> list[Tally]:
+    """The tallies of a split, by label."""
+    labels = records.labels
+    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        raise IntegrityError(f"split {split}: label {labels.max()} of {classes} classes: run verify")
+    counts = np.bincount(labels, minlength=classes)
+    by_label = np.argsort(labels, kind="stable")
+    ends = np.cumsum(counts)
+    return [
+        Tally(
+            int(count),
+            [_place(split, records, int(number)) for number in by_label[end - count : end][:first]],
+        )
+        for count, end in zip(counts, ends, strict=True)
+    ]
+
+
+def _cared(split: str, records: Records, reasons: Mapping[str, tuple[str, ...]]) -> Iterator[Cared]:
+    """The images that have reasons, in the order of the file."""
+    for number in range(len(records) if reasons else 0):
+        name = records.name(number)
+        if name in reasons:
+            yield Cared(_place(split, records, number), reasons[name])
+
+
+def _place(split: str, records: Records, number: int) -> Place:
+    return Place(split, number, records.name(number))
+
+
+def _check(layout: Layout, facts: Manifest) -> None:
+    """Raise IntegrityError unless what the page shows of the manifest has the form that pack gives it."""
+    try:
+        for split in facts.splits:
+            of = facts.splits[split]
+            _reasons(facts, split)
+            [int(of[name]) for name in ("images", "records", "resized", "as_is")]
+            int(of.get("source_bytes", 0))
+            dict(of["unreadable"]).items()
+        dict(facts.settings).items()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise IntegrityError(f"{layout.manifest}: damaged ({error!r}): run pack again") from error
 
 
 def kind_of(reason: str) -> str:
@@ -150,34 +187,3 @@ def _reasons(facts: Manifest, split: str) -> dict[str, tuple[str, ...]]:
     for name, damage in facts.splits[split].get("damaged", {}).items():
         found[name] = (*found.get(name, ()), f"has damaged picture data ({damage})")
     return {name: reasons for name, reasons in found.items() if reasons}
-
-
-def _places(layout: Layout, facts: Manifest, split: str, labels: int) -> Iterator[Place]:
-    """Every record of a split, in the order of the files."""
-    for part in facts.splits[split]["parts"]:
-        paths = layout.part(part)
-        try:
-            end = paths["rec"].stat().st_size
-            with paths["idx"].open("rb") as idx, paths["lst"].open("rb") as lst:
-                before: tuple[int, int, str] | None = None
-                for place, line in zip(idx, lst, strict=True):
-                    offset = int(place.split(b"\t")[1])
-                    _, label, name = line.decode().rstrip("\n").split("\t")
-                    if before:
-                        yield _place(paths["rec"], before, offset, labels)
-                    before = (offset, int(label), name)
-                if before:
-                    yield _place(paths["rec"], before, end, labels)
-        except OSError as error:
-            raise IntegrityError(f"{error.filename}: {error.strerror}: run pack") from error
-        except (ValueError, IndexError) as error:
-            raise IntegrityError(
-                f"{paths['idx']} and {paths['lst'].name}: not what pack writes ({error}): run verify"
-            ) from error
-
-
-def _place(rec: Path, before: tuple[int, int, str], end: int, labels: int) -> Place:
-    offset, label, name = before
-    if not (0 <= label < labels and 0 <= offset < end):
-        raise ValueError(f"label {label}, bytes {offset} to {end}")
-    return Place(rec, offset, end, label, name)

@@ -9,7 +9,7 @@ import io
 import os
 import weakref
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self, overload
@@ -27,9 +27,7 @@ Integers = npt.NDArray[np.int64]
 Order = range | Integers
 """The numbers of the records that a view has, in its order."""
 
-READ_TOGETHER = (
-    64  # samples that an iteration reads at once: 7 MB of ImageNet, in one request if they are neighbours
-)
+READ_TOGETHER = 64  # samples that an iteration reads at once: 7 MB of ImageNet
 TAB, LINE_END, ZERO = b"\t\n0"
 DAMAGED = "compare the file with its SHA-256 in MANIFEST.json, and restore it"
 
@@ -60,12 +58,13 @@ class Records(Sequence[Sample]):
     opens the files anew, as pickle carries only folder, split and order.
 
     Args:
-        folder: where the packed files are, such as /data on a training instance.
-        split: such as "train".
+        folder: where the packed files are, such as /data on a training instance; or one `.rec` file, whose
+            `.idx` and `.lst` are beside it.
+        split: such as "train". One file needs none.
         decode: whether images are RGB arrays instead of the bytes of JPEG files.
 
     Raises:
-        DescriptionError: the folder has no packed files, or no such split.
+        DescriptionError: the folder has no packed files, or no such split; or there is no such file.
         IntegrityError: a file is damaged or missing.
     """
 
@@ -125,7 +124,7 @@ class Records(Sequence[Sample]):
     @property
     def classes(self) -> tuple[ImageClass, ...]:
         """The classes of the data set, by label."""
-        return _read_classes(Layout(self._folder, self._folder).classes)
+        return _read_classes(self._files.classes)
 
     def shard(self, rank: int, world: int) -> Self:
         """Every `world`-th sample, from `rank` on: each sample is in the shard of exactly one rank.
@@ -192,6 +191,7 @@ class _Part:
 
     path: Path
     descriptor: int
+    first: int  # number of its first record in the split
     offsets: Integers
     lines: npt.NDArray[np.uint8]
     names: Integers  # of shape (records, 2): where each name begins and ends in `lines`
@@ -201,19 +201,35 @@ class _Files:
     """The parts of one split. `labels` and `sizes` (bytes stored) are by the number of the record."""
 
     def __init__(self, folder: Path, split: str) -> None:
+        if folder.suffix == ".rec":
+            if not folder.is_file():
+                raise DescriptionError(f"{folder}: there is no such file: give a folder or a .rec file")
+            self._open(Layout(folder.parent, folder.parent), [folder.stem], {})
+            return
         layout = Layout(folder, folder)
         packed = read_manifest(layout)
         if split not in packed.splits:
             raise DescriptionError(
                 f"{folder}: has no split {split!r}: give one of {', '.join(packed.splits)}"
             )
-        opened = [_open(layout, packed, part) for part in packed.splits[split]["parts"]]
-        self._parts = [part for part, _ in opened]
-        for part in self._parts:
+        sizes = {name: facts["bytes"] for name, facts in packed.files.items()}
+        self._open(layout, packed.splits[split]["parts"], sizes)
+
+    def _open(self, layout: Layout, parts: Sequence[str], sizes: Mapping[str, int]) -> None:
+        """Open the parts; `sizes` gives the bytes that files must have, by name."""
+        self.classes = layout.classes
+        self._parts = []
+        labels = []
+        for name in parts:
+            part, of_part = _open(layout.part(name), sizes)
+            self._parts.append(part)
             weakref.finalize(self, os.close, part.descriptor).atexit = False
-        counts = [len(labels) for _, labels in opened]
-        self._firsts = [sum(counts[:place]) for place in range(len(counts))]
-        self.labels = np.concatenate([np.empty(0, np.int64), *(labels for _, labels in opened)])
+            labels.append(of_part)
+        self._firsts = np.cumsum([0, *map(len, labels)])[:-1].tolist()
+        begins = zip(self._parts, self._firsts, strict=True)
+        if sizes and any(part.first != first for part, first in begins if len(part.names)):
+            raise IntegrityError(f"{layout.packed}: the numbers of the parts don't follow: {DAMAGED}")
+        self.labels = np.concatenate([np.empty(0, np.int64), *labels])
         self.sizes = np.concatenate([np.empty(0, np.int64), *(np.diff(part.offsets) for part in self._parts)])
 
     def name(self, number: int) -> str:
@@ -231,7 +247,8 @@ class _Files:
             data = memoryview(_pread(part, begin, offsets[-1] - begin))
             for number, start, end in zip(run, offsets, offsets[1:], strict=False):
                 name = self.name(number)
-                image = _payload(data[start - begin : end - begin], number, self.labels[number], part, name)
+                identity = part.first + place + number - run[0]
+                image = _payload(data[start - begin : end - begin], identity, self.labels[number], part, name)
                 yield Sample(_decoded(image, part, name) if decode else image, int(self.labels[number]), name)
             run = run[count:]
 
@@ -290,27 +307,28 @@ def read_manifest(layout: Layout) -> Manifest:
     return manifest.read(layout)
 
 
-def _open(layout: Layout, packed: Manifest, name: str) -> tuple[_Part, Integers]:
+def _open(paths: Mapping[str, Path], sizes: Mapping[str, int]) -> tuple[_Part, Integers]:
     """A part and the label of each of its records."""
-    paths = layout.part(name)
     for path in paths.values():
-        expected = packed.files[path.name]["bytes"]
         found = path.stat().st_size if path.exists() else None
-        if found != expected:
+        expected = sizes.get(path.name, found)
+        if found is None or found != expected:
             state = "is missing" if found is None else f"has {found} bytes, MANIFEST.json says {expected}"
             raise IntegrityError(f"{path}: {state}: {DAMAGED}")
-    _, offsets = _columns(paths["idx"])
+    keys, offsets = _columns(paths["idx"])
     lines = _mapped(paths["lst"])
     tabs, ends = np.flatnonzero(lines == TAB), np.flatnonzero(lines == LINE_END)
     if not len(tabs) == 2 * len(ends) == 2 * len(offsets):
         raise IntegrityError(f"{paths['lst']}: has not as many lines as the index: {DAMAGED}")
     names = np.stack([tabs[1::2] + 1, ends], axis=1)
-    labels = _integers(lines, tabs[::2] + 1, tabs[1::2])
-    size = packed.files[paths["rec"].name]["bytes"]
-    offsets = np.append(offsets, size)
+    labels = _integers(lines, tabs[::2] + 1, tabs[1::2], paths["lst"])
+    offsets = np.append(offsets, paths["rec"].stat().st_size)
     if offsets[0] != 0 or np.any(np.diff(offsets) < FRAME.size + HEADER.size):
         raise IntegrityError(f"{paths['idx']}: its offsets don't ascend to the size of the .rec: {DAMAGED}")
-    return _Part(paths["rec"], os.open(paths["rec"], os.O_RDONLY), offsets, lines, names), labels
+    first = int(keys[0]) if len(keys) else 0
+    if np.any(np.diff(keys) != 1):
+        raise IntegrityError(f"{paths['idx']}: its numbers don't ascend by one: {DAMAGED}")
+    return _Part(paths["rec"], os.open(paths["rec"], os.O_RDONLY), first, offsets, lines, names), labels
 
 
 def _mapped(path: Path) -> npt.NDArray[np.uint8]:
@@ -325,15 +343,18 @@ def _columns(path: Path) -> tuple[Integers, Integers]:
     if len(tabs) != len(ends):
         raise IntegrityError(f"{path}: is not an index: {DAMAGED}")
     begins = np.append(0, ends[:-1] + 1) if len(ends) else ends
-    return _integers(text, begins, tabs), _integers(text, tabs + 1, ends)
+    return _integers(text, begins, tabs, path), _integers(text, tabs + 1, ends, path)
 
 
-def _integers(text: npt.NDArray[np.uint8], begins: Integers, ends: Integers) -> Integers:
+def _integers(text: npt.NDArray[np.uint8], begins: Integers, ends: Integers, path: Path) -> Integers:
     """The decimal numbers that stand at these places, digit by digit for all of them at once."""
     values = np.zeros(len(begins), np.int64)
     places = begins.copy()
     while len(rest := np.flatnonzero(places < ends)):
-        values[rest] = values[rest] * 10 + (text[places[rest]].astype(np.int64) - ZERO)
+        digits = text[places[rest]] - np.uint8(ZERO)  # anything below "0" becomes more than 9, too
+        if digits.max() > 9:
+            raise IntegrityError(f"{path}: has something other than whole numbers: {DAMAGED}")
+        values[rest] = values[rest] * 10 + digits
         places[rest] += 1
     return values
 

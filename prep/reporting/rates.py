@@ -46,12 +46,14 @@ class Rates:
         return longest if longest and waited[longest] > LEAST_WAIT * max(1.0, now - since) else ""
 
     def tasks(
-        self, seen: Seen, archives: Mapping[str, int | None], stages: Sequence[str], folder: Path
+        self, archives: Mapping[str, int | None], stages: Sequence[str], folder: Path
     ) -> tuple[Task, ...]:
-        """The bars of stages that are not finished. All archives make one: they arrive one after another.
+        """The bars of stages that were not finished at the last look. All archives make one: they arrive one
+        after another.
 
         folder: where the archives are when they are whole.
         """
+        seen = self._looks[-1][1]
         whole = {file for file in archives if (folder / file).exists()}
         found = []
         if seen.tasks.keys() & archives.keys():
@@ -71,7 +73,9 @@ class Rates:
 
     def _task(self, name: str, stage: str, progress: Callable[[Seen], Progressed | None]) -> Task:
         looks = [(when, found) for when, seen in self._looks if (found := progress(seen)) is not None]
-        (since, (first, _)), (now, (done, total)) = looks[0], looks[-1]
+        now, (done, total) = looks[-1]
+        # A bar may begin anew, for something else of the same name.
+        since, first = next((when, at) for when, (at, of) in looks if of in (total, None) and at <= done)
         rate = max(0, done - first) / (now - since) if now > since else None
         left = (total - done) / rate if rate and total is not None else None
         return Task(

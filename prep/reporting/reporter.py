@@ -4,6 +4,7 @@ It writes at the beginning, when a part begins or a stage is finished, every 15 
 never stops or fails the run: what can't be written is noted once.
 """
 
+import errno
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from prep.state.layout import Layout
 EVERY_SECONDS = 15.0
 LEAST_SECONDS = 1.0  # between two writes: many stages may be found finished in one moment
 END_SECONDS = 6.0  # how long the end of a run waits for the last write
+FULL = {errno.ENOSPC, errno.EDQUOT}
 AT_WORK, BEGUN, FINISHED = "at work", "begun", "done"
 KILLED = "the process ended without a word: it was killed, memory ran out, or the instance stopped"
 
@@ -124,6 +126,8 @@ class Reporter:
         try:
             write()
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                return  # the run itself will tell
             self._note_once(f"written to {where}", str(error))
 
     def _note_once(self, what: str, reason: str) -> None:
@@ -140,7 +144,7 @@ class Reporter:
         self._rates.note(seen)
         before = self._previous(state)
         archives, stages = self._subject.archives, self._subject.stages
-        tasks = self._rates.tasks(seen, archives, stages, self._layout.archives)
+        tasks = self._rates.tasks(archives, stages, self._layout.archives)
         return replace(
             before,
             dataset=self._subject.dataset,
@@ -151,7 +155,7 @@ class Reporter:
             instance=self._subject.instance,
             machine=self._subject.machine,
             part=seen.part,
-            stages=self._stages(state, seen.finished),
+            stages=self._stages(state, seen.part, seen.finished),
             tasks=() if state == document.DONE else tasks,
             still_seconds=self._rates.still_seconds,
             waits={what: round(seconds, 1) for what, seconds in seen.waits.items()},
@@ -164,8 +168,9 @@ class Reporter:
             last_error=Mishap(now, error) if error else before.last_error,
         )
 
-    def _stages(self, state: str, finished: Sequence[str]) -> dict[str, str]:
-        working = self._rates.stages if state == document.RUNNING else set()
+    def _stages(self, state: str, part: str, finished: Sequence[str]) -> dict[str, str]:
+        # Parts that are a stage alone have its name.
+        working = {*self._rates.stages, part} if state == document.RUNNING else set()
         begun = self._begun_stages | self._rates.stages
         return {
             stage: FINISHED

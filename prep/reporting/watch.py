@@ -17,10 +17,11 @@ WATCH = click.option(
 )
 EVERY = click.option(
     "--every",
+    metavar="SECONDS",
     type=click.FloatRange(1, 60),
     default=5,
     show_default=True,
-    help="Seconds between two looks of --watch.",
+    help="Pause between two looks of --watch.",
 )
 
 

@@ -47,12 +47,14 @@ def preview(layout: Layout, into: Path, progress: Progress, threads: int | None 
     cared = [one.place for kind in found.kinds.values() for one in kind.shown]
     tiles = sheet.tiles(found)
     cropped = partial(pictures.cropped, side=pictures.side_of(len(places)))
-    squares = pictures.made_of(places, cropped, "preview classes", progress, threads)
-    wholes = pictures.made_of(cared, pictures.whole, "preview care", progress, threads)
+    squares = pictures.made_of(found, places, cropped, "preview classes", progress, threads)
+    wholes = pictures.made_of(found, cared, pictures.whole, "preview care", progress, threads)
     square = partial(pictures.square, side=sheet.SIDE)
-    tiled = pictures.made_of((tile.place for tile in tiles), square, "preview sheet", progress, threads)
+    tiled = pictures.made_of(
+        found, (tile.place for tile in tiles), square, "preview sheet", progress, threads
+    )
     target = Layout(layout.root, into)
-    write_whole(target.preview, page.page(found, squares, wholes, versions()).encode())
+    write_whole(target.preview, page.page(found, squares, wholes, versions()).encode(errors="replace"))
     write_whole(target.contact_sheet, sheet.sheet(found, tiles, tiled))
     outputs = {str(path): manifest.facts_of(path) for path in target.previews}
     counts = {"images": found.images, "classes": len(found.table), "pictures": len(squares) + len(wholes)}

@@ -12,6 +12,8 @@ from rehearsal.narrator import RehearsalError
 from rehearsal.operator import cdk as cdk_module
 from rehearsal.operator.account import REPOSITORY, Cloud, tail
 from rehearsal.preparation import Road, make_secret
+from rehearsal.steps import watching
+from rehearsal.steps.preparing import prep_service
 from rehearsal.steps.walkthrough import Walkthrough
 
 
@@ -28,22 +30,23 @@ def deploy(road: Road) -> None:
         for action in road.wishes.without:
             if not cdk_module.without_permission(cdk.assembly, action):
                 raise RehearsalError(f"--without {action}: no policy allows that")
-    # The service may be done before the mailbox is there: its notice waits.
-    cloud.hold("sns:Publish")
+    # The service may be done before the mailbox is there, and the owner looks: it waits for them.
+    cloud.hold(f"s3:PutObject {road.name}/packed/classes.tsv")
     with narrator.step("cdk deploy --all (waits for the prep instance's signal)"):
         run_deploy(road)
     subscribe(road)
+    watching.in_the_middle(road, prep_service(road))
     cloud.release()
     narrator.check("cdk deploy: stacks complete, boot signalled", True, "Dataset, Prep, Training")
 
 
 def deploy_as_documented(road: Road, walk: Walkthrough) -> None:
-    """The same by the commands of the README, from the first to those that look at the work.
+    """The same by the commands of the README, as far as the deployment.
 
     Raises RehearsalError with the boot logs of the instances.
     """
     walk.step(1)
-    road.cloud.hold("sns:Publish")  # the instance does not stop itself while somebody looks at its log
+    road.cloud.hold(f"s3:PutObject {road.name}/packed/classes.tsv")  # until the mailbox is there
     try:
         said = walk.step(2)
     except RehearsalError as error:
@@ -52,7 +55,7 @@ def deploy_as_documented(road: Road, walk: Walkthrough) -> None:
     figure = f"{len(found)} checks, {found.count('warning')} warnings"
     road.narrator.check("preflight: the deployment can begin", bool(found) and "fails" not in found, figure)
     subscribe(road)
-    walk.step(3, to_line=-1)
+    watching.in_the_middle(road, prep_service(road))
     road.cloud.release()
     road.narrator.check("make deploy: stacks complete, boot signalled", True, "Dataset, Prep, Training")
 

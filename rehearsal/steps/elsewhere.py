@@ -22,7 +22,11 @@ from rehearsal.steps.training import launch
 
 OTHER_REGION = "eu-west-1"
 # What the deployment elsewhere is made without: it has no prep instance, and keys of its own.
-ONLY_HERE = ("key", "work_snapshot", "dataset_snapshot")
+ONLY_HERE = ("key", "work_snapshot", "dataset_snapshot", "prep_zone")
+
+
+def settings_elsewhere(road: Road) -> dict[str, str]:
+    return {name: value for name, value in road.settings.items() if name not in ONLY_HERE}
 
 
 def another_region(road: Road) -> None:
@@ -108,8 +112,7 @@ def _mount(road: Road, cloud: Cloud, where: str) -> None:
 
 @contextmanager
 def _deployed(road: Road, cloud: Cloud, where: str) -> Iterator[Road]:
-    settings = {name: value for name, value in road.settings.items() if name not in ONLY_HERE}
-    settings |= {"region": cloud.region, "account": cloud.account}
+    settings = settings_elsewhere(road) | {"region": cloud.region, "account": cloud.account}
     before = leftovers.listing(cloud)
     with tempfile.TemporaryDirectory(prefix="rehearsal-cdk-") as home:
         folder = road.cdk.folder / f"{cloud.account}-{cloud.region}"

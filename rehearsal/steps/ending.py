@@ -14,7 +14,9 @@ def inspect(road: Road, gpus: Sequence[str]) -> None:
         findings.labels(road.subject, gpus[0], road.narrator)
         bucket = road.output("dataset", "BucketName")
         findings.backup(road.subject, bucket, gpus[0], road.narrator)
+        page = findings.preview(road.subject, bucket, gpus[0], road.wishes.output, road.narrator)
         findings.secrets(road.subject, road.access_key, road.cdk.folder, road.narrator)
+        road.narrator.note(f"{page}: open it in a browser")
 
 
 def tear_down(road: Road, gpus: Sequence[str]) -> None:

@@ -55,7 +55,7 @@ def prep_service(road: Road) -> Service:
 def follow_prep(road: Road) -> str:
     """Waits for the prep service to end well, showing its log; returns the instance's id."""
     service = prep_service(road)
-    with road.narrator.step("The prep service: download, organize, pack, verify, backup, snapshot"):
+    with road.narrator.step("The prep service: download, organize, pack, verify, preview, backup, snapshot"):
         follow(road, service, lambda: service.ended_well)
     figure = f"{service.instance_id}, {service.state.get('starts')} start(s)"
     road.narrator.check("prep service ran to its end", True, figure)

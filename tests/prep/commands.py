@@ -1,6 +1,9 @@
 """The command line, run as its user runs it: a process of its own."""
 
+import contextlib
+import io
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -8,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from prep import contract
+from prep.cli import main
 
 REPOSITORY = Path(__file__).parents[2]
 PREP = [sys.executable, "-m", "prep"]
@@ -42,6 +46,19 @@ def run(
         timeout=LONGEST,
         check=False,
     )
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process: a second quicker than `run`, for what needs no process of its own."""
+    out, err, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    given, sys.argv = sys.argv, ["prep/__main__.py", *arguments]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main()
+    finally:
+        sys.argv = given
+        signal.signal(signal.SIGTERM, handler)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def start(

@@ -10,6 +10,12 @@ from prep.job import Job
 from tests.prep.small_sets import BUCKET, job, pack
 
 
+@pytest.fixture(autouse=True)
+def _shipped_prices(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The prices that come with the package, also where `prep plan --refresh` has been used."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory, sample: Path) -> Path:
     """The sample, packed."""

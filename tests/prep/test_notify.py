@@ -144,6 +144,12 @@ def test_a_failure_is_told_with_its_reason(
     assert f"aws ssm start-session --region us-east-1 --target {MACHINE.instance}" in text
     assert "sudo systemctl reset-failed dataset-prep.service" in text
     assert "Failed with result 'exit-code'." in text
+    stored = boto3.client("s3").get_object(Bucket="notice-bucket", Key="tiny/status.json")["Body"].read()
+    status = json.loads(stored)
+    assert (status["state"], status["gave_up"]) == ("failed", True)
+    assert status["error"] == LOG[1].removeprefix("error: ")
+    assert (status["instance"], status["machine"]) == (MACHINE.instance, MACHINE.paid)
+    assert (tmp_path / "root" / ".prep" / "journals" / "status.json").read_bytes() == stored
 
 
 def test_a_failure_of_the_description_is_told_too(

@@ -149,3 +149,27 @@ def test_brackets_in_a_name(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     err = capsys.readouterr().err
     assert "[/a] [link=x].tar" in err
     assert "[/b]" in err
+
+
+def test_what_has_been_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(shown=False) as shown:
+        changes: list[str] = []
+        shown.on_change = lambda: changes.append("changed")
+        shown.begin("archives")
+        shown.add("a", 100, 5)
+        shown.add("b", None)
+        shown.advance("a", 10)
+        shown.waited("link", 2.5)
+        shown.finish("download")
+        shown.finish("download")
+        shown.repeated("a: HTTP 503:\n trying again")
+        shown.repeated("GetObject: SlowDown: trying again")
+        seen = shown.seen()
+        assert (seen.part, seen.finished, seen.waits) == ("archives", ["download"], {"link": 2.5})
+        assert seen.tasks == {"a": (15, 100), "b": (0, None)}
+        assert (seen.repeats, seen.last_repeat) == (2, "GetObject: SlowDown: trying again")
+        assert changes == ["changed", "changed"]
+        shown.add("a", 50, 1)  # a bar that begins anew
+        assert shown.seen().tasks["a"] == (1, 50)
+        assert shown.take_waits() == {"link": 2.5}  # looking takes nothing away
+    assert capsys.readouterr().err.splitlines()[0] == "a: HTTP 503: trying again"

@@ -8,7 +8,7 @@ its remedy, the command's --help, in `prep/command_line.py`.
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,14 +19,15 @@ REPOSITORY = Path(__file__).parents[2]
 # What the whole tree of errors is called where it is raised, and the functions that make one of them.
 NAMES = {name for name, kind in vars(errors).items() if isinstance(kind, type)} | {"SourceChangedError"}
 VERBS = (
-    "add|allow|check|copy|correct|create|decompress|deploy|do|don't|download|end|get|give|grow|leave|log|make|"
-    "move|name|open|put|remove|run|set|unpack|use|wait|write"
+    "add|allow|check|compare|copy|correct|create|decompress|deploy|do|don't|download|end|get|give|grow|leave|log|make|"
+    "move|name|open|put|remove|run|set|unpack|update|use|wait|write"
 )
 REMEDY = re.compile(rf"(?:(?:or|then|so|and|it) )*(?:(?:{VERBS})\b|must\b|`)")
 # Their text ends with what another function has written, which has the remedy.
 PASSED_ON = {
     ("prep/aws/errors.py", "{}: {}"),  # _reason: in all cases
     ("prep/datasets/description.py", "data set description {}: {}{}"),  # a Mistake has one, by its type
+    ("prep/describe/new.py", "the description would be wrong: {}"),  # the same
     ("prep/owner/cli.py", "{}"),  # launch.shortfall
     (
         "prep/sources/http.py",
@@ -35,39 +36,42 @@ PASSED_ON = {
 }
 
 
-def text(node: ast.expr) -> str:
+def text(node: ast.expr, constants: Mapping[str, str]) -> str:
     """The template of a message, with {} for each value."""
     match node:
         case ast.Constant():
             return str(node.value)
         case ast.JoinedStr():
-            return "".join(text(part) for part in node.values)
+            return "".join(text(part, constants) for part in node.values)
         case ast.BinOp(left=left, right=right):
-            return text(left) + text(right)
-        case ast.FormattedValue(value=ast.Name(id=name)) if name.isupper():
-            return CONSTANTS.get(name, "{}")
+            return text(left, constants) + text(right, constants)
+        case ast.FormattedValue(value=ast.Name(id=name)):
+            return constants.get(name, "{}")
     return "{}"
 
 
-def constants() -> dict[str, str]:
+def constants_of(module: ast.Module) -> dict[str, str]:
+    """Names that stand for a text in all of a module; also those of prep that it imports."""
     found = {}
-    for path in (REPOSITORY / "prep").rglob("*.py"):
-        for node in ast.parse(path.read_text()).body:
-            match node:
-                case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))):
-                    found[name] = value
+    for node in module.body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))):
+                found[name] = value
+            case ast.ImportFrom(module=str(source)) if source.startswith("prep."):
+                path = REPOSITORY / f"{source.replace('.', '/')}.py"
+                if any(each.name.isupper() for each in node.names) and path.is_file():
+                    found |= constants_of(ast.parse(path.read_text()))
     return found
-
-
-CONSTANTS = constants()
 
 
 def messages() -> Iterator[tuple[str, int, str]]:
     """File, line and template of each error."""
     for path in sorted((REPOSITORY / "prep").rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        module = ast.parse(path.read_text())
+        constants = constants_of(module)
+        for node in ast.walk(module):
             if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).split(".")[-1] in NAMES:
-                yield str(path.relative_to(REPOSITORY)), node.lineno, text(node.args[0])
+                yield str(path.relative_to(REPOSITORY)), node.lineno, text(node.args[0], constants)
 
 
 def has_remedy(message: str) -> bool:

@@ -93,6 +93,9 @@ def main() -> int:
         return 0
     if verb == "is-active":
         return max(is_active(name, quiet="--quiet" in options or "-q" in options) for name in names)
+    if verb == "show" and "--property=ActiveState" in options:
+        print(*(read_state(name)["state"] for name in names), sep="\n")
+        return 0
     if verb == "status":
         for name in names:
             print(name, read_state(name))

@@ -13,7 +13,7 @@ import pytest
 from bench.__main__ import RESULTS
 from bench.measures import whole
 from bench.measures.whole import Outcome
-from bench.report import BenchError
+from bench.report import REPOSITORY, BenchError
 from bench.rigs import peer, roads, stages
 from bench.rigs.disks import GP3, MIB, SC1_BURST, Disk, Traffic, check
 from bench.rigs.roads import Road
@@ -97,8 +97,11 @@ def test_prediction_of_what_is_recorded(name: str, loose: bool, back_up: bool, l
     assert rates.machine
     rates = dataclasses.replace(rates, machine=dataclasses.replace(rates.machine, cores=2))
     seconds, tail = recorded(name)
-    assert predict(load, rates).seconds == pytest.approx(seconds, rel=whole.WITHIN)
-    assert predict(load, rates).tail.seconds == pytest.approx(tail, rel=whole.WITHIN)
+    predicted = predict(load, rates)
+    assert predicted.seconds == pytest.approx(seconds, rel=whole.WITHIN)
+    assert predicted.tail.seconds == pytest.approx(tail, rel=whole.WITHIN)
+    row = rf"\| {name} \| {predicted.seconds:.1f} s \|[^|]+\| {predicted.tail.seconds:.1f} s \|"
+    assert re.search(row, (REPOSITORY / "docs" / "plan.md").read_text())
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import pytest
 
 from prep.datasets import description
 from tests.prep import pictures
-from tests.prep.commands import folders, run, start
+from tests.prep.commands import call, folders, run, start
 from tests.prep.describe.inputs import images, write
-from tests.prep.tars import tar_of
+from tests.prep.tars import file, special, tar, tar_of
 
 SPLIT = images("set/train/cat", "set/train/dog", "set/val/cat", "set/val/dog")
 EXTRA = {"set/README.txt": b"hello", "__MACOSX/set/train/cat/._cat-0.jpg": b"x"}
@@ -28,8 +28,7 @@ def zipped(tmp_path: Path) -> Path:
 
 
 def new(*arguments: str | Path) -> tuple[int, str, str]:
-    done = run("dataset", "new", *map(str, arguments))
-    assert "Traceback" not in done.stderr
+    done = call("dataset", "new", *map(str, arguments))
     return done.returncode, done.stdout, done.stderr
 
 
@@ -45,7 +44,7 @@ def test_from_zip_to_mxnet(tmp_path: Path, zipped: Path) -> None:
     assert re.findall(r"^(?:splits)? +(\w+): ([\d,]+) images in 2 classes, layout folders$", out, re.M) == [
         ("train", "4"), ("validation", "4"),
     ]  # fmt: skip
-    assert "2 other files: set/README.txt, __MACOSX/set/train/cat/._cat-0.jpg" in out
+    assert "; other files: 2 (set/README.txt, __MACOSX/set/train/cat/._cat-0.jpg)" in out
     assert sorted(names(to / "pets-train.tar")) == [
         f"{name}/set-train-{name}-{number}.jpg" for name in ("cat", "dog") for number in range(2)
     ]
@@ -56,7 +55,7 @@ def test_from_zip_to_mxnet(tmp_path: Path, zipped: Path) -> None:
     )
     labels = sorted(iterator.next().label[0].asnumpy().tolist())
     assert labels == [0, 0, 1, 1]
-    checked = run("dataset", "check", str(toml), "--archives", str(to))
+    checked = call("dataset", "check", str(toml), "--archives", str(to))
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout == f"{toml}: no mistakes: 2 classes, 8 images; the archives hold that\n"
 
@@ -99,7 +98,7 @@ def test_linked_where_another_is_converted(tmp_path: Path) -> None:
     assert new(tmp_path / "train.tar", tmp_path / "val.zip", "--to", to, "--output", toml)[0] == 0
     assert sorted(path.name for path in to.iterdir()) == ["s-validation.tar", "train.tar"]
     assert (to / "train.tar").samefile(tmp_path / "train.tar")
-    assert run("dataset", "check", str(toml), "--archives", str(to)).returncode == 0
+    assert call("dataset", "check", str(toml), "--archives", str(to)).returncode == 0
 
 
 def test_nested_in_a_compressed_tar(tmp_path: Path) -> None:
@@ -107,7 +106,7 @@ def test_nested_in_a_compressed_tar(tmp_path: Path) -> None:
     toml, to = tmp_path / "s.toml", tmp_path / "to"
     assert new(tmp_path / "train.tar.gz", "--to", to, "--output", toml)[0] == 0
     assert names(to / "s-train.tar") == ["n1.tar", "n2.tar"]
-    assert run("dataset", "check", str(toml), "--archives", str(to)).returncode == 0
+    assert call("dataset", "check", str(toml), "--archives", str(to)).returncode == 0
 
 
 def test_flat_with_devkit(tmp_path: Path, sample: Path) -> None:
@@ -122,7 +121,7 @@ def test_flat_with_devkit(tmp_path: Path, sample: Path) -> None:
     shape = [(s.name, s.layout, s.labels, s.images, s.archive.md5) for s in again.splits]
     assert shape == [(s.name, s.layout, s.labels, s.images, s.archive.md5) for s in own.splits]
     assert again.classes == own.classes
-    assert run("dataset", "check", str(toml), "--archives", str(archives)).returncode == 0
+    assert call("dataset", "check", str(toml), "--archives", str(archives)).returncode == 0
 
 
 MISTAKES = {
@@ -134,6 +133,9 @@ MISTAKES = {
     "escapes": (["evil.zip"], 5, r"evil.zip: '../x.jpg' is not a valid file name .*: don't trust it"),
     "same names": (["twice.zip", "--to", "to"], 5, r"second a/1.jpg of split train: rename it, or"),
     "no name": (["good.tar", "--name", "My Pets"], 2, r"name 'My Pets': must be .*: give --name"),
+    "title too long": (["good.tar", "--title", "t" * 201], 2, r"would be wrong: title: .*: shorten it"),
+    "no address": (["good.tar", "--url", "ftp://x"], 2, r"url 'ftp://x/good.tar' must be a web .*: correct"),
+    "split as a folder": (["--split", "archives=good.tar"], 2, r"\[splits.archives\]: .*: give the split"),
     "no toml": (["good.tar", "--output", "x.txt"], 2, r"x.txt does not end in .toml. See .* --help"),
     "no split's name": (["good.tar", "--split", "good.tar"], 2, r"is not NAME=FILE, such as train=pets.tar"),
     "undecided": (["good.zip"], 2, r"not all is clear, and nothing was written: give the options"),
@@ -162,13 +164,27 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(("arguments", "code", "message"), MISTAKES.values(), ids=MISTAKES)
 def test_mistakes(tmp_path: Path, inputs: Path, arguments: list[str], code: int, message: str) -> None:
     """One line with a remedy; and no file under its final name."""
-    given = [str(inputs / each) if (inputs / each).exists() and "." in each else each for each in arguments]
+    given = [re.sub(r"^(archives=)?(\w+\.\w.*)", rf"\1{inputs}/\2", each) for each in arguments]
     given = [str(tmp_path / "to") if each == "to" else each for each in given]
     output = [] if "--output" in given else ["--output", str(tmp_path / "new.toml")]
     found, out, err = new(*given, *output)
     assert (found, out) == (code, "")
     assert re.search(message, err.splitlines()[-1]), err
     assert [path for path in tmp_path.rglob("*") if path.suffix in (".toml", ".tar")] == []
+
+
+def test_links_are_left_out(tmp_path: Path) -> None:
+    """Of an archive, and of a folder, from which a link may lead anywhere."""
+    files = [file(name, data) for name, data in images("a", "b").items()]
+    (tmp_path / "x.tar").write_bytes(tar([*files, special("a/link.jpg", tarfile.SYMTYPE, "/etc/passwd")]))
+    write(tmp_path / "x", images("a", "b"))
+    (tmp_path / "x" / "a" / "link.jpg").symlink_to("/etc/passwd")
+    for name in ("x.tar", "x"):
+        to, toml = tmp_path / f"to-{name}", tmp_path / f"{Path(name).stem}-{len(name)}.toml"
+        code, out, _ = new(tmp_path / name, "--to", to, "--output", toml, "--name", "x")
+        assert code == 0
+        assert "; other files: 1 (a/link.jpg)" in out
+        assert len(names(to / "x-train.tar")) == 4
 
 
 def test_nothing_is_overwritten(tmp_path: Path, zipped: Path) -> None:
@@ -186,7 +202,7 @@ def test_nothing_is_overwritten(tmp_path: Path, zipped: Path) -> None:
 
 def test_interrupted(tmp_path: Path) -> None:
     """Nothing that looks whole is left, and the same command succeeds afterwards."""
-    big = write(tmp_path / "big.zip", {f"{name}/1.jpg": b"\0" * 300_000_000 for name in "ab"})
+    big = write(tmp_path / "big.zip", {f"{name}/1.jpg": b"\0" * 80_000_000 for name in "ab"})
     toml, to = tmp_path / "big.toml", tmp_path / "to"
     command = ["dataset", "new", str(big), "--to", str(to), "--output", str(toml)]
     process = start(*command)
@@ -210,12 +226,12 @@ def test_check_finds_every_mistake(tmp_path: Path, zipped: Path) -> None:
     assert new(zipped, "--to", to, "--output", toml)[0] == 0
     good = toml.read_text()
     toml.write_text(good.replace("count = 2", "count = 0").replace("images = 4", "imges = 4"))
-    done = run("dataset", "check", str(toml))
+    done = call("dataset", "check", str(toml))
     assert done.returncode == 2
     places = [line.split(":")[0] for line in done.stdout.splitlines()]
     assert places == ["[classes]"] + ["[splits.train]"] * 2 + ["[splits.validation]"] * 2
     assert done.stderr == f"error: {toml}: 5 mistakes: do what is said for each, then check again\n"
-    document = json.loads(run("dataset", "check", str(toml), "--json").stdout)
+    document = json.loads(call("dataset", "check", str(toml), "--json").stdout)
     assert (document["valid"], len(document["mistakes"])) == (False, 5)
     assert all(each["remedy"] for each in document["mistakes"])
 
@@ -225,7 +241,7 @@ def test_check_of_archives_finds_every_mistake(tmp_path: Path, zipped: Path) -> 
     assert new(zipped, "--to", to, "--output", toml)[0] == 0
     wrong = toml.read_text().replace("count = 2", "count = 3").replace("images = 4", "images = 5")
     toml.write_text(re.sub(r'bytes = \d+\nmd5 = "..', 'bytes = 7\nmd5 = "00', wrong, count=1))
-    done = run("dataset", "check", str(toml), "--archives", str(to))
+    done = call("dataset", "check", str(toml), "--archives", str(to))
     assert done.returncode == 5
     said = done.stdout
     assert re.search(
@@ -237,6 +253,18 @@ def test_check_of_archives_finds_every_mistake(tmp_path: Path, zipped: Path) -> 
     assert len(said.splitlines()) == 5
     toml.write_text(wrong.replace('"folders"', '"nested"'))
     (to / "pets-validation.tar").unlink()
-    said = run("dataset", "check", str(toml), "--archives", str(to)).stdout
+    said = call("dataset", "check", str(toml), "--archives", str(to)).stdout
     assert "layout 'nested': archive" in said
     assert f"archive pets-validation.tar: is not in {to}: put it there, or correct file" in said
+
+
+def test_check_goes_on_after_a_missing_archive(tmp_path: Path, zipped: Path) -> None:
+    toml, to = tmp_path / "pets.toml", tmp_path / "to"
+    assert new(zipped, "--to", to, "--output", toml)[0] == 0
+    (to / "pets-train.tar").unlink()
+    data = bytearray((to / "pets-validation.tar").read_bytes())
+    data[600] ^= 1  # in a picture
+    (to / "pets-validation.tar").write_bytes(data)
+    said = call("dataset", "check", str(toml), "--archives", str(to)).stdout.splitlines()
+    assert [line.split(":")[0] for line in said] == ["archive pets-train.tar", "archive pets-validation.tar"]
+    assert "its MD5 is " in said[1]

@@ -6,7 +6,9 @@ from prep.owner.launch import Instance
 from prep.owner.remains import Thing
 from prep.owner.snapshots import Snapshot
 from prep.owner.stacks import Resource
-from tests.prep.owner import documented, test_copy, test_destroy, test_launch, test_share
+from prep.reporting.costs import Cost
+from prep.reporting.verdict import Instance as StatusInstance
+from tests.prep.owner import documented, test_copy, test_destroy, test_launch, test_share, test_status
 
 
 def test_fields() -> None:
@@ -15,10 +17,16 @@ def test_fields() -> None:
     assert documented.fields("share") == test_share.SHAPE
     assert documented.fields("copy") == test_copy.SHAPE
     assert documented.fields("destroy") == test_destroy.SHAPE
+    assert documented.fields("status") == test_status.SHAPE
 
 
 def test_fields_of_fields() -> None:
-    kinds = {"launch": [Instance], "snapshots": [Snapshot], "destroy": [Thing, Resource]}
+    kinds = {
+        "status": [Cost, StatusInstance],
+        "launch": [Instance],
+        "snapshots": [Snapshot],
+        "destroy": [Thing, Resource],
+    }
     missing = [
         (command, field.name)
         for command, classes in kinds.items()

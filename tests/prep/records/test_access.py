@@ -91,6 +91,19 @@ def test_parts_are_parts(packed: Path, request: pytest.FixtureRequest) -> None:
     assert (len(list(packed.glob("*.rec"))) > 2) is several
 
 
+def test_one_file(packed: Path) -> None:
+    """Each part alone, without the manifest, is its share of the whole."""
+    records = Records(packed)
+    place = 0
+    for rec in sorted(packed.glob("*.rec")):
+        alone = Records(rec)
+        assert list(alone) == list(records[place : place + len(alone)])
+        assert list(pickle.loads(pickle.dumps(alone[::-1]))) == list(alone)[::-1]  # noqa: S301 - our own
+        assert alone.classes == records.classes
+        place += len(alone)
+    assert place == len(records)
+
+
 def test_mxnet_reads_the_same(packed: Path) -> None:
     records = Records(packed)
     place = 0
@@ -234,7 +247,14 @@ def test_an_index_of_another_file_is_refused(packed: Path, tmp_path: Path) -> No
     folder = copy(packed, tmp_path)
     idx = rec_of(folder).with_suffix(".idx")
     lines = idx.read_text().splitlines(keepends=True)
-    for spoilt in ("".join(lines[1:]), "".join(lines).replace("\t", " ", 1), "".join(lines[::-1])):
+    text = "".join(lines)
+    for spoilt in (
+        "".join(lines[1:]),
+        text.replace("\t", " ", 1),
+        "".join(lines[::-1]),
+        text.replace("1\t", "7\t", 1),
+        text.replace("1\t", "x\t", 1),
+    ):
         idx.write_text(spoilt)
         document = json.loads((folder / "MANIFEST.json").read_text())
         document["files"][idx.name]["bytes"] = idx.stat().st_size
@@ -243,8 +263,24 @@ def test_an_index_of_another_file_is_refused(packed: Path, tmp_path: Path) -> No
             Records(folder)
 
 
+def test_one_file_that_is_cut_short_or_alone(packed: Path, tmp_path: Path) -> None:
+    rec = rec_of(copy(packed, tmp_path))
+    rec.write_bytes(rec.read_bytes()[:-100])
+    opened = Records(rec)
+    with pytest.raises(IntegrityError, match="is not what the index says"):
+        opened[-1]
+    rec.write_bytes(b"")
+    with pytest.raises(IntegrityError, match="ascend to the size"):
+        Records(rec)
+    rec.with_suffix(".lst").unlink()
+    with pytest.raises(IntegrityError, match=r"lst: is missing"):
+        Records(rec)
+
+
 def test_a_wrong_folder_or_split(packed: Path, tmp_path: Path) -> None:
     with pytest.raises(DescriptionError, match=r"has no MANIFEST\.json: give the folder"):
         Records(tmp_path)
     with pytest.raises(DescriptionError, match="no split 'test': give one of train"):
         Records(packed, "test")
+    with pytest.raises(DescriptionError, match="there is no such file: give a folder"):
+        Records(packed / "nothing.rec")

@@ -292,3 +292,15 @@ def test_stop_ends_a_fetch(tmp_path: Path) -> None:
         with pytest.raises(SourceError, match="stopped"):
             HttpSource(WHO, here.server.url).fetch(here.archive, Version(100, ""), 0, 100, stop)
         assert len(here.server.requests) <= 1
+
+
+def test_a_request_that_is_repeated_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "LONGEST_PAUSE", 0.02)
+    said: list[str] = []
+    with site(tmp_path, 1000, Faults(Fault(status=503), Fault(status=429, retry_after=1))) as here:
+        source = HttpSource(WHO, f"{here.server.url}", note=said.append)
+        version = source.version(here.archive)
+        assert source.fetch(here.archive, version, 0, 1000, threading.Event()) == here.content
+        assert source.fetch(here.archive, version, 5, 6, threading.Event()) == here.content[5:6]
+    url = f"{here.server.url}/a.tar"
+    assert said == [f"{url}: HTTP 503: trying again in 0 s", f"{url}: HTTP 429: trying again in 1 s"]

@@ -146,6 +146,21 @@ def test_in_one_pass_with_the_others(aws: str, tmp_path: Path, sample: Path) -> 
     assert stored() == expected(work, {"download", "organize", "pack", "verify", "preview", "backup"})
 
 
+def test_a_preview_that_is_made_later_is_sent_alone(work: Job, calls: Calls) -> None:
+    back_up(work)
+    calls.counts.clear()
+    with work.locked():
+        work.preview()
+    back_up(work)
+    assert not calls.counts & Counter(UploadPart=1, CreateMultipartUpload=1)
+    assert calls.counts["PutObject"] == 4  # the two files and the receipts of both stages
+    assert stored() == expected(work, {"pack", "preview", "backup"})
+    page = boto3.client("s3").head_object(Bucket=BUCKET, Key="sample/packed/preview.html")
+    assert page["ContentType"] == "text/html; charset=utf-8"  # a browser shows it
+    with work.locked():
+        assert work.check_backup().counts["objects"] == len(stored()) - 3
+
+
 def test_check_finds_a_changed_or_lost_object(work: Job) -> None:
     back_up(work)
     s3 = boto3.client("s3")

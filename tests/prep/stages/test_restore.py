@@ -115,3 +115,42 @@ def test_sizes_and_digests_that_are_not_the_objects(
     assert "\n" not in str(caught.value)
     assert not work.layout.manifest.exists()
     assert not (work.layout.packed / "train.lst").exists()
+
+
+PAGE, SHEET = "preview.html", "preview.png"
+
+
+@pytest.fixture
+def seen(work: Job) -> Job:
+    """The same with a preview, which the backup has too."""
+    with work.locked():
+        work.preview()
+        work.backup()
+    return work
+
+
+def test_the_preview_comes_back(seen: Job, tmp_path: Path) -> None:
+    packed = packed_files(tmp_path)
+    assert {PAGE, SHEET} <= set(packed)
+    shutil.rmtree(seen.layout.packed)
+    assert restore(seen, "packed") == {"packed": 4}
+    assert packed_files(tmp_path) == packed
+
+
+@pytest.mark.parametrize("lost", ["missing", "damaged"])
+def test_a_preview_that_is_lost_does_not_matter(
+    seen: Job, tmp_path: Path, lost: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    packed = packed_files(tmp_path)
+    shutil.rmtree(seen.layout.packed)
+    s3, key = boto3.client("s3"), f"tiny/packed/{PAGE}"
+    if lost == "missing":
+        s3.delete_object(Bucket=BUCKET, Key=key)
+    else:
+        s3.put_object(Bucket=BUCKET, Key=key, Body=b"other", Metadata={"sha256": packed[PAGE]})
+    assert restore(seen, "packed") == {"packed": 4}
+    del packed[PAGE]
+    assert packed_files(tmp_path) == packed
+    said = [line for line in capfd.readouterr().err.splitlines() if key in line]
+    assert len(said) == 1
+    assert "`python -m prep preview` makes preview.html again" in said[0]

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from prep.errors import IntegrityError
 from prep.records.recordio import FRAME, HEADER, LENGTH_LIMIT, MAGIC, read_records
 
 WINDOW_BYTES = 4 << 20  # about 40 records of ImageNet
@@ -57,31 +56,14 @@ class Window:
         return (Window(self.path, edges) for edges in pairwise(self.edges))
 
 
-def windows_of(rec: Path, idx: Path, size: int = WINDOW_BYTES) -> list[Window]:
-    """Cut a packed file into windows of about `size` bytes, at the edges of records.
-
-    Raises:
-        IntegrityError: a file is missing, or the index is not that of the `.rec` file.
-    """
-    edges = _edges(rec, idx)
-    cuts = np.searchsorted(edges, np.arange(0, edges[-1], size))
+def windows_of(path: Path, sizes: NDArray[np.int64]) -> list[Window]:
+    """Cut a packed file whose records have these sizes, in bytes, into windows of about WINDOW_BYTES."""
+    edges = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    cuts = np.searchsorted(edges, np.arange(0, edges[-1], WINDOW_BYTES))
     bounds = np.unique(np.append(cuts, len(edges) - 1))
-    return [Window(rec, tuple(edges[first : last + 1].tolist())) for first, last in pairwise(bounds.tolist())]
-
-
-def _edges(rec: Path, idx: Path) -> NDArray[np.int64]:
-    """Where each record begins, then where the file ends."""
-    try:
-        size = rec.stat().st_size
-        numbers = np.array(idx.read_bytes().split(), dtype=np.int64)
-    except OSError as error:
-        raise IntegrityError(f"{error.filename}: {error.strerror}: check --packed") from error
-    except ValueError as error:
-        raise IntegrityError(f"{idx}: is no index: run verify") from error
-    edges = np.append(numbers[1::2], size)
-    if len(numbers) % 2 or (len(edges) > 1 and (np.diff(edges) < OVERHEAD).any()):
-        raise IntegrityError(f"{idx}: is not the index of {rec.name}: run verify")
-    return edges
+    return [
+        Window(path, tuple(edges[first : last + 1].tolist())) for first, last in pairwise(bounds.tolist())
+    ]
 
 
 def read(window: Window, cold: bool = False) -> memoryview:
