@@ -30,7 +30,8 @@ help: ## List the targets
 rehearse: system .cache/python .cache/node ## Run all steps on this machine, without an AWS account
 	@python -m rehearsal $(ARGS)
 
-test: lint system ## Lint, then run all tests, including the rehearsal
+test: ## Lint, then run all tests, including the rehearsal
+	@$(MAKE) --jobs=2 lint system .cache/readers/installed # both take a minute or two the first time
 	@python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 lint: .cache/python .cache/node ## Check code, shell, templates and policies
@@ -81,6 +82,22 @@ clean: ## Remove what the other targets installed or wrote, except rehearsal-out
 	@echo 'make: installing Python packages into .venv (a minute or two the first time)'
 	@.venv/bin/pip install --quiet --quiet --disable-pip-version-check --requirement requirements.txt
 	@touch $@
+
+# PyTorch is Debian's: the one of PyPI brings CUDA, several GB. So DALI is installed for Debian's Python as well.
+.cache/readers/installed: requirements-readers.txt .cache/python | system
+	@if [[ ! -d /usr/lib/python3/dist-packages/torchvision ]]; then \
+	  if ((EUID)) || ! command -v apt-get >/dev/null; then \
+	    echo 'make: recipes for PyTorch and DALI are not tested: install python3-torch and python3-torchvision' >&2; exit 0; \
+	  fi; \
+	  echo 'make: installing PyTorch (650 MB)'; \
+	  apt-get -qq update; \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends python3-torch python3-torchvision >/dev/null; \
+	fi; \
+	echo 'make: installing DALI into .cache/readers (1 GB)'; \
+	/usr/bin/python3 -m venv --clear --without-pip --system-site-packages .cache/readers; \
+	.venv/bin/pip --quiet --quiet --disable-pip-version-check --python .cache/readers/bin/python \
+	  install --requirement requirements-readers.txt; \
+	touch $@
 
 .cache/node: package.json package-lock.json .cache/python
 	@echo 'make: installing the CDK command line'

@@ -45,13 +45,14 @@ class Commands(click.Group):
             PrepError: it needs a package that is not installed.
         """
         found = super().get_command(ctx, cmd_name)
-        if found is None and self.missing and cmd_name in self._absent():
+        if found is None and self.missing and cmd_name in {name.partition(" ")[0] for name in self._absent()}:
             raise PrepError(f"{cmd_name}: needs the Python package {self.missing}: {EXTRA}")
         return found
 
     def _absent(self) -> list[str]:
         """The names in the sections that have no command."""
-        return [name for names in self.sections.values() for name in names if name not in self.commands]
+        names = [name for of in self.sections.values() for name in of]
+        return [name for name in names if name.partition(" ")[0] not in self.commands]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the sections."""
