@@ -23,6 +23,7 @@ def test_the_whole_road(tmp_path: Path) -> None:
     assert checks["validation: labels in .rec"]["figure"].startswith("200 ")
     assert sum("own volume, read-only" in check for check in checks) == 2
     assert (tmp_path / "contact-sheet.png").stat().st_size > 100_000
+    assert (tmp_path / "preview.html").stat().st_size > 500_000
     assert not (tmp_path / "cloud").exists()
     assert not [loop for loop in loops() if str(tmp_path) in loop]
     calls = [json.loads(line) for line in (tmp_path / "logs" / "calls.jsonl").read_text().splitlines()]
