@@ -174,7 +174,7 @@ def test_helps() -> None:
             done.stdout if done else command.get_help(command.make_context(name, [], resilient_parsing=True))
         )
         assert text.startswith("Usage: ")
-        assert "--dataset" in text
+        assert "--dataset" in text or name == "preview"  # which works on packed files alone
         assert ("--packed" in text) != (command in COMMANDS)  # the owner's work on no folder
         assert len(command.help or "") > 20
     for secret in ("--username", "--access-key", "--password"):
