@@ -65,4 +65,9 @@ def preview(layout: Layout, into: Path, progress: Progress, threads: int | None 
 
 def versions() -> dict[str, str]:
     """The versions of what makes the pictures."""
-    return {"prep": __version__, "OpenCV": cv2.__version__, "NumPy": np.__version__, "Python": platform.python_version()}
+    return {
+        "prep": __version__,
+        "OpenCV": cv2.__version__,
+        "NumPy": np.__version__,
+        "Python": platform.python_version(),
+    }
