@@ -66,6 +66,8 @@ def command(
     machine = Machine.this()
     with Progress(shown=not no_progress) as progress:
         data = sample.read(Layout(packed, packed), split)
+        if not no_progress:
+            progress.note(f"feed: measures for about {seconds:.0f} s")
         found = measure(data, machine, loaders or machine.cores, seconds, progress)
     if as_json:
         click.echo(json.dumps(report.document(data, found, wanted), indent=2))

@@ -113,10 +113,15 @@ class _Hashed:
         return self._file.write(data)
 
 
+def is_there(target: Path, source: Path) -> bool:
+    """Whether a path leads to this file already."""
+    return target.exists() and target.samefile(source)
+
+
 def place(source: Path, folder: Path) -> Path:
     """Have an archive that is used as it is in `folder` too: as a hard link, or a link on another disk."""
     target = folder / source.name
-    if target.exists() and target.samefile(source):
+    if is_there(target, source):
         return target
     try:
         target.hardlink_to(source)

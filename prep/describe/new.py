@@ -59,10 +59,10 @@ def check_targets(plan: Plan, wanted: Wanted) -> None:
         raise DescriptionError(f"the description would be wrong: {mistakes[0]}")
     targets = [wanted.output]
     if wanted.to is not None:
-        for split, archive in zip(plan.splits, archives, strict=True):
-            target, source = wanted.to / archive.file, split.parts[0].survey.path
-            if split.why_convert or not (target.exists() and target.samefile(source)):
-                targets.append(target)
+        linked = [split.parts[0].survey.path for split in plan.splits if not split.why_convert]
+        linked += [wanted.devkit] if wanted.devkit else []
+        targets += [wanted.to / _file(split, wanted) for split in plan.splits if split.why_convert]
+        targets += [place for path in linked if not convert.is_there(place := wanted.to / path.name, path)]
     for target in targets:
         if os.path.lexists(target):
             raise DescriptionError(f"{target}: is there already: move it away, or give another name")

@@ -8,7 +8,6 @@ trainer does on the way to the GPU.
 
 import ctypes
 import multiprocessing
-import random
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ import numpy as np
 
 from prep.errors import IntegrityError, PrepError
 from prep.feed.windows import Window, read, records_of, stream
-from prep.images.crop import random_crop
+from prep.images.crop import chance, random_crop
 from prep.images.prepare import UnreadableImageError
 from prep.images.resize import Pixels
 
@@ -83,7 +82,7 @@ def _decode(told: Any, windows: list[Window], seconds: float, go: Any) -> None:
         pictures += [image for _, image in records_of(window, read(window))]
         size += window.size
     into = np.empty((SIDE, SIDE, 3), np.uint8)
-    rng = random.Random(0)  # noqa: S311 - crops, not secrets
+    rng = chance(0)
     random_crop(pictures[0], into, rng)  # loads the libraries
     told.put(None)
     go.wait(PATIENCE)
@@ -149,7 +148,7 @@ class Work:
 def _load(told: Any, number: int, windows: list[Window], work: Work, shared: Any, free: Any, go: Any) -> None:
     slots = np.frombuffer(shared, np.uint8).reshape(SLOTS, work.batch, work.side, work.side, 3)
     labels = np.empty((SLOTS, work.batch), np.float32)
-    rng = random.Random(number)  # noqa: S311 - crops, not secrets
+    rng = chance(number)
     _load_libraries(slots[0, 0])
     told.put(None)
     go.wait(PATIENCE)
@@ -181,7 +180,7 @@ def _load(told: Any, number: int, windows: list[Window], work: Work, shared: Any
 def _load_libraries(into: Pixels) -> None:
     """Have them loaded before the clock starts, with a picture of one colour."""
     _, jpeg = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))
-    random_crop(jpeg.tobytes(), into, random.Random(0))  # noqa: S311 - not a secret
+    random_crop(jpeg.tobytes(), into, chance(0))
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Measures a training machine, within a budget of seconds, and says what it is at."""
 
 import os
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from prep.feed.loaders import SIDE, Work
 from prep.feed.sample import Data, unread_first
 from prep.feed.verdict import Measured, Smaller
 from prep.feed.windows import WINDOW_BYTES, Window, stream
-from prep.images.crop import random_crop
+from prep.images.crop import chance, random_crop
 from prep.images.prepare import Target, UnreadableImageError, prepare
 from prep.images.resize import Pixels
 from prep.progress import Progress
@@ -54,7 +53,7 @@ def measure(data: Data, machine: Machine, processes: int, seconds: float, progre
     # Three samples, so that nothing is read for the first time twice.
     for_stream, for_singles, for_batches = (windows[number::3] or windows for number in range(3))
     singles = [record for window in for_singles for record in window.single()]
-    random.Random(0).shuffle(singles)  # noqa: S311 - an order, not a secret
+    chance(0).shuffle(singles)
     fits = data.size <= MEMORY_SHARE * machine.memory
 
     with shown(progress, "volume, first time") as advance:
@@ -127,5 +126,5 @@ def _smaller(windows: Sequence[Window], seconds: float) -> Smaller:
 
 def _seconds(image: bytes | memoryview, into: Pixels) -> float:
     begun = time.perf_counter()
-    random_crop(image, into, random.Random(0))  # noqa: S311 - the same crop of both
+    random_crop(image, into, chance(0))
     return time.perf_counter() - begun

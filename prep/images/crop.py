@@ -23,6 +23,11 @@ ATTEMPTS = 10  # then the whole picture is taken
 Box = tuple[int, int, int, int]
 
 
+def chance(seed: int) -> random.Random:
+    """Random numbers for crops, always the same for a seed."""
+    return random.Random(seed)  # noqa: S311 - crops, not secrets
+
+
 def decode_rgb(data: bytes | memoryview) -> Pixels:
     """The pixels of a JPEG, (height, width, 3) RGB, uint8.
 

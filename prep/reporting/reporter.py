@@ -27,7 +27,7 @@ EVERY_SECONDS = 15.0
 LEAST_SECONDS = 1.0  # between two writes: many stages may be found finished in one moment
 END_SECONDS = 6.0  # how long the end of a run waits for the last write
 FULL = {errno.ENOSPC, errno.EDQUOT}
-AT_WORK, BEGUN, FINISHED = "at work", "begun", "done"
+NOT_BEGUN, BEGUN, AT_WORK, FINISHED = "not begun", "begun", "at work", "done"
 KILLED = "the process ended without a word: it was killed, memory ran out, or the instance stopped"
 
 
@@ -85,12 +85,10 @@ class Reporter:
         self._refused: set[str] = set()
         self._wake, self._ended = threading.Event(), threading.Event()
         self._last: tuple[str, str, int] = (document.RUNNING, "", 0)
-        self._retry = Mishap()
+        self._repeats, self._retry = 0, Mishap()
         self._before = read(layout.status)
         self._run_before = _content(layout.receipts / "run.json")
-        self._begun_stages = {
-            stage for stage, facts in status(layout).items() if facts["state"] != "not begun"
-        }
+        self._begun_before = _begun_stages(layout)
         self._thread = threading.Thread(target=self._work, name="status", daemon=True)
 
     def start(self) -> None:
@@ -138,8 +136,8 @@ class Reporter:
     def _document(self) -> Document:
         seen, now = self._progress.seen(), utc(time.time())
         state, error, exit_code = self._last
-        if seen.last_repeat and seen.last_repeat != self._retry.text:
-            self._retry = Mishap(now, seen.last_repeat[: document.MOST_TEXT])
+        if seen.repeats != self._repeats:
+            self._repeats, self._retry = seen.repeats, Mishap(now, seen.last_repeat[: document.MOST_TEXT])
         self._sequence += 1
         self._rates.note(seen)
         before = self._previous(state)
@@ -169,19 +167,16 @@ class Reporter:
         )
 
     def _stages(self, state: str, part: str, finished: Sequence[str]) -> dict[str, str]:
-        # Parts that are a stage alone have its name.
-        working = {*self._rates.stages, part} if state == document.RUNNING else set()
-        begun = self._begun_stages | self._rates.stages
-        return {
-            stage: FINISHED
-            if stage in finished or state == document.DONE
-            else AT_WORK
-            if stage in working
-            else BEGUN
-            if stage in begun
-            else "not begun"
-            for stage in self._subject.stages
-        }
+        begun = {*self._rates.stages, part}  # parts that are a stage alone have its name
+        stages = {}
+        for stage in self._subject.stages:
+            if stage in finished or state == document.DONE:
+                stages[stage] = FINISHED
+            elif stage in begun and state == document.RUNNING:
+                stages[stage] = AT_WORK
+            else:
+                stages[stage] = BEGUN if stage in begun | self._begun_before else NOT_BEGUN
+        return stages
 
     def _previous(self, state: str) -> Document:
         """The run as the processes before this one have left it; a new run if theirs was complete."""
@@ -206,6 +201,14 @@ def read(path: Path) -> Document | None:
     except (OSError, IntegrityError):
         return None
     return found[0] if found else None
+
+
+def _begun_stages(layout: Layout) -> set[str]:
+    """The stages that an earlier process has begun, as far as its journals can be read."""
+    try:
+        return {stage for stage, facts in status(layout).items() if facts["state"] != NOT_BEGUN}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _content(path: Path) -> bytes | None:

@@ -87,7 +87,7 @@ class Verdict:
         return 1 if self.word in BAD else 0
 
 
-LOG = f"journalctl --unit {contract.SERVICE} --lines 50"
+LOG = f"sudo journalctl --unit {contract.SERVICE} --lines 50"
 RESET = f"sudo systemctl reset-failed {contract.SERVICE}"
 START = f"sudo systemctl start {contract.SERVICE}"
 WAIT = "nothing: look again in some minutes"

@@ -149,7 +149,11 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         rows.append(("retries", f"{document.retries}{last}"))
         if document.last_error.text and document.last_error.text != words.summary:
             rows.append(("error", f"at {document.last_error.at}: {document.last_error.text}"))
-    for number, line in enumerate(_stages(report.stages)):
+    stages = {
+        stage: "begun" if state == "at work" and words.word in verdicts.BAD else state
+        for stage, state in report.stages.items()
+    }
+    for number, line in enumerate(_stages(stages)):
         rows.append(("stages" if not number else "", line))
     if report.cost and document:
         rows.append(("cost", _cost(report.cost, document, report.region)))

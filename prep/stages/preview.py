@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from prep import __version__
 from prep.preview import page, pictures, sheet
 from prep.preview.survey import survey
 from prep.progress import Progress
@@ -64,4 +65,9 @@ def preview(layout: Layout, into: Path, progress: Progress, threads: int | None 
 
 def versions() -> dict[str, str]:
     """The versions of what makes the pictures."""
-    return {"OpenCV": cv2.__version__, "NumPy": np.__version__, "Python": platform.python_version()}
+    return {
+        "prep": __version__,
+        "OpenCV": cv2.__version__,
+        "NumPy": np.__version__,
+        "Python": platform.python_version(),
+    }

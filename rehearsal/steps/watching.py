@@ -15,6 +15,7 @@ from rehearsal.operator.account import REPOSITORY, in_instance, wait_until
 from rehearsal.preparation import Road
 from rehearsal.steps.preparing import Service
 
+APP, ENVIRONMENT = "/opt/dataset-prep", "/etc/dataset-prep.env"
 BEGIN_SECONDS = 60.0  # for the service to start: it does that while the stacks are deployed
 MOST_SECONDS = 60.0  # in which a killed instance must be called dead
 PAUSE = 2.0  # between two looks, of which each takes one
@@ -36,6 +37,16 @@ def look(road: Road) -> dict[str, Any]:
     return found | {"code": done.returncode}
 
 
+def look_inside(road: Road, service: Service) -> dict[str, Any]:
+    """What `python -m prep status` says on the instance, with the service's environment."""
+    command = f"cd {APP} && set -a && . {ENVIRONMENT} && exec venv/bin/python -m prep status --json"
+    done = in_instance(road.cloud, service.instance_id, "bash", "-c", command)
+    if done.returncode != 0:
+        raise RehearsalError("python -m prep status failed on the instance", done.stderr.splitlines()[-5:])
+    found: dict[str, Any] = json.loads(done.stdout)["run"]
+    return found
+
+
 def in_the_middle(road: Road, service: Service) -> None:
     """The work is under way: its stages, its cost, its instance."""
     found: dict[str, Any] = {}
@@ -47,6 +58,7 @@ def in_the_middle(road: Road, service: Service) -> None:
 
     with road.narrator.step("The owner looks at the work from a laptop"):
         wait_until("a stage at work", BEGIN_SECONDS, begun)
+        inside = look_inside(road, service)
     status = found["status"]
     states = status["stages"]
     right = (
@@ -59,6 +71,10 @@ def in_the_middle(road: Road, service: Service) -> None:
     under_way = [f"{stage} {state}" for stage, state in states.items() if state != "not begun"]
     figure = f"{found['verdict']}: {', '.join(under_way)}; age {found['age_seconds']} s"
     road.narrator.check("status from a laptop, in the middle", bool(right), figure)
+    same = inside["status"]["instance"] == service.instance_id
+    figure = f"{inside['verdict']}: {inside['summary']}"
+    what = "status on the instance, in the middle"
+    road.narrator.check(what, inside["verdict"] == "running" and same, figure)
 
 
 def at_the_end(road: Road) -> None:

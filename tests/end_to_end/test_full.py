@@ -25,6 +25,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "check",
     [
         "a changed archive: the upload of the old one is aborted",
+        "a killed instance is called dead",
         "stop and start: download",
         "stop and start: organize and pack, in the pass over the archives",
         "stop and start: merge and verify",

@@ -72,6 +72,9 @@ def test_the_whole_road(output: Path, checks: dict[str, dict[str, Any]]) -> None
     assert checks["the owner is told that all is done"]["figure"] == "1 message(s): Data set sample: ready"
     assert checks["the prep instance stopped itself"]["figure"].endswith("stopped")
     assert checks["preflight: the deployment can begin"]["ok"]
+    assert checks["status from a laptop, in the middle"]["figure"].startswith("running: download ")
+    assert checks["status on the instance, in the middle"]["figure"].startswith("running: at work: ")
+    assert checks["status from a laptop, at the end"]["figure"].startswith("done, instance stopped, ")
     assert checks["nothing else is left in 123456789012, us-east-1"]["ok"]
     assert checks["nothing else is left in 123456789012, eu-west-1"]["ok"]
 

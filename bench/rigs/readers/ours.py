@@ -7,7 +7,6 @@ memory. A thread of each reads a block ahead.
 import ctypes
 import math
 import multiprocessing
-import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from bench.rigs.readers.task import Task, asked, tell
 from prep import Records, Sample
-from prep.images.crop import random_crop
+from prep.images.crop import chance, random_crop
 
 BLOCK = 64  # neighbours that are read with one request: 6 MB of ImageNet
 SLOTS = 3  # batches that a worker may be ahead
@@ -52,7 +51,7 @@ def batches(task: Task) -> Iterator[NDArray[np.uint8] | int]:
 
 def _work(task: Task, share: Records, rank: int, memory: NDArray[np.uint8], free: Any, told: Any) -> None:
     cv2.setNumThreads(1)
-    rng = random.Random(rank)  # noqa: S311 - crops, not secrets
+    rng = chance(rank)
     slot = count = 0
     free.acquire()
     for sample in ahead(share):

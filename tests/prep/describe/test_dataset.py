@@ -99,6 +99,11 @@ def test_linked_where_another_is_converted(tmp_path: Path) -> None:
     assert sorted(path.name for path in to.iterdir()) == ["s-validation.tar", "train.tar"]
     assert (to / "train.tar").samefile(tmp_path / "train.tar")
     assert call("dataset", "check", str(toml), "--archives", str(to)).returncode == 0
+    (to / "train.tar").unlink()
+    (to / "train.tar").write_text("mine")
+    code, _, err = new(tmp_path / "train.tar", "--to", to, "--output", tmp_path / "t.toml")
+    assert (code, (to / "train.tar").read_text()) == (2, "mine")
+    assert "train.tar: is there already: move it away" in err
 
 
 def test_nested_in_a_compressed_tar(tmp_path: Path) -> None:

@@ -156,6 +156,23 @@ def test_a_folder_that_can_not_be_written(layout: Layout, capsys: pytest.Capture
     assert capsys.readouterr().err.count("status: can't be written to the file: ") == 1
 
 
+def test_what_an_earlier_process_has_begun(layout: Layout) -> None:
+    layout.packing.mkdir(parents=True)
+    (layout.packing / "journal.jsonl").write_text('{"settings": {}}\n')
+    with reporting(SUBJECT, layout, Progress(shown=False), None):
+        wait(layout.status.exists)
+        assert local(layout).stages == {"download": "not begun", "pack": "begun", "backup": "not begun"}
+
+
+@pytest.mark.parametrize("spoilt", ['{"unit": "a.tar"}\n', "\x00", '[1]\n{"forgotten": 1}\n'])
+def test_a_journal_that_can_not_be_read_is_for_others_to_tell(layout: Layout, spoilt: str) -> None:
+    layout.packing.mkdir(parents=True)
+    (layout.packing / "journal.jsonl").write_text(spoilt)
+    with reporting(SUBJECT, layout, Progress(shown=False), None):
+        pass
+    assert local(layout).state == "done"
+
+
 def left(layout: Layout, error: BaseException | None = None) -> Document:
     """What a process leaves that fails or, without an error, that is killed."""
     with pytest.raises(BaseException), reporting(SUBJECT, layout, Progress(shown=False), None):  # noqa: B017, PT011

@@ -48,6 +48,13 @@ def test_at_work() -> None:
     assert text.endswith("next      nothing: it continues by itself\n")
 
 
+def test_nothing_is_at_work_where_nobody_is() -> None:
+    text = shown(report(AT_WORK, age=60))
+    assert text.startswith("pets: dead  (1 min 00 s ago)\n")
+    assert "━" not in text
+    assert "stages    begun: download, pack\n" in text
+
+
 LARGE = Task(
     "verify train-00017-of-a-long-name", "verify", "bytes", 999_900_000_000, 1_000_000_000_000, 1e9, 1e6
 )

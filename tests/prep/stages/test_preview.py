@@ -103,7 +103,7 @@ def test_the_budget_at_a_thousand_classes(tmp_path: Path) -> None:
     layout = write_packed(tmp_path, classes, {"train": [items], "validation": [items[:1000]]})
     assert preview(layout, tmp_path, QUIET).counts["pictures"] == 2000
     assert 8 << 20 < layout.preview.stat().st_size < 16 << 20
-    assert 2 << 20 < layout.contact_sheet.stat().st_size < 4 << 20
+    assert layout.contact_sheet.stat().st_size < 4 << 20
 
 
 def test_the_budget_at_more_classes_than_pictures(tmp_path: Path) -> None:
