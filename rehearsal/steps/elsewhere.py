@@ -39,7 +39,7 @@ def another_region(road: Road) -> None:
 
 
 def another_account(road: Road) -> None:
-    """`prep.owner share`, once the key's policy lets the account use the key; there, a copy and the stacks."""
+    """`prep.owner share`, once the key's policy lets the account use it; there, a copy and the stacks."""
     there = road.cloud.as_role(f"arn:aws:iam::{OTHER_ACCOUNT}:role/operator", "operator")
     with road.narrator.step(f"prep.owner share --account {OTHER_ACCOUNT}"):
         wanted = _statements_wanted(road)
