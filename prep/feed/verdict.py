@@ -10,7 +10,7 @@ from prep.feed.volume import Reading
 
 MIB = 1 << 20
 NEAR = 0.7  # a rate of at least so much of another is limited by the same thing
-LOADED = 0.5  # first reads at less than so much of the rate of later ones wait for S3
+APART = 0.5  # a rate of less than so much of another has a cause of its own
 SPARE = 1.1  # what a setting is to give beyond what is needed
 # gp3's limits: https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html
 GP3_THROUGHPUT, GP3_IOPS, IOPS_PER_MIB = 2000, 80_000, 4
@@ -99,7 +99,7 @@ def epochs(found: Measured) -> tuple[Epoch, Epoch]:
 def _epoch(name: str, found: Measured, batches: Rate, source: Reading, in_memory: bool) -> Epoch:
     rate, volume = batches.per_second, found.images_per_second(source)
     decoding = found.decoding[found.loaders].per_second
-    if rate < NEAR * min(volume, decoding):
+    if rate < APART * min(volume, decoding):
         limit = LOADERS
     elif decoding <= volume:
         limit = CORES
@@ -109,7 +109,7 @@ def _epoch(name: str, found: Measured, batches: Rate, source: Reading, in_memory
 
 
 def _limit_of_volume(found: Measured, first: bool) -> str:
-    if first and found.first_stream.bytes_per_second < LOADED * found.later_stream.bytes_per_second:
+    if first and found.first_stream.bytes_per_second < APART * found.later_stream.bytes_per_second:
         return LOADING
     sent = found.later_stream.requests / found.later_stream.seconds
     return REQUESTS if sent >= NEAR * found.requests.per_second else THROUGHPUT
