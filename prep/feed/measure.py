@@ -72,7 +72,7 @@ def measure(data: Data, machine: Machine, processes: int, seconds: float, progre
         small = volume.requests(streamed, each, advance)
     kept = _some(batched or streamed)
     with shown(progress, "memory") as advance:
-        memory = volume.from_memory(kept, each / 2, machine.cores, advance)
+        memory = volume.from_memory(kept, each / 2, advance)
     with shown(progress, "batches, later", data.image_bytes) as advance:
         work = Work(processes, BATCHES * seconds, cold=not fits, on_and_on=True)
         later_batches, _ = loaders.batches(kept if fits else batched or streamed, work, advance)
