@@ -83,20 +83,22 @@ clean: ## Remove what the other targets installed or wrote, except rehearsal-out
 	@.venv/bin/pip install --quiet --quiet --disable-pip-version-check --requirement requirements.txt
 	@touch $@
 
-# PyTorch is Debian's: the one of PyPI brings CUDA, several GB. So DALI is installed for Debian's Python as well.
+# For the recipes for PyTorch and DALI, whose tests are skipped without it. PyTorch is Debian's: the one of PyPI brings
+# CUDA, several GB. So DALI is installed for Debian's Python as well.
 .cache/readers/installed: requirements-readers.txt .cache/python | system
-	@if [[ ! -d /usr/lib/python3/dist-packages/torchvision ]]; then \
-	  if ((EUID)) || ! command -v apt-get >/dev/null; then \
-	    echo 'make: recipes for PyTorch and DALI are not tested: install python3-torch and python3-torchvision' >&2; exit 0; \
-	  fi; \
+	@skip() { echo "make: tests of the recipes for PyTorch and DALI are skipped: $$1" >&2; exit 0; }; \
+	/usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || skip '/usr/bin/python3 is not Python 3.11 or newer'; \
+	if [[ ! -d /usr/lib/python3/dist-packages/torchvision ]]; then \
+	  if ((EUID)) || ! command -v apt-get >/dev/null; then skip 'install python3-torch and python3-torchvision'; fi; \
 	  echo 'make: installing PyTorch (650 MB)'; \
-	  apt-get -qq update; \
-	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends python3-torch python3-torchvision >/dev/null; \
+	  apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends \
+	    python3-torch python3-torchvision >/dev/null || skip 'apt-get failed'; \
 	fi; \
 	echo 'make: installing DALI into .cache/readers (1 GB)'; \
-	/usr/bin/python3 -m venv --clear --without-pip --system-site-packages .cache/readers; \
+	/usr/bin/python3 -m venv --clear --without-pip --system-site-packages .cache/readers && \
 	.venv/bin/pip --quiet --quiet --disable-pip-version-check --python .cache/readers/bin/python \
-	  install --requirement requirements-readers.txt; \
+	  install --requirement requirements-readers.txt || skip 'pip failed'; \
 	touch $@
 
 .cache/node: package.json package-lock.json .cache/python

@@ -129,9 +129,8 @@ class Progress:
         """Print a line of text, above the bars."""
         text = one_line(text)
         if self._bars.disable:
-            print(
-                f"{text}\n", end="", file=sys.stderr, flush=True
-            )  # in one write: threads may say so at once
+            # In one write: several threads may say something at once.
+            print(f"{text}\n", end="", file=sys.stderr, flush=True)
         else:
             self._console.print(text, markup=False)
 

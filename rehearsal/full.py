@@ -25,7 +25,7 @@ from rehearsal.steps.trials import refuse_forbidden_calls
 # Of the archives' bytes: slow enough that there is a middle, fast enough not to be waited for.
 BYTES_A_SECOND = 3_000_000
 CRAWL = 100_000
-# So that every statement of every role is deployed. `prep share` needs a key of one's own.
+# So that every statement of every role is deployed. `prep.owner share` needs a key of one's own.
 SETTINGS = {"key": "new", "restore": "auto", "log_retention_days": "30"}
 
 

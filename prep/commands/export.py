@@ -46,7 +46,7 @@ def export_command(
     no_progress: bool,
     as_json: bool,
 ) -> None:
-    """Write the packed images as WebDataset shards or as a folder.
+    """Write the images as WebDataset shards or as a folder.
 
     webdataset: tar files <split>-000000.tar, <split>-000001.tar, …, which have for each image
     <class>/<image>.jpg and <class>/<image>.cls, its label.

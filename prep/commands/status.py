@@ -36,7 +36,7 @@ def status_command(
     watching: bool,
     every: float,
 ) -> None:
-    """Show which stages are done, how far the others are, and whether a process is at work.
+    """Show how far the stages are, and if a run is at work.
 
     Works in the folders of a run, also while it runs. Says what to do next. On another machine than the prep
     instance, `python -m prep.owner status` tells the same. The exit code is 1 if somebody must do something:

@@ -13,7 +13,7 @@ import numpy as np
 
 from prep.errors import DescriptionError, SpaceError
 from prep.export.folders import Folder
-from prep.export.index import Block, Exported, Index, continued
+from prep.export.index import REMEDY, Block, Exported, Index, continued
 from prep.export.webdataset import Shards
 from prep.progress import Progress
 from prep.records.access import Records, Sample, read_manifest
@@ -26,7 +26,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 MIB = 1 << 20
 SPARE = 64 * MIB  # bytes left free
 FILE_OVERHEAD = (
-    4096  # bytes of disk for each image: the headers of two members of a tar, or the end of a file
+    4096  # bytes of disk for each image beside its own: tar headers, or the rest of a file's block
 )
 
 
@@ -35,9 +35,6 @@ class Writer(Protocol):
 
     def begin(self) -> None:
         """Make the folder."""
-
-    def path(self, number: int) -> str:
-        """Of a block, below the folder."""
 
     def has(self, block: Block) -> bool:
         """Whether a finished block is still there."""
@@ -78,10 +75,7 @@ def export(
             source = {f"{part}.rec": packed.files[f"{part}.rec"]["sha256"] for part in _parts(packed, split)}
             found = index.splits.setdefault(split, Exported(source, len(records[split])))
             if found.source != source:
-                raise DescriptionError(
-                    f"{folder}: its {split} comes from other packed files: give another folder with --to, or "
-                    "remove this one"
-                )
+                raise DescriptionError(f"{folder}: its {split} comes from other packed files: {REMEDY}")
         index.write(folder)
         write_whole(folder / layout.classes.name, layout.classes.read_bytes())
         for split, of in records.items():

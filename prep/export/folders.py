@@ -33,15 +33,11 @@ class Folder:
             raise DescriptionError(f"{self._whole}: is there already: {REMEDY}")
         self._partial.mkdir(parents=True, exist_ok=True)
 
-    def path(self, _number: int) -> str:
-        """Of the folder that the files are in."""
-        return self._split
-
     def has(self, _block: Block) -> bool:
         """Whether the files of a finished block are still there: whether their folder is."""
         return self._whole.exists() or self._partial.exists()
 
-    def write(self, number: int, first: int, samples: Iterable[Sample]) -> Block:
+    def write(self, _number: int, first: int, samples: Iterable[Sample]) -> Block:
         """Write the files of a block, and make them durable.
 
         Raises:
@@ -59,7 +55,7 @@ class Folder:
                 images += 1
                 size += len(sample.image)
             sync_file_system(self._partial)
-        return Block(self.path(number), first, images, size, digest.hexdigest())
+        return Block(self._split, first, images, size, digest.hexdigest())
 
     def finish(self) -> None:
         """Give the folder its name."""

@@ -34,10 +34,6 @@ class Shards:
         """Make the folder."""
         self._folder.mkdir(parents=True, exist_ok=True)
 
-    def path(self, number: int) -> str:
-        """Of a shard, below the folder."""
-        return f"{self._split}-{number:06}.tar"
-
     def has(self, block: Block) -> bool:
         """Whether a shard that was finished is still there."""
         path = self._folder / block.path
@@ -50,7 +46,7 @@ class Shards:
             IntegrityError: the name of a sample is no relative path.
             SpaceError: the disk is full.
         """
-        path = self._folder / self.path(number)
+        path = self._folder / f"{self._split}-{number:06}.tar"
         partial = path.with_name(path.name + ".partial")
         digest = hashlib.sha256()
         images, key = 0, ""

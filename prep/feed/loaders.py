@@ -97,7 +97,7 @@ def _decode(told: Any, windows: list[Window], seconds: float, go: Any) -> None:
 def batches(windows: Sequence[Window], work: "Work", advance: Advance) -> tuple[Rate, list[Window]]:
     """How many images end up in batches a second: read from the files, decoded, cropped, copied here.
 
-    Each process takes every so-many-th window. Also returns the windows that were begun.
+    Also returns the windows that were begun.
 
     Raises:
         PrepError: one of the processes failed.
@@ -105,7 +105,7 @@ def batches(windows: Sequence[Window], work: "Work", advance: Advance) -> tuple[
     context = multiprocessing.get_context("spawn")
     go = context.Event()
     size = work.batch * work.side**2 * 3
-    shares = [list(windows)[number :: work.processes] for number in range(work.processes)]
+    shares = [_share(list(windows), number, work) for number in range(work.processes)]
     shared = [context.RawArray(ctypes.c_uint8, SLOTS * size) for _ in shares]
     free = [context.Semaphore(SLOTS) for _ in shares]
     arguments = [
@@ -143,6 +143,14 @@ class Work:
     on_and_on: bool
     side: int = SIDE
     batch: int = BATCH
+
+
+def _share(windows: list[Window], number: int, work: Work) -> list[Window]:
+    """The windows of a process; on and on, all of them from another one on, or there could be too few."""
+    if work.on_and_on:
+        first = number * len(windows) // work.processes
+        return windows[first:] + windows[:first]
+    return windows[number :: work.processes]
 
 
 def _load(told: Any, number: int, windows: list[Window], work: Work, shared: Any, free: Any, go: Any) -> None:

@@ -21,7 +21,7 @@ from prep.images.resize import Pixels
 from prep.progress import Progress
 
 # Shares of the budget. What is left is for starting processes.
-FIRST, LATER, SMALL, DECODING, BATCHES, SMALLER = 0.12, 0.08, 0.04, 0.24, 0.12, 0.06
+VOLUME, DECODING, BATCHES, SMALLER = 0.1, 0.24, 0.12, 0.06
 MEMORY_SHARE = 0.9  # of the memory that is free or used as page cache: what a trainer can leave to the data
 LEAST = 1.0  # seconds; a volume lets more through at first
 KEPT_BYTES = 256 << 20  # read again and again from memory
@@ -55,23 +55,24 @@ def measure(data: Data, machine: Machine, processes: int, seconds: float, progre
     singles = [record for window in for_singles for record in window.single()]
     chance(0).shuffle(singles)
     fits = data.size <= MEMORY_SHARE * machine.memory
+    each = max(LEAST, VOLUME * seconds)
 
     with shown(progress, "volume, first time") as advance:
-        first_stream, streamed = volume.stream(for_stream, FIRST * seconds, advance)
+        first_stream, streamed = volume.once(for_stream, each, advance)
     with shown(progress, "records, first time") as advance:
-        first_records, single = volume.singly(singles, FIRST * seconds, advance)
+        first_records, single = volume.once(singles, each, advance)
     with shown(progress, "batches, first time", data.image_bytes) as advance:
         work = Work(processes, BATCHES * seconds, cold=True, on_and_on=False)
         first_batches, batched = loaders.batches(for_batches, work, advance)
     with shown(progress, "volume, again") as advance:
-        later_stream, _ = volume.stream(streamed, LATER * seconds, advance)
+        later_stream, _ = volume.once(streamed, each, advance)
     with shown(progress, "records, again") as advance:
-        later_records, _ = volume.singly(single, LATER * seconds, advance)
+        later_records, _ = volume.once(single, each, advance)
     with shown(progress, "small requests") as advance:
-        small = volume.requests(streamed, max(LEAST, SMALL * seconds), advance)
+        small = volume.requests(streamed, each, advance)
     kept = _some(batched or streamed)
     with shown(progress, "memory") as advance:
-        memory = volume.from_memory(kept, SMALL * seconds, advance)
+        memory = volume.from_memory(kept, each / 2, machine.cores, advance)
     with shown(progress, "batches, later", data.image_bytes) as advance:
         work = Work(processes, BATCHES * seconds, cold=not fits, on_and_on=True)
         later_batches, _ = loaders.batches(kept if fits else batched or streamed, work, advance)

@@ -9,10 +9,8 @@ from prep.feed.loaders import Rate
 from prep.feed.volume import Reading
 
 MIB = 1 << 20
-# EBS counts a request of up to 256 KiB to an SSD volume as one.
-# https://docs.aws.amazon.com/ebs/latest/userguide/ebs-io-characteristics.html
-REQUEST_BYTES = 256 << 10
 NEAR = 0.7  # a rate of at least so much of another is limited by the same thing
+APART = 0.5  # a rate of less than so much of another has a cause of its own
 SPARE = 1.1  # what a setting is to give beyond what is needed
 # gp3's limits: https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html
 GP3_THROUGHPUT, GP3_IOPS, IOPS_PER_MIB = 2000, 80_000, 4
@@ -23,6 +21,7 @@ MLPERF_SAMPLES_PER_SECOND = MLPERF_UTILIZATION * MLPERF_BATCH / MLPERF_SECONDS
 
 LOADING, THROUGHPUT, REQUESTS, MEMORY = "lazy loading", "volume MiB/s", "volume requests/s", "memory"
 CORES, LOADERS = "decoding", "loader processes"
+FIRST = "first epoch"
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,7 @@ class Epoch:
     volume: float
     decoding: float
     limit: str
+    in_memory: bool
 
 
 @dataclass(frozen=True)
@@ -89,33 +89,29 @@ class Answer:
 
 def epochs(found: Measured) -> tuple[Epoch, Epoch]:
     """The first epoch and the later ones."""
-    decoding = found.decoding[found.loaders].per_second
-    first = found.images_per_second(found.first_stream)
     later = found.memory_records if found.fits else found.later_stream
-    in_memory = MEMORY if found.fits else ""
     return (
-        _epoch("first epoch", found, found.first_batches, first, decoding, ""),
-        _epoch(
-            "later epochs", found, found.later_batches, found.images_per_second(later), decoding, in_memory
-        ),
+        _epoch(FIRST, found, found.first_batches, found.first_stream, in_memory=False),
+        _epoch("later epochs", found, found.later_batches, later, in_memory=found.fits),
     )
 
 
-def _epoch(name: str, found: Measured, batches: Rate, volume: float, decoding: float, source: str) -> Epoch:
-    rate = batches.per_second
-    if rate < NEAR * min(volume, decoding):
+def _epoch(name: str, found: Measured, batches: Rate, source: Reading, in_memory: bool) -> Epoch:
+    rate, volume = batches.per_second, found.images_per_second(source)
+    decoding = found.decoding[found.loaders].per_second
+    if rate < APART * min(volume, decoding):
         limit = LOADERS
     elif decoding <= volume:
         limit = CORES
     else:
-        limit = source or _limit_of_volume(found, name == "first epoch")
-    return Epoch(name, rate, volume, decoding, limit)
+        limit = MEMORY if in_memory else _limit_of_volume(found, name == FIRST)
+    return Epoch(name, rate, volume, decoding, limit, in_memory)
 
 
 def _limit_of_volume(found: Measured, first: bool) -> str:
-    if first and found.first_stream.bytes_per_second < NEAR * found.later_stream.bytes_per_second:
+    if first and found.first_stream.bytes_per_second < APART * found.later_stream.bytes_per_second:
         return LOADING
-    sent = found.later_stream.bytes_per_second / REQUEST_BYTES
+    sent = found.later_stream.requests / found.later_stream.seconds
     return REQUESTS if sent >= NEAR * found.requests.per_second else THROUGHPUT
 
 
@@ -130,7 +126,7 @@ def _answer(found: Measured, epoch: Epoch, wanted: Wanted) -> Answer:
     if epoch.images_per_second >= target:
         return Answer(epoch, False, ())
     remedies: list[str] = []
-    if epoch.volume < target:
+    if epoch.volume < target and not epoch.in_memory:
         remedies += _volume_remedies(found, epoch, target)
     if epoch.decoding < target:
         remedies += _core_remedies(found, epoch, target)
@@ -154,7 +150,7 @@ def _answer(found: Measured, epoch: Epoch, wanted: Wanted) -> Answer:
 
 def _volume_remedies(found: Measured, epoch: Epoch, target: float) -> list[str]:
     remedies = []
-    limit = _limit_of_volume(found, epoch.name == "first epoch")
+    limit = _limit_of_volume(found, epoch.name == FIRST)
     if limit == LOADING:
         remedies.append(
             "-c initialization_rate=300: AWS then loads the volume at 300 MiB/s in the background "
@@ -168,9 +164,14 @@ def _volume_remedies(found: Measured, epoch: Epoch, target: float) -> list[str]:
             *remedies,
             f"no gp3 volume gives the {mib:,} MiB/s: use fewer GPUs on this machine, or smaller images",
         ]
-    throughput = max(GP3_LEAST_THROUGHPUT, mib)
-    iops = max(GP3_LEAST_IOPS, throughput * IOPS_PER_MIB)
-    setting = f"-c restored_volume_throughput={throughput} -c restored_volume_iops={iops}"
+    if mib <= GP3_LEAST_THROUGHPUT:
+        return [
+            *remedies,
+            "-c restored_volume_type=gp3: the 125 MiB/s and 3,000 IOPS that each gp3 volume has suffice; if "
+            "this is gp3, the instance type's EBS bandwidth is too small",
+        ]
+    iops = max(GP3_LEAST_IOPS, mib * IOPS_PER_MIB)
+    setting = f"-c restored_volume_throughput={mib} -c restored_volume_iops={iops}"
     return [*remedies, f"{setting}: if the instance type's EBS bandwidth allows {mib:,} MiB/s"]
 
 

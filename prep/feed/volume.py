@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
-from prep.feed.windows import Window
+from prep.feed.windows import Window, forget
 
 IN_FLIGHT = 16  # reads at the same time: enough for gp3's 3,000 requests/s at 5 ms each
-PIECE = 256 << 10  # bytes of one read of a window: the kernel reads ahead
+# Bytes of one read of a window: EBS counts up to 256 KiB to an SSD volume as one request.
+# https://docs.aws.amazon.com/ebs/latest/userguide/ebs-io-characteristics.html
+PIECE = 256 << 10
 SMALL = 4096  # bytes of a small request
 MOST_BYTES = 4 << 30  # of one measurement; more would only push other data out of memory
 LEAST_SECONDS = 1e-9
@@ -26,11 +29,12 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Reading:
-    """Bytes, records (or small requests) and seconds of a measurement."""
+    """Bytes, records (or small requests) and seconds of a measurement; requests to the volume, if counted."""
 
     size: int
     records: int
     seconds: float
+    requests: int = 0
 
     @property
     def bytes_per_second(self) -> float:
@@ -43,14 +47,44 @@ class Reading:
         return self.records / max(self.seconds, LEAST_SECONDS)
 
 
-def stream(windows: Sequence[Window], seconds: float, advance: Advance) -> tuple[Reading, list[Window]]:
-    """Read windows from the disk, each in order, until the time is over; also says which were read."""
-    return _read(windows, seconds, advance, os.POSIX_FADV_SEQUENTIAL)
+def once(windows: Sequence[Window], seconds: float, advance: Advance) -> tuple[Reading, list[Window]]:
+    """Read windows from the disk, each in order, until the time is over; also says what was read.
 
+    IN_FLIGHT threads read one window after the other, forgotten just before. The kernel reads nothing ahead:
+    that would be read and not counted when the time is over.
+    """
+    lock = threading.Lock()
+    waiting = iter(windows)
+    done: list[Window] = []
 
-def singly(windows: Sequence[Window], seconds: float, advance: Advance) -> tuple[Reading, list[Window]]:
-    """The same, with no readahead: for single records in random order."""
-    return _read(windows, seconds, advance, os.POSIX_FADV_RANDOM)
+    def work() -> tuple[int, int]:
+        buffer = memoryview(bytearray(PIECE))
+        total = requests = 0
+        while time.perf_counter() - begun < seconds:
+            with lock:
+                window = next(waiting, None) if total * IN_FLIGHT < MOST_BYTES else None
+            if window is None:
+                break
+            handle = handles[window.path]
+            forget(handle, window)
+            offset = window.offset
+            while offset < window.edges[-1] and time.perf_counter() - begun < seconds:
+                # Up to a multiple of PIECE, or it would be two requests.
+                piece = buffer[: min(PIECE - offset % PIECE, window.edges[-1] - offset)]
+                offset += os.preadv(handle, [piece], offset)
+                requests += 1
+                advance(len(piece))
+            total += offset - window.offset
+            with lock:
+                done.append(window.until(offset))
+        return total, requests
+
+    with _opened(windows) as handles, ThreadPoolExecutor(IN_FLIGHT) as pool:
+        begun = time.perf_counter()
+        read = list(pool.map(lambda _: work(), range(IN_FLIGHT)))
+        taken = time.perf_counter() - begun
+    total, requests = (sum(column) for column in zip(*read, strict=True))
+    return Reading(total, sum(window.records for window in done), taken, requests), done
 
 
 def requests(windows: Sequence[Window], seconds: float, advance: Advance) -> Reading:
@@ -62,67 +96,40 @@ def requests(windows: Sequence[Window], seconds: float, advance: Advance) -> Rea
         for window in windows
         if (place := -(-(window.offset + start) // SMALL) * SMALL) + SMALL <= window.edges[-1]
     ]
-    return _read(places, seconds, advance, os.POSIX_FADV_RANDOM)[0]
+    return once(places, seconds, advance)[0]
 
 
-def from_memory(windows: Sequence[Window], seconds: float, advance: Advance) -> Reading:
-    """Read windows that are in the page cache again and again."""
-    with _opened(windows, os.POSIX_FADV_RANDOM) as handles:
-        buffer = memoryview(bytearray(max(window.size for window in windows)))
-        for window in windows:
-            os.preadv(handles[window.path], [buffer[: window.size]], window.offset)
-        begun = time.perf_counter()
+def from_memory(windows: Sequence[Window], seconds: float, threads: int, advance: Advance) -> Reading:
+    """Read windows that are in the page cache again and again, in so many threads."""
+
+    def work(first: int) -> tuple[int, int]:
+        buffer = memoryview(bytearray(largest))
         size = records = 0
-        while time.perf_counter() - begun < seconds:
-            for window in windows:
-                size += os.preadv(handles[window.path], [buffer[: window.size]], window.offset)
-                records += window.records
-                advance(window.size)
-        return Reading(size, records, time.perf_counter() - begun)
-
-
-def _read(
-    windows: Sequence[Window], seconds: float, advance: Advance, advice: int
-) -> tuple[Reading, list[Window]]:
-    """IN_FLIGHT threads that read one window after the other, forgotten just before."""
-    lock = threading.Lock()
-    waiting = iter(windows)
-    done: list[Window] = []
-
-    def work() -> int:
-        buffer = memoryview(bytearray(PIECE))
-        total = 0
-        while time.perf_counter() - begun < seconds:
-            with lock:
-                window = next(waiting, None) if total * IN_FLIGHT < MOST_BYTES else None
-            if window is None:
+        for window in cycle([*windows[first:], *windows[:first]]):
+            if time.perf_counter() - begun >= seconds:
                 break
-            handle = handles[window.path]
-            os.posix_fadvise(handle, window.offset, window.size, os.POSIX_FADV_DONTNEED)
-            offset = window.offset
-            while offset < window.edges[-1] and time.perf_counter() - begun < seconds:
-                piece = buffer[: min(PIECE, window.edges[-1] - offset)]
-                offset += os.preadv(handle, [piece], offset)
-                advance(len(piece))
-            total += offset - window.offset
-            with lock:
-                done.append(window.until(offset))
-        return total
+            size += os.preadv(handles[window.path], [buffer[: window.size]], window.offset)
+            records += window.records
+            advance(window.size)
+        return size, records
 
-    with _opened(windows, advice) as handles, ThreadPoolExecutor(IN_FLIGHT) as pool:
+    largest = max(window.size for window in windows)
+    with _opened(windows) as handles, ThreadPoolExecutor(threads) as pool:
+        for window in windows:  # so that they are there
+            os.pread(handles[window.path], window.size, window.offset)
         begun = time.perf_counter()
-        total = sum(pool.map(lambda _: work(), range(IN_FLIGHT)))
+        read = list(pool.map(work, (number % len(windows) for number in range(threads))))
         taken = time.perf_counter() - begun
-    return Reading(total, sum(window.records for window in done), taken), done
+    return Reading(sum(size for size, _ in read), sum(records for _, records in read), taken)
 
 
 @contextmanager
-def _opened(windows: Sequence[Window], advice: int) -> Iterator[dict[Path, int]]:
-    """The files of the windows, open for reading, with this advice to the kernel."""
+def _opened(windows: Sequence[Window]) -> Iterator[dict[Path, int]]:
+    """The files of the windows, open for reading without readahead."""
     handles = {path: os.open(path, os.O_RDONLY) for path in {window.path for window in windows}}
     try:
         for handle in handles.values():
-            os.posix_fadvise(handle, 0, 0, advice)
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_RANDOM)
         yield handles
     finally:
         for handle in handles.values():

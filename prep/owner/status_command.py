@@ -28,8 +28,9 @@ def status_command(
     stopped.
 
     \b
-    Example: python -m prep.owner status
-             python -m prep.owner status --watch
+    Example:
+      python -m prep.owner status
+      python -m prep.owner status --watch
     """
     if watching and as_json:
         raise click.UsageError("--watch and --json exclude each other: call with --json again and again")

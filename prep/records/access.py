@@ -69,7 +69,7 @@ class Records(Sequence[Sample]):
     """
 
     def __init__(self, folder: str | os.PathLike[str], split: str = "train", *, decode: bool = False) -> None:
-        self._folder, self._split, self._decode = Path(folder), split, decode
+        self._folder, self._split, self._decode = Path(folder).absolute(), split, decode
         self._files = _Files(self._folder, split)
         self._order: Order = range(len(self._files.labels))
 
@@ -235,7 +235,11 @@ class _Files:
     def name(self, number: int) -> str:
         part, place = self._at(number)
         begin, end = part.names[place]
-        return part.lines[begin:end].tobytes().decode()
+        try:
+            return part.lines[begin:end].tobytes().decode()
+        except UnicodeDecodeError as error:
+            lst = part.path.with_suffix(".lst")
+            raise IntegrityError(f"{lst}: line {place + 1} is not UTF-8: {DAMAGED}") from error
 
     def read(self, run: range, decode: bool) -> Iterator[Sample]:
         """The samples of consecutive records, read with one request for each part."""

@@ -30,23 +30,23 @@ def settings_elsewhere(road: Road) -> dict[str, str]:
 
 
 def another_region(road: Road) -> None:
-    """`prep copy` there; then the stacks without Prep, and an instance with the data mounted."""
+    """`prep.owner copy` there; then the stacks without Prep, and an instance with the data mounted."""
     there = replace(road.cloud, region=OTHER_REGION)
-    with road.narrator.step(f"prep copy --to {OTHER_REGION}"):
+    with road.narrator.step(f"prep.owner copy --to {OTHER_REGION}"):
         copied = owner(road, road.cloud, "copy", "--to", OTHER_REGION)
         road.narrator.note(copied["snapshot"])
     _mount(road, there, "another Region")
 
 
 def another_account(road: Road) -> None:
-    """`prep share`, once the key's policy lets the account use the key; there, `prep copy` and the stacks."""
+    """`prep.owner share`, once the key's policy lets the account use it; there, a copy and the stacks."""
     there = road.cloud.as_role(f"arn:aws:iam::{OTHER_ACCOUNT}:role/operator", "operator")
-    with road.narrator.step(f"prep share --account {OTHER_ACCOUNT}"):
+    with road.narrator.step(f"prep.owner share --account {OTHER_ACCOUNT}"):
         wanted = _statements_wanted(road)
         _allow(road, wanted)
         shared = owner(road, road.cloud, "share", "--account", OTHER_ACCOUNT)
         road.narrator.note(shared["snapshot"])
-    with road.narrator.step(f"prep copy, in account {OTHER_ACCOUNT}"):
+    with road.narrator.step(f"prep.owner copy, in account {OTHER_ACCOUNT}"):
         words = ["--snapshot", shared["snapshot"], "--to", there.region, "--manifest", shared["manifest"]]
         copied = owner(road, there, "copy", *words)
         road.narrator.note(copied["snapshot"])
@@ -82,11 +82,11 @@ def _run(road: Road, cloud: Cloud, command: str, *words: str) -> "subprocess.Com
 
 
 def _statements_wanted(road: Road) -> list[dict[str, Any]]:
-    """What the refusal of `prep share` tells to add to the policy of the snapshot's key."""
+    """What the refusal of `prep.owner share` tells to add to the policy of the snapshot's key."""
     refused = _run(road, road.cloud, "share", "--account", OTHER_ACCOUNT)
     _, found, text = refused.stderr.rpartition("then run again: ")
     if refused.returncode == 0 or not found:
-        why = "prep share: did not ask for the key's policy to be changed"
+        why = "prep.owner share: did not ask for the key's policy to be changed"
         raise RehearsalError(why, refused.stderr.splitlines()[-5:])
     statements: list[dict[str, Any]] = json.loads(text)
     return statements

@@ -153,8 +153,9 @@ def test_killed_and_continued(layout: Layout, tmp_path: Path, form: str) -> None
     assert not state["complete"]
     there = {path.name for path in killed.iterdir()}
     finished = {block["path"]: (killed / block["path"]) for block in state["blocks"]}
-    if form == "folders":
-        assert "train" not in there
+    assert "train" not in there
+    for path in killed.glob("*.tar"):
+        assert path.read_bytes() == (whole / path.name).read_bytes()
     times = {name: path.stat().st_mtime_ns for name, path in finished.items() if path.exists()}
     assert run(*arguments, str(killed)).returncode == 0
     assert contents(killed) == contents(whole)

@@ -13,9 +13,9 @@ import pytest
 from bench.report import REPOSITORY, BenchError
 from bench.rigs.disks import MIB, Disk, Kind, check, disk
 
-TARGET = 40  # images a second: as many as any machine decodes, and about 4 MiB of the sample
-SLOW = Kind("a volume of 2 MiB/s", 2 * MIB, 1000, 256 << 10)
-FEW = Kind("a volume of 20 requests/s", 100 * MIB, 20, 256 << 10)
+TARGET = 25  # images a second: as many as any machine decodes, and about 2 MiB of the sample
+SLOW = Kind("a volume of 1 MiB/s", MIB, 1000, 256 << 10)
+FEW = Kind("a volume of 8 requests/s", 100 * MIB, 8, 256 << 10)
 
 
 def feed(packed: Path, *options: str) -> "subprocess.CompletedProcess[str]":
@@ -36,8 +36,8 @@ def mounted(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield made
 
 
-def found(disk: Disk) -> dict[str, Any]:
-    done = feed(disk.mount / "packed", "--target", str(TARGET), "--seconds", "5", "--json")
+def found(disk: Disk, *more: str) -> dict[str, Any]:
+    done = feed(disk.mount / "packed", "--target", str(TARGET), "--seconds", "5", "--json", *more)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     return told
@@ -51,16 +51,16 @@ def test_the_verdict_turns_with_the_throttle(mounted: Disk) -> None:
     assert held["starves"] is True
     first, later = held["answers"]
     assert (first["starves"], later["starves"]) == (True, False)  # the sample fits into memory
-    assert held["epochs"][0]["limit"] == "volume MiB/s", held
-    assert "restored_volume_throughput=125" in first["remedies"][0]
-    assert held["volume"]["later_stream"]["mib_per_second"] == pytest.approx(2, rel=0.4)
+    assert held["epochs"][0]["limit"] == "volume MiB/s", (held["epochs"], held["volume"], held["decoding"])
+    assert "restored_volume_type=gp3" in first["remedies"][0]
+    assert held["volume"]["later_stream"]["mib_per_second"] == pytest.approx(1, rel=0.5)
 
 
 def test_few_requests_are_seen_as_such(mounted: Disk) -> None:
     few = Disk(mounted.mount, FEW, mounted.upper, mounted.lower)
     with few.held():
-        held = found(few)
-    assert held["epochs"][0]["limit"] == "volume requests/s", held
+        held = found(few, "--loaders", "4")  # one alone does not keep so slow a volume busy
+    assert held["epochs"][0]["limit"] == "volume requests/s", (held["epochs"], held["volume"])
 
 
 def test_its_table_fits_80_columns(packed: Path) -> None:

@@ -14,8 +14,8 @@ IMAGE = 114_660
 
 
 def mib(rate: float) -> Reading:
-    """A second at so many MiB/s."""
-    return Reading(int(rate * MIB), int(rate * MIB / IMAGE), 1.0)
+    """A second at so many MiB/s, in requests of 256 KiB."""
+    return Reading(int(rate * MIB), int(rate * MIB / IMAGE), 1.0, int(rate * 4))
 
 
 def rate(images: float, processes: int = 8) -> Rate:
@@ -74,6 +74,13 @@ def test_a_slow_volume_names_throughput_and_the_iops_that_it_needs() -> None:
         assert "-c restored_volume_throughput=361 -c restored_volume_iops=1444" not in text
         assert "-c restored_volume_throughput=361 -c restored_volume_iops=3000" in text
         assert "--resize 256 --quality 90" in text
+
+
+def test_a_volume_below_gp3_is_not_told_to_be_gp3s_least() -> None:
+    found = replace(PLENTY, first_stream=mib(20), later_stream=mib(20), first_batches=rate(180))
+    text, _ = remedies(found, Wanted(300.0, "a few"))
+    assert "restored_volume_type=gp3" in text
+    assert "throughput=" not in text
 
 
 def test_few_requests_are_told_from_few_bytes() -> None:

@@ -229,6 +229,25 @@ def test_damage_is_named(packed: Path, tmp_path: Path) -> None:
         Records(folder)[0]
 
 
+def test_a_name_that_is_no_text_is_damage(packed: Path, tmp_path: Path) -> None:
+    folder = copy(packed, tmp_path)
+    lst = rec_of(folder).with_suffix(".lst")
+    data = bytearray(lst.read_bytes())
+    data[data.index(b"class")] = 0xFF
+    lst.write_bytes(data)
+    with pytest.raises(IntegrityError, match=r"\.lst: line 1 is not UTF-8: compare"):
+        Records(folder)[0]
+
+
+def test_pickle_knows_the_folder_from_everywhere(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(packed)
+    pickled = pickle.dumps(Records("."))
+    monkeypatch.chdir(tmp_path)
+    assert len(pickle.loads(pickled)) == len(Records(packed))  # noqa: S301 - our own
+
+
 def test_a_file_that_is_cut_short_is_named(packed: Path, tmp_path: Path) -> None:
     folder = copy(packed, tmp_path)
     rec = rec_of(folder)
