@@ -14,6 +14,11 @@ from prep.errors import PrepError
 from prep.progress import one_line
 
 INTERRUPTED = 130
+# The commands that, run again, go on with what an interrupted run has left. The others begin anew.
+RESUMED = {
+    "run", "download", "organize", "adopt", "pack", "backup", "snapshot", "restore", "export",
+    "copy", "destroy",
+}  # fmt: skip
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 EXTRA = "run `pip install '.[prepare]'` in the folder of prep's sources"
 
@@ -113,7 +118,9 @@ def run(commands: click.Group, name: str, script: str = "") -> int:
         _complain(error.format_message())
         return error.exit_code
     except click.Abort:
-        click.echo("interrupted: run the same command again; it continues where it stopped", err=True)
+        resumed = _typed(commands, name)[1].name in RESUMED
+        also = "; it continues where it stopped" if resumed else ""
+        click.echo(f"interrupted: run the same command again{also}", err=True)
         return INTERRUPTED
     except PrepError as error:
         _complain(str(error))

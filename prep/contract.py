@@ -9,6 +9,9 @@ from typing import Final
 WORK_MOUNT: Final = "/data"
 PACKED_MOUNT: Final = "/dataset"
 
+# Where training instances mount the data set, unless the setting mount_point says otherwise.
+TRAINING_MOUNT: Final = "/data"
+
 # File system labels: 16 bytes at most on ext4.
 WORK_LABEL: Final = "dataset-work"
 PACKED_LABEL: Final = "dataset-packed"

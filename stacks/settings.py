@@ -85,7 +85,7 @@ class Settings:
     quality: int = contract.QUALITY
     snapshot_of: str = "packed"
     training_instance_type: str = contract.TRAINING_INSTANCE_TYPE
-    mount_point: str = "/data"
+    mount_point: str = contract.TRAINING_MOUNT
     restored_volume_type: str = contract.RESTORED_VOLUME_TYPE
     restored_volume_iops: int | None = None
     restored_volume_throughput: int | None = None

@@ -109,7 +109,7 @@ def measure(given: Given, rounds: int) -> Result:
         with _volume(packed, folder) as volume:
             rates = _race(which, readers, volume, rounds)
         figures += _figures(which, rates)
-        tables.append(_table(which, rates, data))
+        tables.append(_table(which, rates, packed, folder))
         texts.append(data.text)
     return Result(
         "read", "; ".join(texts), tuple(figures), {"rounds": rounds, "notes": _notes()}, tuple(tables)
@@ -239,8 +239,11 @@ def _figures(which: Set, rates: dict[Key, Rate]) -> list[Figure]:
     return figures
 
 
-def _table(which: Set, rates: dict[Key, Rate], data: Workload) -> Table:
-    image = data.archive_bytes / data.images
+def _table(which: Set, rates: dict[Key, Rate], packed: Path, folder: Path) -> Table:
+    """The rates; MiB/s are of what the reader reads: the `.rec` file, or the files of the folder."""
+    images = len(Records(packed, "train"))
+    record = (packed / "train.rec").stat().st_size / images
+    file = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / images
     rows = [
         (
             state,
@@ -248,7 +251,7 @@ def _table(which: Set, rates: dict[Key, Rate], data: Workload) -> Table:
             str(workers),
             str(rate.images),
             f"{rate.inner:,.0f}",
-            f"{rate.inner * image / MIB:.1f}",
+            f"{rate.inner * (file if name.startswith(FOLDER) else record) / MIB:.1f}",
             f"{rate.whole:,.0f}",
             f"{rate.least:,.0f} to {rate.most:,.0f}",
         )

@@ -12,15 +12,13 @@ from prep.feed.measure import Machine, measure
 from prep.progress import Progress
 from prep.state.layout import Layout
 
-MOUNT = "/data"  # where training instances have the data set
-
 
 @click.command("feed")
 @click.option(
     "--packed",
     envvar=contract.ENV_PACKED,
     type=click.Path(path_type=Path, file_okay=False),
-    default=MOUNT,
+    default=contract.TRAINING_MOUNT,
     show_default=True,
     help="Folder with the packed files.",
 )

@@ -49,7 +49,7 @@ def measure(data: Data, machine: Machine, processes: int, seconds: float, progre
     Raises:
         PrepError: a file can't be read, or a process failed.
     """
-    windows = unread_first(data.windows)
+    windows = unread_first(data.windows, progress.note)
     # Three samples, so that nothing is read for the first time twice.
     for_stream, for_singles, for_batches = (windows[number::3] or windows for number in range(3))
     singles = [record for window in for_singles for record in window.single()]
@@ -72,7 +72,7 @@ def measure(data: Data, machine: Machine, processes: int, seconds: float, progre
         small = volume.requests(streamed, each, advance)
     kept = _some(batched or streamed)
     with shown(progress, "memory") as advance:
-        memory = volume.from_memory(kept, each / 2, machine.cores, advance)
+        memory = volume.from_memory(kept, each / 2, advance)
     with shown(progress, "batches, later", data.image_bytes) as advance:
         work = Work(processes, BATCHES * seconds, cold=not fits, on_and_on=True)
         later_batches, _ = loaders.batches(kept if fits else batched or streamed, work, advance)

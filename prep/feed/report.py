@@ -73,7 +73,7 @@ def human(data: Data, found: Measured, wanted: Wanted | None) -> str:
         _volume_row(found, "volume, blocks read before", found.later_stream),
         _volume_row(found, "  single records in random order", found.later_records),
         ROW.format("  requests of 4 KiB", "", f"{found.requests.per_second:,.0f}", "").rstrip(),
-        _volume_row(found, "page cache", found.memory_records),
+        _volume_row(found, "page cache, one process", found.memory_records),
         *(
             _rate_row(f"decoding, {count} process{'es' if count > 1 else ''}", rate)
             for count, rate in found.decoding.items()

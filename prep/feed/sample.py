@@ -8,8 +8,9 @@ import ctypes
 import mmap
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +20,11 @@ from prep.records import manifest
 from prep.records.access import Records
 from prep.state.files import LIBC
 from prep.state.layout import Layout
+
+HIDDEN = (
+    "feed: this user may not write the packed files, so Linux does not tell what of them is in memory: "
+    "blocks that were read before may count as never read; run feed as root"
+)
 
 
 @dataclass(frozen=True)
@@ -46,24 +52,25 @@ def read(layout: Layout, split: str | None) -> Data:
     if split is None and layout.manifest.exists():
         splits = manifest.read(layout).splits
         split = "train" if "train" in splits else next(iter(splits))
-    sizes = Records(layout.packed, split or "train").stored_bytes()
-    if not len(sizes):
+    split = split or "train"
+    files = Records(layout.packed, split).files()
+    images = sum(len(offsets) - 1 for _, offsets in files)
+    if not images:
         raise DescriptionError(f"{layout.packed}: split {split} has no images: name another --split")
-    windows: list[Window] = []
-    ends, first = np.cumsum(sizes), 0
-    for part in manifest.read(layout).splits[split or "train"]["parts"]:
-        before = ends[first - 1] if first else 0
-        last = int(np.searchsorted(ends, before + layout.rec(part).stat().st_size)) + 1
-        windows += windows_of(layout.rec(part), sizes[first:last])
-        first = last
-    return Data(split or "train", len(sizes), int(ends[-1]), tuple(windows))
+    windows = [window for path, offsets in files for window in windows_of(path, np.diff(offsets))]
+    return Data(split, images, sum(int(offsets[-1]) for _, offsets in files), tuple(windows))
 
 
-def unread_first(windows: Sequence[Window], seed: int | None = None) -> list[Window]:
-    """The windows in random order; those that are in memory, at least in part, at the end."""
+def unread_first(windows: Sequence[Window], note: Callable[[str], None]) -> list[Window]:
+    """The windows in random order; those that are in memory, at least in part, at the end.
+
+    `note` is told if this user can't know which these are.
+    """
     shuffled = list(windows)
-    random.Random(seed).shuffle(shuffled)  # noqa: S311 - a sample, not a secret
+    random.Random().shuffle(shuffled)  # noqa: S311 - a sample, not a secret
     handles = {path: os.open(path, os.O_RDONLY) for path in {window.path for window in windows}}
+    if any(map(_hidden, handles)):
+        note(HIDDEN)
     try:
         return sorted(shuffled, key=lambda window: in_memory(handles[window.path], window))
     finally:
@@ -86,3 +93,9 @@ def in_memory(handle: int, window: Window) -> bool:
         )
         del view  # or the mapping can't be closed
     return not failed and bool((pages & 1).any())
+
+
+def _hidden(path: Path) -> bool:
+    """Whether the kernel does not tell this user what of a file is in memory: who may not write it."""
+    owns = os.geteuid() in (0, path.stat().st_uid)
+    return not owns and not os.access(path, os.W_OK, effective_ids=True)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from prep import contract
 from prep.feed.gpus import Wanted
 from prep.feed.loaders import Rate
 from prep.feed.volume import Reading
@@ -14,7 +15,6 @@ APART = 0.5  # a rate of less than so much of another has a cause of its own
 SPARE = 1.1  # what a setting is to give beyond what is needed
 # gp3's limits: https://docs.aws.amazon.com/ebs/latest/userguide/general-purpose.html
 GP3_THROUGHPUT, GP3_IOPS, IOPS_PER_MIB = 2000, 80_000, 4
-GP3_LEAST_THROUGHPUT, GP3_LEAST_IOPS = 125, 3000
 # MLPerf Storage's ResNet-50: https://github.com/mlcommons/storage/blob/main/configs/dlio/workload/resnet50_h100.yaml
 MLPERF_SAMPLE_BYTES, MLPERF_BATCH, MLPERF_SECONDS, MLPERF_UTILIZATION = 114_660, 400, 0.224, 0.9
 MLPERF_SAMPLES_PER_SECOND = MLPERF_UTILIZATION * MLPERF_BATCH / MLPERF_SECONDS
@@ -37,7 +37,8 @@ class Measured:
     """All that was measured.
 
     `first` is of blocks that had probably not been read since the volume was made, `later` of the same blocks
-    again, from the disk. `fits`: the split fits into this machine's memory beside all else.
+    again, from the disk. `memory_records` is of one process. `fits`: the split fits into this machine's
+    memory beside all else.
     """
 
     images: int
@@ -65,6 +66,11 @@ class Measured:
         """A rate of bytes in images."""
         return reading.bytes_per_second / self.image_bytes
 
+    @property
+    def readers(self) -> int:
+        """How many processes read from memory at the same time."""
+        return min(self.loaders, self.cores)
+
 
 @dataclass(frozen=True)
 class Epoch:
@@ -89,15 +95,18 @@ class Answer:
 
 def epochs(found: Measured) -> tuple[Epoch, Epoch]:
     """The first epoch and the later ones."""
-    later = found.memory_records if found.fits else found.later_stream
+    later = found.images_per_second(found.later_stream)
+    if found.fits:
+        later = found.images_per_second(found.memory_records) * found.readers
+    first = found.images_per_second(found.first_stream)
     return (
-        _epoch(FIRST, found, found.first_batches, found.first_stream, in_memory=False),
+        _epoch(FIRST, found, found.first_batches, first, in_memory=False),
         _epoch("later epochs", found, found.later_batches, later, in_memory=found.fits),
     )
 
 
-def _epoch(name: str, found: Measured, batches: Rate, source: Reading, in_memory: bool) -> Epoch:
-    rate, volume = batches.per_second, found.images_per_second(source)
+def _epoch(name: str, found: Measured, batches: Rate, volume: float, in_memory: bool) -> Epoch:
+    rate = batches.per_second
     decoding = found.decoding[found.loaders].per_second
     if rate < APART * min(volume, decoding):
         limit = LOADERS
@@ -126,8 +135,10 @@ def _answer(found: Measured, epoch: Epoch, wanted: Wanted) -> Answer:
     if epoch.images_per_second >= target:
         return Answer(epoch, False, ())
     remedies: list[str] = []
-    if epoch.volume < target and not epoch.in_memory:
-        remedies += _volume_remedies(found, epoch, target)
+    if epoch.volume < target:
+        remedies += (
+            [_memory_remedy(found, epoch)] if epoch.in_memory else _volume_remedies(found, epoch, target)
+        )
     if epoch.decoding < target:
         remedies += _core_remedies(found, epoch, target)
     if not remedies:
@@ -148,31 +159,42 @@ def _answer(found: Measured, epoch: Epoch, wanted: Wanted) -> Answer:
     return Answer(epoch, True, tuple(remedies))
 
 
+def _memory_remedy(found: Measured, epoch: Epoch) -> str:
+    if found.loaders < found.cores:
+        return f"--loaders {found.cores}: {found.loaders} read {epoch.volume:,.0f} images/s from memory"
+    return f"memory gives {epoch.volume:,.0f} images/s: use fewer GPUs on this machine, or smaller images"
+
+
 def _volume_remedies(found: Measured, epoch: Epoch, target: float) -> list[str]:
     remedies = []
     limit = _limit_of_volume(found, epoch.name == FIRST)
     if limit == LOADING:
         remedies.append(
-            "-c initialization_rate=300: AWS then loads the volume at 300 MiB/s in the background "
+            f"{_deploy('initialization_rate=300')}: AWS then loads the volume at 300 MiB/s in the background "
             f"({found.size / MIB / 300 / 60:.0f} min for this split); now blocks load as they are first read"
         )
         if found.images_per_second(found.later_stream) >= target:
             return remedies
     mib = math.ceil(target * found.image_bytes * SPARE / MIB)
     if mib > GP3_THROUGHPUT:
-        return [
-            *remedies,
-            f"no gp3 volume gives the {mib:,} MiB/s: use fewer GPUs on this machine, or smaller images",
-        ]
-    if mib <= GP3_LEAST_THROUGHPUT:
-        return [
-            *remedies,
-            "-c restored_volume_type=gp3: the 125 MiB/s and 3,000 IOPS that each gp3 volume has suffice; if "
-            "this is gp3, the instance type's EBS bandwidth is too small",
-        ]
-    iops = max(GP3_LEAST_IOPS, mib * IOPS_PER_MIB)
-    setting = f"-c restored_volume_throughput={mib} -c restored_volume_iops={iops}"
-    return [*remedies, f"{setting}: if the instance type's EBS bandwidth allows {mib:,} MiB/s"]
+        remedies.append(
+            f"no gp3 volume gives the {mib:,} MiB/s: use fewer GPUs on this machine, or smaller images"
+        )
+    elif mib <= contract.GP3_THROUGHPUT:
+        remedies.append(
+            f"{mib} MiB/s are needed, and gp3 gives {contract.GP3_THROUGHPUT} by default: look at the "
+            "volume's type and state, and at the instance type's EBS bandwidth"
+        )
+    else:
+        iops = max(contract.GP3_IOPS, mib * IOPS_PER_MIB)
+        setting = _deploy(f"restored_volume_throughput={mib} restored_volume_iops={iops}")
+        remedies.append(f"{setting}: if the instance type's EBS bandwidth allows {mib:,} MiB/s")
+    return remedies
+
+
+def _deploy(settings: str) -> str:
+    """How a setting gets to a volume: those that are there already keep theirs."""
+    return f'make deploy STACKS=Training SETTINGS="{settings}", then new instances'
 
 
 def _core_remedies(found: Measured, epoch: Epoch, target: float) -> list[str]:
@@ -203,7 +225,7 @@ def accelerators(found: Measured) -> dict[str, float]:
     return {
         "volume, first epoch": found.first_stream.bytes_per_second / (need * MLPERF_SAMPLE_BYTES),
         "volume, later epochs": found.later_stream.bytes_per_second / (need * MLPERF_SAMPLE_BYTES),
-        "memory": found.memory_records.bytes_per_second / (need * MLPERF_SAMPLE_BYTES),
+        "memory": found.memory_records.bytes_per_second * found.readers / (need * MLPERF_SAMPLE_BYTES),
         "decoding": max(rate.per_second for rate in found.decoding.values()) / need,
         "batches, first epoch": found.first_batches.per_second / need,
         "batches, later epochs": found.later_batches.per_second / need,

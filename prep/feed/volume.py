@@ -99,28 +99,22 @@ def requests(windows: Sequence[Window], seconds: float, advance: Advance) -> Rea
     return once(places, seconds, advance)[0]
 
 
-def from_memory(windows: Sequence[Window], seconds: float, threads: int, advance: Advance) -> Reading:
-    """Read windows that are in the page cache again and again, in so many threads."""
-
-    def work(first: int) -> tuple[int, int]:
-        buffer = memoryview(bytearray(largest))
-        size = records = 0
-        for window in cycle([*windows[first:], *windows[:first]]):
+def from_memory(windows: Sequence[Window], seconds: float, advance: Advance) -> Reading:
+    """Read windows that are in the page cache again and again, as one loader process does."""
+    buffer = memoryview(bytearray(max(window.size for window in windows)))
+    size = records = 0
+    with _opened(windows) as handles:
+        for window in windows:  # so that they are there
+            os.pread(handles[window.path], window.size, window.offset)
+        begun = time.perf_counter()
+        for window in cycle(windows):
             if time.perf_counter() - begun >= seconds:
                 break
             size += os.preadv(handles[window.path], [buffer[: window.size]], window.offset)
             records += window.records
             advance(window.size)
-        return size, records
-
-    largest = max(window.size for window in windows)
-    with _opened(windows) as handles, ThreadPoolExecutor(threads) as pool:
-        for window in windows:  # so that they are there
-            os.pread(handles[window.path], window.size, window.offset)
-        begun = time.perf_counter()
-        read = list(pool.map(work, (number % len(windows) for number in range(threads))))
         taken = time.perf_counter() - begun
-    return Reading(sum(size for size, _ in read), sum(records for _, records in read), taken)
+    return Reading(size, records, taken)
 
 
 @contextmanager

@@ -120,6 +120,10 @@ class Records(Sequence[Sample]):
         sizes: Integers = self._files.sizes[self._numbers()]
         return sizes
 
+    def files(self) -> list[tuple[Path, Integers]]:
+        """The `.rec` files of the split: path; where each record begins and, last, the size, in bytes."""
+        return [(part.path, part.offsets) for part in self._files.parts]
+
     @property
     def classes(self) -> tuple[ImageClass, ...]:
         """The classes of the data set, by label."""
@@ -217,19 +221,19 @@ class _Files:
     def _open(self, layout: Layout, parts: Sequence[str], sizes: Mapping[str, int]) -> None:
         """Open the parts; `sizes` gives the bytes that files must have, by name."""
         self.classes = layout.classes
-        self._parts = []
+        self.parts = []
         labels = []
         for name in parts:
             part, of_part = _open(layout.part(name), sizes)
-            self._parts.append(part)
+            self.parts.append(part)
             weakref.finalize(self, os.close, part.descriptor).atexit = False
             labels.append(of_part)
         self._firsts = np.cumsum([0, *map(len, labels)])[:-1].tolist()
-        begins = zip(self._parts, self._firsts, strict=True)
+        begins = zip(self.parts, self._firsts, strict=True)
         if sizes and any(part.first != first for part, first in begins if len(part.names)):
             raise IntegrityError(f"{layout.packed}: the numbers of the parts don't follow: {DAMAGED}")
         self.labels = np.concatenate([np.empty(0, np.int64), *labels])
-        self.sizes = np.concatenate([np.empty(0, np.int64), *(np.diff(part.offsets) for part in self._parts)])
+        self.sizes = np.concatenate([np.empty(0, np.int64), *(np.diff(part.offsets) for part in self.parts)])
 
     def name(self, number: int) -> str:
         part, place = self._at(number)
@@ -258,7 +262,7 @@ class _Files:
 
     def _at(self, number: int) -> tuple[_Part, int]:
         which = bisect_right(self._firsts, number) - 1
-        return self._parts[which], number - self._firsts[which]
+        return self.parts[which], number - self._firsts[which]
 
 
 def _pread(part: _Part, offset: int, size: int) -> bytes:

@@ -12,11 +12,12 @@ import pytest
 
 from prep import contract
 from prep.cli import cli
-from prep.owner.cli import COMMANDS
+from prep.command_line import RESUMED, leaves
+from prep.owner.cli import COMMANDS, owner
 from prep.stages.status import STAGES
 from rehearsal.servers.archive import ArchiveServer, Fault
 from tests.prep import pictures
-from tests.prep.commands import LONGEST, PREP_SMALL, folders, lines, run, start, wait_for
+from tests.prep.commands import LONGEST, PREP_SMALL, call, folders, lines, run, start, wait_for
 from tests.prep.small_sets import Images, packed_files, place_archives, write_folders
 
 USERNAME, ACCESS_KEY = "someone", "hush/hush"
@@ -332,6 +333,31 @@ def test_second_process_is_refused(tmp_path: Path, served: Path) -> None:
         first.kill()
         first.communicate()
     assert "another prep" not in run("pack", *arguments[:-2]).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "continues"),
+    [
+        ("organize", [], True),
+        ("feed", [], False),
+        ("plan", [], False),
+        ("dataset new", [".", "--output", "x.toml"], False),
+    ],
+)
+def test_only_what_continues_is_said_to(
+    name: str, arguments: list[str], continues: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dict(leaves(cli))[name], "callback", interrupt)
+    done = call(*name.split(), *arguments)
+    assert done.returncode == 130
+    assert done.stderr.strip() == (INTERRUPTED if continues else INTERRUPTED.partition(";")[0])
+
+
+def test_what_continues_is_a_command() -> None:
+    assert {name for group in (cli, owner) for name, _ in leaves(group)} >= RESUMED
 
 
 # Two seconds are promised, one is taken; the rest is for a busy machine.

@@ -23,9 +23,12 @@ from bench.measures.read import (
     Rate,
     _figures,
     _rate,
+    _table,
 )
 from bench.report import REPOSITORY
-from tests.prep.small_sets import pack
+from bench.rigs.disks import MIB
+from tests.prep import pictures
+from tests.prep.small_sets import pack, write_folders
 
 
 def rate(images_per_second: float) -> Rate:
@@ -65,6 +68,20 @@ def test_a_slower_reader_of_ours_misses_its_targets() -> None:
 def test_a_rate_is_the_median_with_and_without_the_start() -> None:
     found = _rate([Ran(100, 10.0, 5.0), Ran(100, 20.0, 4.0), Ran(100, 25.0, 10.0)])
     assert (found.whole, found.inner, found.least, found.most) == (5.0, 20.0, 4.0, 10.0)
+
+
+def test_the_table_counts_the_bytes_that_are_read(tmp_path: Path) -> None:
+    """A folder with a file of 1 MiB, and a `.rec` file of less."""
+    pack(write_folders(tmp_path / "set", {"train": {"cat": {"1.jpg": pictures.jpeg(40, 30, 1)}}}), tmp_path)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(bytes(MIB))
+    record = (tmp_path / "packed" / "train.rec").stat().st_size
+    given = {("warm", name, 1): rate(1000.0) for name in (OURS, FOLDER, FOLDER + BYTES)}
+    rows = _table(SMALL, given, tmp_path / "packed", folder).rows
+    assert {row[1]: row[5] for row in rows} == {
+        OURS: f"{1000 * record / MIB:.1f}", FOLDER: "1000.0", FOLDER + BYTES: "1000.0",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -12,9 +12,18 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "feed.md"
 
 
 def test_the_document_shows_the_table() -> None:
-    rows = re.findall(r"^\| `(\S+)` \| (.+?) \| ([\d,]+) \| (.+?) \| <(\S+)> \|$", DOCUMENT.read_text(), re.M)
+    rows = re.findall(
+        r"^\| `(\S+)` \| (.+?) \| ([\d,]+) \| ([\d,]*) ?\| (.+?) \| <(\S+)> \|$", DOCUMENT.read_text(), re.M
+    )
     assert rows == [
-        (word, gpu.name, f"{gpu.images_per_second:,}", gpu.note, gpu.source)
+        (
+            word,
+            gpu.name,
+            f"{gpu.images_per_second:,}",
+            f"{gpu.eight:,}" if gpu.eight else "",
+            gpu.note,
+            gpu.source,
+        )
         for word, gpu in gpus.load().items()
     ]
     assert len(rows) > 4
@@ -24,10 +33,17 @@ def test_every_figure_has_a_public_source() -> None:
     assert [word for word, gpu in gpus.load().items() if not gpu.source.startswith("https://")] == []
 
 
-def test_a_count_multiplies() -> None:
-    one, eight = gpus.parse("v100"), gpus.parse("V100:8")
-    assert eight.images_per_second == 8 * one.images_per_second == 9600
-    assert eight.what.startswith("8 x V100")
+@pytest.mark.parametrize(
+    ("text", "images", "what"),
+    [
+        ("v100", 1200, "1 x V100 16 GB (SXM2), p3"),
+        ("V100:4", 4800, "4 x V100 16 GB (SXM2), p3, 4 times the figure of one"),
+        ("v100:8", 8322, "8 x V100 16 GB (SXM2), p3, as measured on 8"),
+        ("a10:8", 5104, "8 x A10, 8 times the figure of one"),
+    ],
+)
+def test_eight_are_as_measured_and_other_counts_multiply(text: str, images: int, what: str) -> None:
+    assert gpus.parse(text) == gpus.Wanted(float(images), what)
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,24 @@
 """Which records are read: all of them are in some window, once, and those in memory come last."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from prep.errors import DescriptionError
 from prep.feed import sample as feed_sample
-from prep.feed.windows import stream
+from prep.feed.windows import Window, stream
 from prep.records import buckets
 from prep.records.recordio import read_records
 from prep.stages.pack import PackSettings
 from prep.state.layout import Layout
 from tests.prep.small_sets import pack
+
+NOBODY = 65534
 
 
 def layout(packed: Path) -> Layout:
@@ -41,9 +47,36 @@ def test_what_is_in_memory_comes_last(packed: Path) -> None:
         if any(feed_sample.in_memory(file.fileno(), window) for window in data.windows):
             pytest.skip("this file system keeps its pages")
         os.pread(file.fileno(), 10, data.windows[1].offset + (1 << 20))
-    ordered = feed_sample.unread_first(data.windows)
+    ordered = feed_sample.unread_first(data.windows, pytest.fail)
     assert ordered[-1] == data.windows[1]
     assert set(ordered) == set(data.windows)
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """A user who owns nothing."""
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to become another user takes root")
+def test_who_can_not_see_what_is_in_memory_is_told(packed: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # pytest's own folders are closed to others
+        path = Path(shutil.copy(packed / "packed" / "train.rec", folder))
+        notes: list[str] = []
+        windows = [Window(path, (0, 1 << 20)), Window(path, (1 << 20, 2 << 20))]
+        with nobody():
+            feed_sample.unread_first(windows, notes.append)
+        assert notes == [feed_sample.HIDDEN]
+        feed_sample.unread_first(windows, notes.append)
+        path.chmod(0o666)
+        with nobody():
+            feed_sample.unread_first(windows, notes.append)
+        assert len(notes) == 1
 
 
 def test_parts_are_cut_apart(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The verdict follows from the numbers: what is short is named, and the setting that mends it."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -58,7 +59,9 @@ def test_lazy_loading_starves_the_first_epoch_only() -> None:
     first, later = judge(found, WANTED)
     assert (first.starves, later.starves) == (True, False)
     assert first.epoch.limit == verdict.LOADING
-    assert first.remedies[0].startswith("-c initialization_rate=300")
+    assert first.remedies[0].startswith(
+        'make deploy STACKS=Training SETTINGS="initialization_rate=300", then new instances: '
+    )
     assert "restored_volume" not in remedies(found)[0]  # blocks that are there come fast enough
 
 
@@ -71,16 +74,41 @@ def test_a_slow_volume_names_throughput_and_the_iops_that_it_needs() -> None:
     assert first.epoch.limit == later.epoch.limit == verdict.THROUGHPUT
     # 3,000 images of 114,660 bytes and a tenth more are 361 MiB; gp3 wants 4 IOPS for each.
     for text in remedies(found):
-        assert "-c restored_volume_throughput=361 -c restored_volume_iops=1444" not in text
-        assert "-c restored_volume_throughput=361 -c restored_volume_iops=3000" in text
+        settings = "restored_volume_throughput=361 restored_volume_iops=3000"
+        assert f'make deploy STACKS=Training SETTINGS="{settings}", then new instances' in text
         assert "--resize 256 --quality 90" in text
 
 
-def test_a_volume_below_gp3_is_not_told_to_be_gp3s_least() -> None:
+def test_what_gp3_gives_by_default_is_no_setting() -> None:
     found = replace(PLENTY, first_stream=mib(20), later_stream=mib(20), first_batches=rate(180))
     text, _ = remedies(found, Wanted(300.0, "a few"))
-    assert "restored_volume_type=gp3" in text
-    assert "throughput=" not in text
+    assert "37 MiB/s are needed, and gp3 gives 125 by default: look at the volume's type" in text
+    assert "SETTINGS" not in text
+
+
+@pytest.mark.parametrize(
+    ("loaders", "images", "remedy"),
+    [
+        (8, 2000, "memory gives 2,195 images/s: use fewer GPUs"),
+        (2, 500, "--loaders 8: 2 read 549 images/s from memory"),
+    ],
+)
+def test_memory_that_is_too_slow_is_no_matter_of_the_volume(loaders: int, images: int, remedy: str) -> None:
+    found = replace(
+        PLENTY, loaders=loaders, memory_records=mib(30), later_batches=rate(images),
+        decoding={2: rate(3500, 2), 8: rate(4000)},
+    )  # fmt: skip
+    _, later = judge(found, WANTED)
+    assert later.epoch.limit == verdict.MEMORY
+    assert later.remedies[0].startswith(remedy)
+    assert not re.search("gp3|SETTINGS|volume", " ".join(later.remedies))
+
+
+def test_memory_is_read_by_all_loaders_at_once() -> None:
+    """One reads 2,744 images/s, less than the 4,000 that eight decode."""
+    found = replace(PLENTY, memory_records=mib(300), later_batches=rate(2700))
+    assert epochs(found)[1].limit == verdict.CORES
+    assert accelerators(found)["memory"] == pytest.approx(8 * 300 / 175.7, rel=0.01)
 
 
 def test_few_requests_are_told_from_few_bytes() -> None:

@@ -91,6 +91,15 @@ def test_parts_are_parts(packed: Path, request: pytest.FixtureRequest) -> None:
     assert (len(list(packed.glob("*.rec"))) > 2) is several
 
 
+def test_the_files_have_the_places_of_all_records(packed: Path) -> None:
+    records = Records(packed)
+    files = records[::2].files()
+    assert [path for path, _ in files] == sorted(packed.glob("*.rec"))
+    assert [offsets[-1] for _, offsets in files] == [path.stat().st_size for path, _ in files]
+    sizes = np.concatenate([np.diff(offsets) for _, offsets in files])
+    assert sizes.tolist() == records.stored_bytes().tolist()
+
+
 def test_one_file(packed: Path) -> None:
     """Each part alone, without the manifest, is its share of the whole."""
     records = Records(packed)
