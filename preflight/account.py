@@ -1,10 +1,12 @@
 """The AWS account as its clients. No call takes longer than some seconds."""
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from boto3 import Session
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -40,10 +42,28 @@ class Account:
     sts: "STSClient"
 
 
+def region_in_use(given: str | None) -> str:
+    """This Region, or else the one that is configured.
+
+    Raises:
+        BotoCoreError: the configuration is wrong.
+    """
+    # boto3 itself does not read AWS_REGION.
+    return given or os.environ.get("AWS_REGION") or Session().region_name or DEFAULT_REGION
+
+
+def explain(error: BotoCoreError) -> str:
+    """What is wrong with the configuration, for a person."""
+    return f"AWS configuration: {str(error).rstrip('.')}: correct it, or unset AWS_PROFILE"
+
+
 def open_account(region: str | None) -> Account:
-    """Clients with the caller's credentials, in this Region or else in the Region that is configured."""
-    session = Session()
-    where = region or session.region_name or DEFAULT_REGION
+    """Clients with the caller's credentials, in this Region or else in the Region that is configured.
+
+    Raises:
+        BotoCoreError: the configuration is wrong.
+    """
+    session, where = Session(), region_in_use(region)
 
     def client(service: str) -> Any:
         # The stubs have an overload for each service's name, none for a variable.

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 from botocore.exceptions import BotoCoreError
 
-from preflight.account import open_account
+from preflight.account import explain, open_account
 from preflight.context import CONTEXT, read_context
 from preflight.deployed import STACKS
 from preflight.examination import Examination, examine
@@ -46,13 +46,13 @@ def main(given: tuple[str, ...], selection: str, as_json: bool, print_zone: bool
         raise click.UsageError("--json contains the zone; use it without --print-zone")
     try:
         settings, dataset = load_settings(read_context(given))
-        account = open_account(settings.region or os.environ.get("AWS_REGION"))
+        account = open_account(settings.region)
         result = examine(account, settings, dataset, _stacks(selection))
     except SettingsError as error:
         click.echo(error, err=True)
         sys.exit(2)
     except BotoCoreError as error:
-        click.echo(f"AWS configuration: {str(error).rstrip('.')}: correct it, or unset AWS_PROFILE", err=True)
+        click.echo(explain(error), err=True)
         sys.exit(CredentialsError.exit_code)
     except PrepError as error:
         click.echo(error, err=True)

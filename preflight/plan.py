@@ -1,15 +1,16 @@
 """`make plan`: the plan of `prep plan`, for the settings of a deployment, after these have been checked."""
 
-import os
 import sys
 from dataclasses import fields
 from typing import Any
 
 import click
+from botocore.exceptions import BotoCoreError
 
+from preflight.account import explain, region_in_use
 from preflight.context import CONTEXT, read_context
 from prep.datasets import description
-from prep.errors import PrepError
+from prep.errors import CredentialsError, PrepError
 from prep.plan import report
 from prep.plan.options import plan_options
 from prep.plan.wish import Wish
@@ -35,17 +36,23 @@ def main(given: tuple[str, ...], refresh: bool, as_json: bool, **options: Any) -
     except SettingsError as error:
         click.echo(error, err=True)
         sys.exit(2)
+    except BotoCoreError as error:
+        click.echo(explain(error), err=True)
+        sys.exit(CredentialsError.exit_code)
     except PrepError as error:
         click.echo(error, err=True)
         sys.exit(error.exit_code)
 
 
 def wish_of(settings: Settings, options: dict[str, Any]) -> Wish:
-    """What is wished for: each setting by its name, and the options that only a plan has."""
+    """What is wished for: each setting by its name, and the options that only a plan has.
+
+    Raises:
+        BotoCoreError: no Region is given, and the AWS configuration is wrong.
+    """
     named = {each.name for each in fields(Settings)} & {each.name for each in fields(Wish)} - {"region"}
-    region = settings.region or os.environ.get("AWS_REGION") or "us-east-1"
     given = {name: getattr(settings, name) for name in named}
-    return Wish(**given, region=region, own_key=settings.key is not None, **options)
+    return Wish(**given, region=region_in_use(settings.region), own_key=settings.key is not None, **options)
 
 
 if __name__ == "__main__":

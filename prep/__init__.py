@@ -1,15 +1,16 @@
 """Downloads, organizes, packs, verifies, backs up and snapshots an image data set.
 
-What a trainer needs of it: `from prep import Records`.
+What a trainer needs of it: `from prep import Batches, Records`.
 """
 
 import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from prep.loading.batches import Batch, Batches
     from prep.records.access import Records, Sample
 
-__all__ = ["Records", "Sample"]
+__all__ = ["Batch", "Batches", "Records", "Sample"]
 
 __version__ = "0.1.0"
 
@@ -26,5 +27,6 @@ def __getattr__(name: str) -> object:
     if name in __all__:
         from importlib import import_module
 
-        return getattr(import_module("prep.records.access"), name)
+        module = "prep.loading.batches" if name.startswith("Batch") else "prep.records.access"
+        return getattr(import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

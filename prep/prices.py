@@ -7,8 +7,8 @@ of one Region into a file of the user's, which is then used instead.
 import json
 import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -31,9 +31,9 @@ class Prices:
     gib_month: Mapping[str, float]
     month: Mapping[str, float]
     gib_once: Mapping[str, float]
-    gp3_month: Mapping[str, float] = field(default_factory=dict)
-    hour: Mapping[str, float] = field(default_factory=dict)
-    thousand: Mapping[str, float] = field(default_factory=dict)
+    gp3_month: Mapping[str, float]
+    hour: Mapping[str, float]
+    thousand: Mapping[str, float]
 
     def note(self, region: str) -> str:
         """Which prices these are, for a person who reads a sum for `region`."""
@@ -58,10 +58,10 @@ def load(region: str = "us-east-1") -> Prices:
     """
     try:
         path = users_file(region)
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except (OSError, RuntimeError):  # the latter if the user has no home
         return shipped()
-    return _parsed(text, path)
+    return _parsed(content, path)
 
 
 @cache
@@ -70,11 +70,34 @@ def shipped() -> Prices:
     return Prices(**tomllib.loads(FILE.read_text(encoding="utf-8")))
 
 
-def _parsed(text: str, path: Path) -> Prices:
+def _parsed(content: bytes, path: Path) -> Prices:
     try:
-        return Prices(**json.loads(text))
-    except (ValueError, TypeError) as error:
-        raise DescriptionError(f"prices {path}: not readable ({error}): remove it, or --refresh") from error
+        document = json.loads(content)
+    except ValueError as error:  # also bytes that are no text
+        raise DescriptionError(f"prices {path}: no JSON ({error}): remove it, or --refresh") from error
+    mistake = next(_mistakes(document), None)
+    if mistake:
+        raise DescriptionError(f"prices {path}: {mistake}: remove it, or --refresh")
+    return Prices(**document)
+
+
+def _mistakes(document: object) -> Iterator[str]:
+    """What a document lacks beside the prices of the package; it may have more instance types."""
+    expected = asdict(shipped())
+    if not isinstance(document, dict):
+        yield "no table"
+        return
+    if names := document.keys() ^ expected.keys():
+        yield f"missing or unknown: {', '.join(sorted(names))}"
+        return
+    for name, table in expected.items():
+        found = document[name]
+        if not isinstance(found, type(table)):
+            yield f"{name} is no {'table' if isinstance(table, dict) else 'text'}"
+        elif isinstance(table, dict):
+            yield from (f"{name} has no {each}" for each in sorted(table.keys() - found.keys()))
+            wrong = sorted(each for each, price in found.items() if type(price) not in {int, float})
+            yield from (f"{name} has no number for {each}" for each in wrong)
 
 
 def as_json(prices: Prices) -> str:

@@ -13,10 +13,10 @@ from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from prep import contract
+from prep.ebs import Volume
 from stacks import boot, policies
 from stacks.acknowledge import acknowledge
 from stacks.dataset import DatasetStack
-from stacks.ebs import Volume
 from stacks.instance import common_exports, make_role, root_disk, tag_role
 from stacks.settings import PACKAGE, Dataset, Settings, SettingsError
 

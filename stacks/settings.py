@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from prep import contract
-from stacks.ebs import Volume, find_fault
+from prep.ebs import Volume, find_fault
 
 PACKAGE: Final = Path(__file__).parent.parent / "prep"
 DATASETS: Final = PACKAGE / "datasets"

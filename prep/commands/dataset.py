@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,7 @@ def _named(text: str) -> tuple[Path, str]:
 def _found(surveys: list[Survey], plan: Plan) -> list[str]:
     """What is in the inputs, a line for each thing."""
     inputs = [
-        f"{one.path.name}: {one.kind}, {one.folders.total() + one.inner.total():,} images"
+        f"{one.path.name}: {one.kind}, {one.images:,} images"
         + (f"; other files: {one.others:,} ({', '.join(one.other_names)})" if one.others else "")
         for one in surveys
     ]
@@ -150,10 +151,10 @@ def _found(surveys: list[Survey], plan: Plan) -> list[str]:
 
 
 def _made(written: Written) -> list[str]:
-    toml, folder = written.file, written.folder
+    toml, folder = (shlex.quote(str(path)) for path in (written.file, written.folder))
     return [
-        *summary.rows("converted", [f"{name}, in {folder}" for name in written.converted]),
-        *summary.rows("written", [f"{toml}: {written.classes:,} classes"]),
+        *summary.rows("converted", [f"{name}, in {written.folder}" for name in written.converted]),
+        *summary.rows("written", [f"{written.file}: {written.classes:,} classes"]),
         *summary.rows(
             "next",
             [

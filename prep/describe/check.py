@@ -9,6 +9,7 @@ from prep.datasets.classes import Devkit, read_devkit
 from prep.datasets.description import Description, Split
 from prep.datasets.tables import Mistakes
 from prep.describe.convert import digest_of
+from prep.describe.survey import MOST_NAMES
 from prep.errors import IntegrityError
 from prep.progress import Progress
 
@@ -73,16 +74,30 @@ def _check_split(
     progress.add(task, path.stat().st_size)
     class_of: ClassOf = devkit.class_of if devkit else lambda _: "?"
     images = 0
+    names: set[str] = set()
+    twice: list[str] = []
+    empty: list[str] = []
     try:
         for loaded in read_units(path, split, class_of, lambda _: None):
             digest.update(loaded.data)
             progress.advance(task, loaded.unit.size)
             images += len(loaded.images)
-            classes.update(image.name.partition("/")[0] for image in loaded.images)
+            for image in loaded.images:
+                classes[image.name.partition("/")[0]] += 1
+                twice += [image.name] if image.name in names else []
+                empty += [] if image.data else [image.name]
+                names.add(image.name)
     except IntegrityError as error:
         problem, _, remedy = str(error).rpartition(": ")
         wrong.add(where, f"layout {split.layout!r}: {problem}", remedy)
         return None
+    for problem, found, remedy in (
+        ("have the name of another", twice, "rename or remove them"),
+        ("are empty", empty, "get them again, or remove them"),
+    ):
+        if found:
+            some = ", ".join(found[:MOST_NAMES]) + (", …" if len(found) > MOST_NAMES else "")
+            wrong.add(where, f"{split.archive.file}: images that {problem}: {len(found)} ({some})", remedy)
     if images != split.images:
         wrong.add(
             where,

@@ -1,4 +1,4 @@
-"""Writes the images of a split as one plain tar archive that `run` can read.
+"""Writes the images of a split as one plain tar archive that `run` can read: `<class>/<image>`, or flat.
 
 The same input gives the same bytes: members keep their order, and have no date and no owner.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from prep.describe.inputs import Member, members, reading_errors
+from prep.describe.inputs import Member, inner_members, members, reading_errors
 from prep.describe.plan import Part, PlannedSplit
 from prep.describe.survey import is_image, is_inner
 from prep.errors import IntegrityError
@@ -52,8 +52,7 @@ def convert(split: PlannedSplit, path: Path, progress: Progress) -> Made:
         raw.flush()
         os.fsync(raw.fileno())
         written = file.written
-    expected = sum(len(part.inner) for part in split.parts) if split.layout == "nested" else split.images
-    if images != expected:
+    if images != split.images:
         raise IntegrityError(f"split {split.name}: the input changed while it was read: run again")
     return Made(path, written, file.digest.hexdigest())
 
@@ -61,7 +60,7 @@ def convert(split: PlannedSplit, path: Path, progress: Progress) -> Made:
 def _copy(
     split: PlannedSplit, part: Part, tar: tarfile.TarFile, names: set[str], task: str, progress: Progress
 ) -> int:
-    """Copy the members of one input; returns how many there were."""
+    """Copy the images of one input; returns how many there were."""
     before = len(names)
     for member, name in _wanted(split, part, task, progress):
         if name in names:
@@ -78,9 +77,8 @@ def _copy(
 
 
 def _wanted(split: PlannedSplit, part: Part, task: str, progress: Progress) -> Iterator[tuple[Member, str]]:
-    """The members that belong to the split, and their names in its archive."""
+    """The images of the split, and their names in its archive. Inner tars become class folders."""
     survey = part.survey
-    chosen = is_inner if split.layout == "nested" else is_image
     of_members = not survey.reads_in_order
 
     def heard(data: memoryview | bytes) -> None:
@@ -88,8 +86,14 @@ def _wanted(split: PlannedSplit, part: Part, task: str, progress: Progress) -> I
 
     for member in members(survey.path, survey.kind, heard):
         name, folder = part.placing(member.name.parent.parts)
-        if chosen(member) and (name or "train") == split.name:
+        mine = (name or "train") == split.name
+        if mine and is_image(member):
             yield member, _name(split, member, folder)
+        elif mine and is_inner(member):
+            wnid = plain_name(member.name.stem, f"archive {survey.path}")
+            for image in inner_members(member, f"archive {survey.path}/{member.name}"):
+                if is_image(image):
+                    yield image, f"{wnid}/{image.name.name}"
         if of_members:
             progress.advance(task, member.size)
 

@@ -78,7 +78,7 @@ def decide(surveys: Sequence[Survey], wishes: Wishes) -> Plan:
     plan = Plan([])
     parts: dict[str, list[Part]] = {}
     for survey in surveys:
-        if not survey.folders and not survey.inner:
+        if not survey.images:
             plan.ask(f"{survey.path.name}: holds no images", "leave it out, or give where they are")
         for name, part in _parts(survey, wishes, len(surveys), plan).items():
             parts.setdefault(name, []).append(part)
@@ -141,8 +141,7 @@ def _parts(survey: Survey, wishes: Wishes, inputs: int, plan: Plan) -> dict[str,
         name, inside = placing(path[:-1])
         unnamed += images if name is None else 0
         found.setdefault(name or "train", Part(survey, placing)).inner[(*inside, path[-1])] += images
-    total = survey.folders.total() + survey.inner.total()
-    if unnamed and (inputs > 1 or unnamed < total):
+    if unnamed and (inputs > 1 or unnamed < survey.images):
         plan.ask(
             f"{survey.path.name}: the split of {unnamed:,} images is not clear from its name or folders",
             f"give --split train={survey.path}, or the name of another split",
@@ -161,12 +160,19 @@ def _split(name: str, parts: list[Part], wishes: Wishes, plan: Plan) -> PlannedS
         plan.ask(f"{name}: holds images and inner tar archives of images", "give them as separate splits")
     elif inner or not folders:
         split.layout = "nested"
-        split.classes = frozenset(path[-1].removesuffix(".tar") for path in inner)
+        split.classes = frozenset(path[-1].removesuffix(".tar") for path, images in inner.items() if images)
         if split.classes <= SPLIT_WORDS.keys():
             plan.ask(f"{name}: its inner tar archives are named like splits", "unpack it, and give these")
     else:
         _set_class_folder(split, folders, wishes, plan)
     split.why_convert = _why_convert(split)
+    if split.why_convert and split.layout == "nested":
+        split.layout = "folders"
+    if not split.why_convert and (repeated := parts[0].survey.repeated):
+        plan.ask(
+            f"{name}: two images are named {repeated}, by the nearest folder and the file",
+            "rename one in the archive; or, if the folder above is the class, give --class-folder 2",
+        )
     return split
 
 
@@ -209,7 +215,7 @@ def _why_convert(split: PlannedSplit) -> str:
         return f"{survey.path.name} is a {survey.kind}"
     if survey.path.suffix != ".tar":
         return f"the name of {survey.path.name} does not end in .tar"
-    if split.images != survey.folders.total() + survey.inner.total():
+    if split.images != survey.images:
         return f"{survey.path.name} holds other splits as well"
     if survey.others:
         return f"{survey.path.name} holds files that are no images ({survey.others:,})"

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +19,8 @@ Folder = tuple[str, ...]
 class Survey:
     """What an input holds. `md5` is "" unless it is a plain tar, which may be used as it is.
 
-    `bytes` are those of the file or, of a zip archive or a folder, of all members.
+    `bytes` are those of the file or, of a zip archive or a folder, of all members. `repeated` is the first
+    `<folder>/<image>` of a plain tar that another of its images has too, or "": pack takes a name once.
     """
 
     path: Path
@@ -29,6 +31,12 @@ class Survey:
     inner: Counter[Folder] = field(default_factory=Counter)  # images of each inner tar, by its path
     others: int = 0
     other_names: list[str] = field(default_factory=list)
+    repeated: str = ""
+
+    @property
+    def images(self) -> int:
+        """How many images it holds."""
+        return self.folders.total() + self.inner.total()
 
     @property
     def reads_in_order(self) -> bool:
@@ -52,6 +60,7 @@ def survey(path: Path, progress: Progress) -> Survey:
     kind = kind_of(path)
     found = Survey(path, kind, size_of(path, kind))
     digest = hashlib.md5(usedforsecurity=False)
+    names: set[str] = set()
     task = f"read {path.name}"
     progress.add(task, found.bytes)
 
@@ -62,7 +71,10 @@ def survey(path: Path, progress: Progress) -> Survey:
 
     with reading_errors(path):
         for member in members(path, kind, heard):
-            _count(found, member)
+            for name in _count(found, member):
+                if kind is Kind.TAR and not found.repeated:
+                    found.repeated = name if name in names else ""
+                    names.add(name)
             if not found.reads_in_order:
                 progress.advance(task, member.size)
     if kind is Kind.TAR:
@@ -71,10 +83,10 @@ def survey(path: Path, progress: Progress) -> Survey:
 
 
 def is_image(member: Member) -> bool:
-    """Whether a member is an image by its name. What macOS adds to archives has such names, and is none."""
+    """Whether a member is an image: by its name, if it is not empty. What macOS adds has such names too."""
     name = member.name
     junk = name.name.startswith("._") or "__MACOSX" in name.parts
-    return member.plain and not junk and name.suffix.lower() in IMAGE_SUFFIXES
+    return member.plain and member.size > 0 and not junk and name.suffix.lower() in IMAGE_SUFFIXES
 
 
 def is_inner(member: Member) -> bool:
@@ -82,14 +94,17 @@ def is_inner(member: Member) -> bool:
     return member.plain and member.name.suffix == ".tar"
 
 
-def _count(found: Survey, member: Member) -> None:
+def _count(found: Survey, member: Member) -> Iterator[str]:
+    """Count a member; gives the `<folder>/<image>` of each image in it."""
     if is_image(member):
         found.folders[member.name.parent.parts] += 1
+        yield f"{member.name.parent.name}/{member.name.name}".lstrip("/")
     elif is_inner(member):
         found.inner[member.name.parts] = 0
         for image in inner_members(member, f"archive {found.path}/{member.name}"):
             if is_image(image):
                 found.inner[member.name.parts] += 1
+                yield f"{member.name.stem}/{image.name.name}"
             else:
                 found.note_other(str(PurePosixPath(member.name, image.name)))
     else:

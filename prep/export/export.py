@@ -13,7 +13,7 @@ import numpy as np
 
 from prep.errors import DescriptionError, SpaceError
 from prep.export.folders import Folder
-from prep.export.index import REMEDY, Block, Exported, Index, continued
+from prep.export.index import REMEDY, Block, Exported, Index, Seldom, continued
 from prep.export.webdataset import Shards
 from prep.progress import Progress
 from prep.records.access import Records, Sample, read_manifest
@@ -100,14 +100,22 @@ def _export_split(records: Records, split: str, folder: Path, index: Index, prog
         _check_space(folder, bytes_left + FILE_OVERHEAD * sum(len(run) for _, run in left))
         found.complete = False
         writer.begin()
-    for number, run in left:
-        samples = _counted(records[run.start : run.stop], split, progress)
-        done[run.start] = writer.write(number, run.start, samples)
+
+    def note() -> None:
         found.blocks = [done[first] for first in sorted(done)]
         index.write(folder)
+
+    note_seldom = Seldom(note)
+    try:
+        for number, run in left:
+            samples = _counted(records[run.start : run.stop], split, progress)
+            done[run.start] = writer.write(number, run.start, samples)
+            note_seldom()
+    finally:  # also after Ctrl-C; after a kill, the blocks that were not noted are written again
+        note()
     writer.finish()
     found.complete = True
-    index.write(folder)
+    note()
 
 
 def blocks(sizes: "np.ndarray[tuple[int], np.dtype[np.int64]]", block_bytes: int) -> list[range]:

@@ -4,7 +4,8 @@ A block is a run of neighbours in the `.rec` files: a tar shard, or some of the 
 """
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -13,6 +14,7 @@ from prep.errors import DescriptionError, IntegrityError
 from prep.state.files import write_json
 
 NAME = "EXPORT.json"
+PAUSE = 20  # times as long as writing the index took: it may have tens of thousands of blocks
 REMEDY = "give another folder with --to, or remove this one"
 
 
@@ -75,6 +77,23 @@ class Index:
     def write(self, folder: Path) -> None:
         """Write the file, atomically."""
         write_json(folder / NAME, self.document())
+
+
+class Seldom:
+    """Calls a function now and then, so that it takes at most a twentieth of the time."""
+
+    def __init__(self, write: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._write = write
+        self._clock = clock
+        self._next = clock()
+
+    def __call__(self) -> None:
+        """Call it, if that is due again."""
+        start = self._clock()
+        if start >= self._next:
+            self._write()
+            end = self._clock()
+            self._next = end + PAUSE * (end - start)
 
 
 def continued(folder: Path, wanted: Index) -> Index:

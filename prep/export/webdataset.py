@@ -1,6 +1,7 @@
 """WebDataset: tar shards in which the files of a sample, `<key>.jpg` and `<key>.cls`, follow one another.
 
 The key is the part of a name up to the first dot of its last component; `.cls` is the label as a decimal.
+No two samples of a shard have the same key: `tar -x` would write one over the other.
 https://github.com/webdataset/webdataset#the-webdataset-format
 """
 
@@ -8,7 +9,8 @@ import hashlib
 import os
 import re
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from itertools import chain, count
 from pathlib import Path
 
 from prep.export.index import Block
@@ -40,7 +42,7 @@ class Shards:
         return path.is_file() and path.stat().st_size == block.bytes
 
     def write(self, number: int, first: int, samples: Iterable[Sample]) -> Block:
-        """Write a shard, atomically; memory holds one sample at a time.
+        """Write a shard, atomically; memory holds one sample at a time, and the keys.
 
         Raises:
             IntegrityError: the name of a sample is no relative path.
@@ -49,11 +51,11 @@ class Shards:
         path = self._folder / f"{self._split}-{number:06}.tar"
         partial = path.with_name(path.name + ".partial")
         digest = hashlib.sha256()
-        images, key = 0, ""
+        keys: set[str] = set()
         with disk_errors(self._folder), partial.open("wb") as file:
             for sample in samples:
-                images += 1
-                key = key_of(sample.name, key)
+                key = key_of(sample.name, keys)
+                keys.add(key)
                 for suffix, data in (("jpg", sample.image), ("cls", str(sample.label).encode())):
                     member = _member(f"{key}.{suffix}", data)
                     digest.update(member)
@@ -65,23 +67,24 @@ class Shards:
             os.fsync(file.fileno())
             partial.replace(path)
             sync_folder(self._folder)
-        return Block(path.name, first, images, size, digest.hexdigest())
+        return Block(path.name, first, len(keys), size, digest.hexdigest())
 
     def finish(self) -> None:
         """Do nothing: every shard is whole."""
 
 
-def key_of(name: str, before: str) -> str:
+def key_of(name: str, taken: Container[str]) -> str:
     """The key of a sample: its name without the suffix of a JPEG file, and without dots.
 
     Args:
         name: `<class>/<file>`.
-        before: the key of the sample before. An equal key would make both one sample, so then the suffix
-            stays: `cat/1_jpg`.
+        taken: the keys of the samples before it in the shard. If the key is among them, the suffix stays,
+            as in `cat/1_jpg`; if that is taken too, a number follows, as in `cat/1_jpg_2`.
     """
     path = str(relative_path(name, "the list of names"))
-    key = JPEG_SUFFIX.sub("", path).replace(".", "_")
-    return key if key != before else path.replace(".", "_")
+    key, whole = (text.replace(".", "_") for text in (JPEG_SUFFIX.sub("", path), path))
+    choices = chain((key, whole), (f"{whole}_{number}" for number in count(2)))
+    return next(choice for choice in choices if choice not in taken)
 
 
 def _member(name: str, data: bytes) -> bytes:

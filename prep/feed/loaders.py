@@ -8,32 +8,31 @@ trainer does on the way to the GPU.
 
 import ctypes
 import multiprocessing
-import signal
+import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
-from multiprocessing.context import SpawnContext, SpawnProcess
-from queue import Empty
 from typing import Any
 
 import cv2
 import numpy as np
 
-from prep.errors import IntegrityError, PrepError
-from prep.feed.windows import Window, read, records_of, stream
+from prep.errors import IntegrityError
+from prep.feed.windows import Packed, Window, read, records_of, stream
 from prep.images.crop import chance, random_crop
 from prep.images.prepare import UnreadableImageError
 from prep.images.resize import Pixels
+from prep.loading.processes import PATIENCE, Worker, workers
 
 SIDE = 224  # pixels of a side of what the model gets
 BATCH = 256  # images
 SLOTS = 2  # batches a loader may be ahead
 IN_MEMORY = 32 << 20  # bytes of images that a process decodes again and again
-PATIENCE = 120.0  # seconds for a process to start, or for one batch from a very slow volume
 
 Advance = Callable[[int], None]
+Tell = Callable[[Any], None]
 
 
 @dataclass(frozen=True)
@@ -63,35 +62,35 @@ def decoding(windows: Sequence[Window], processes: int, seconds: float, advance:
     ]
     images = 0
     slowest = 0.0
-    with _running(context, _decode, arguments) as (running, told):
-        _ready(told, running)
+    with workers(context, _decode, arguments) as running:
+        _ready(running)
         go.set()
-        for _ in range(processes):
-            done, taken = _next(told, running)
+        for worker in running:
+            done, taken = worker.hear()
             images, slowest = images + done, max(slowest, taken)
             advance(done)
     return Rate(processes, images, slowest)
 
 
-def _decode(told: Any, windows: list[Window], seconds: float, go: Any) -> None:
-    pictures: list[memoryview] = []
+def _decode(tell: Tell, windows: list[Window], seconds: float, go: Any) -> None:
+    pictures: list[Packed] = []
     size = 0
     for window in windows:
         if size >= IN_MEMORY:
             break
-        pictures += [image for _, image in records_of(window, read(window))]
+        pictures += records_of(window, read(window))
         size += window.size
     into = np.empty((SIDE, SIDE, 3), np.uint8)
     rng = chance(0)
-    random_crop(pictures[0], into, rng)  # loads the libraries
-    told.put(None)
+    _crop(pictures[0], into, rng)  # loads the libraries
+    tell(None)
     go.wait(PATIENCE)
     begun = time.perf_counter()
     done = 0
     while time.perf_counter() - begun < seconds:
-        random_crop(pictures[done % len(pictures)], into, rng)
+        _crop(pictures[done % len(pictures)], into, rng)
         done += 1
-    told.put((done, time.perf_counter() - begun))
+    tell((done, time.perf_counter() - begun))
 
 
 def batches(windows: Sequence[Window], work: "Work", advance: Advance) -> tuple[Rate, list[Window]]:
@@ -114,18 +113,19 @@ def batches(windows: Sequence[Window], work: "Work", advance: Advance) -> tuple[
     target = np.empty(size, np.uint8)
     images = 0
     read: list[Window] = []
-    with _running(context, _load, arguments) as (running, told):
-        _ready(told, running)
+    with workers(context, _load, arguments) as running:
+        _ready(running)
         go.set()
         begun = last = time.perf_counter()
-        left = work.processes
-        while left:
-            number, slot, count, used = _next(told, running)
+        turns = deque(enumerate(running))
+        while turns:
+            number, worker = turns.popleft()
+            slot, count, used = worker.hear()
             if slot is None:
-                left -= 1
                 read += shares[number][:used]
                 continue
-            target[:] = np.frombuffer(shared[number], np.uint8)[slot * size : (slot + 1) * size]
+            turns.append((number, worker))
+            target[:] = np.frombuffer(memoryview(shared[number]), np.uint8)[slot * size : (slot + 1) * size]
             free[number].release()
             last = time.perf_counter()
             images += count
@@ -153,12 +153,14 @@ def _share(windows: list[Window], number: int, work: Work) -> list[Window]:
     return windows[number :: work.processes]
 
 
-def _load(told: Any, number: int, windows: list[Window], work: Work, shared: Any, free: Any, go: Any) -> None:
-    slots = np.frombuffer(shared, np.uint8).reshape(SLOTS, work.batch, work.side, work.side, 3)
+def _load(
+    tell: Tell, number: int, windows: list[Window], work: Work, shared: Any, free: Any, go: Any
+) -> None:
+    slots = np.frombuffer(memoryview(shared), np.uint8).reshape(SLOTS, work.batch, work.side, work.side, 3)
     labels = np.empty((SLOTS, work.batch), np.float32)
     rng = chance(number)
     _load_libraries(slots[0, 0])
-    told.put(None)
+    tell(None)
     go.wait(PATIENCE)
     begun = time.perf_counter()
     taken: list[Window] = []
@@ -172,17 +174,17 @@ def _load(told: Any, number: int, windows: list[Window], work: Work, shared: Any
 
     slot = count = 0
     free.acquire()
-    for label, image in stream(in_time(), work.cold):
-        labels[slot, count] = label
-        random_crop(image, slots[slot, count], rng)
+    for packed in stream(in_time(), work.cold):
+        labels[slot, count] = packed.label
+        _crop(packed, slots[slot, count], rng)
         count += 1
         if count == work.batch:
-            told.put((number, slot, count, 0))
+            tell((slot, count, 0))
             slot, count = (slot + 1) % SLOTS, 0
             free.acquire()
     if count:
-        told.put((number, slot, count, 0))
-    told.put((number, None, 0, len(taken)))
+        tell((slot, count, 0))
+    tell((None, 0, len(taken)))
 
 
 def _load_libraries(into: Pixels) -> None:
@@ -191,59 +193,15 @@ def _load_libraries(into: Pixels) -> None:
     random_crop(jpeg.tobytes(), into, chance(0))
 
 
-@contextmanager
-def _running(
-    context: SpawnContext, work: Callable[..., None], arguments: Sequence[tuple[Any, ...]]
-) -> Iterator[tuple[list[SpawnProcess], Any]]:
-    """A process for each tuple of arguments, and the queue on which they tell; none is left afterwards."""
-    told = context.Queue()
-    running = [context.Process(target=_guarded, args=(work, told, *some), daemon=True) for some in arguments]
+def _crop(packed: Packed, into: Pixels, rng: random.Random) -> None:
     try:
-        for process in running:
-            process.start()
-        yield running, told
-    finally:
-        for process in running:
-            if process.is_alive():
-                process.terminate()
-        for process in running:
-            process.join()
-        told.close()
+        random_crop(packed.image, into, rng)
+    except UnreadableImageError as error:
+        where = f"{packed.path}: the image at byte {packed.offset}"
+        raise IntegrityError(f"{where} {error}: run verify where the data was packed") from error
 
 
-def _guarded(work: Callable[..., None], told: Any, *arguments: Any) -> None:
-    """Do the work; an expected failure is told, not raised."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
-    cv2.setNumThreads(1)  # a process a core
-    try:
-        work(told, *arguments)
-    except (PrepError, UnreadableImageError, OSError) as error:
-        told.put(str(error))
-
-
-def _ready(told: Any, running: Sequence[SpawnProcess]) -> None:
+def _ready(running: Sequence[Worker]) -> None:
     """Wait until all have loaded what they need."""
-    for _ in running:
-        _next(told, running)
-
-
-def _next(told: Any, running: Sequence[SpawnProcess]) -> Any:
-    """What a process tells next.
-
-    Raises:
-        PrepError: one has failed or was killed, or none says anything.
-    """
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
-        try:
-            said = told.get(timeout=0.5)
-        except Empty:
-            if any(process.exitcode for process in running):
-                raise PrepError(
-                    "a loader process was killed: is there memory left? use fewer --loaders"
-                ) from None
-            continue
-        if isinstance(said, str):
-            raise IntegrityError(f"a loader process failed: {said}")
-        return said
-    raise PrepError(f"no batch within {PATIENCE:.0f} s: the volume hardly delivers; look at its state")
+    for worker in running:
+        worker.hear()

@@ -112,7 +112,8 @@ def _smaller(windows: Sequence[Window], seconds: float) -> Smaller:
     into = np.empty((SIDE, SIDE, 3), np.uint8)
     before = after = taken_before = taken_after = 0.0
     begun = time.perf_counter()
-    for _, image in stream(windows):
+    for packed in stream(windows):
+        image = packed.image
         try:
             small = prepare(image, SMALL_TARGET).jpeg
         except UnreadableImageError:

@@ -5,25 +5,29 @@ shuffled, and still reads the disk in large requests.
 """
 
 import os
-import struct
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prep.records.recordio import FRAME, HEADER, LENGTH_LIMIT, MAGIC, read_records
+from prep.records.recordio import image_of
 
 WINDOW_BYTES = 1 << 20  # about 10 records of ImageNet; two of the blocks that EBS loads from S3
 FOLIO = 2 << 20  # bytes: the largest that the page cache uses
-HEAD = struct.Struct("<IIIf")  # magic, cflag and length, flag, label
-OVERHEAD = FRAME.size + HEADER.size
 
-Labelled = tuple[float, memoryview]
-"""The label and the image file of a record."""
+
+class Packed(NamedTuple):
+    """The label and the image file of a record; the file that has it, and where it begins there, in bytes."""
+
+    label: float
+    image: memoryview
+    path: Path
+    offset: int
 
 
 @dataclass(frozen=True)
@@ -88,28 +92,20 @@ def read(window: Window, cold: bool = False) -> memoryview:
     return data
 
 
-def records_of(window: Window, data: memoryview) -> Iterator[Labelled]:
-    """Label and image of each record, from the bytes of a window.
+def records_of(window: Window, data: memoryview) -> Iterator[Packed]:
+    """Each record, from the bytes of a window.
 
     Raises:
         IntegrityError: these are not whole records of images.
     """
     for start, end in pairwise(window.edges):
-        record = data[start - window.offset : end - window.offset]
-        magic, word, flag, label = HEAD.unpack_from(record)
-        if (
-            (magic, flag) == (MAGIC, 0)
-            and word < LENGTH_LIMIT
-            and FRAME.size + word + -word % 4 == len(record)
-        ):
-            yield label, record[OVERHEAD : FRAME.size + word]
-        else:  # in several pieces, or damaged
-            whole = next(read_records(_Bytes(record), f"{window.path}, byte {start}"))
-            yield whole.label, memoryview(whole.image)
+        where = f"{window.path}, byte {start}"
+        label, _, image = image_of(data[start - window.offset : end - window.offset], where)
+        yield Packed(label, image, window.path, start)
 
 
-def stream(windows: Iterable[Window], cold: bool = False) -> Iterator[Labelled]:
-    """Label and image of each record of the windows; a thread reads one window ahead.
+def stream(windows: Iterable[Window], cold: bool = False) -> Iterator[Packed]:
+    """Each record of the windows; a thread reads one window ahead.
 
     Raises:
         IntegrityError: there is something else than whole records of images.
@@ -123,14 +119,3 @@ def stream(windows: Iterable[Window], cold: bool = False) -> Iterator[Labelled]:
             before = following
         if before:
             yield from records_of(before[0], before[1].result())
-
-
-class _Bytes:
-    """Bytes in memory as a file."""
-
-    def __init__(self, data: memoryview) -> None:
-        self._left = data
-
-    def read(self, size: int, /) -> bytes:
-        piece, self._left = self._left[:size], self._left[size:]
-        return bytes(piece)

@@ -40,10 +40,10 @@ def decode_rgb(data: bytes | memoryview) -> Pixels:
             return cast(Pixels, turbo.decode(data, pixel_format=TJPF_RGB))
         except (OSError, UserWarning):
             pass  # damaged: OpenCV decodes what is there
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION)
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
         raise UnreadableImageError("can't be decoded")
-    return cast(Pixels, pixels)
+    return cast(Pixels, cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels))
 
 
 def random_box(width: int, height: int, rng: random.Random) -> Box:

@@ -34,13 +34,16 @@ class Choice:
 
 
 def choices(plan: Plan, description: Description, prices: Prices) -> list[Choice]:
-    """What other choices would change; settings that are the plan's already are left out."""
+    """What other choices would change, without settings that are the plan's already, or that EBS refuses."""
     found = []
     for settings in CHOICES:
         changed = {name: value for name, value in settings.items() if getattr(plan.wish, name) != value}
         if not changed:
             continue
-        other = make(replace(plan.wish, **changed), description, prices)
+        wish = replace(plan.wish, **changed)
+        if wish.work.fault or wish.dataset.fault or wish.restored.fault:
+            continue
+        other = make(wish, description, prices)
         month = sum(other.month.values()) - sum(plan.month.values())
         seconds, dollars = other.seconds - plan.seconds, other.dollars - plan.dollars
         found.append(Choice(changed, seconds, dollars, month, other.warnings))

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from prep import contract
+from prep import contract, ebs
 from prep.errors import DescriptionError
 from prep.plan.model import MIB, Effort, Flow, Machine, Volume
 
@@ -123,27 +123,35 @@ class Disk:
     @property
     def text(self) -> str:
         """For a person."""
+        iops = f" {self.iops} IOPS" if self.iops else ""
         rate = f" {self.throughput} MiB/s" if self.throughput else ""
-        return f"{self.type} {self.gib} GiB{rate}"
+        return f"{self.type} {self.gib} GiB{iops}{rate}"
+
+    @property
+    def fault(self) -> ebs.Fault | None:
+        """Why EBS would refuse it, or None."""
+        return ebs.find_fault(ebs.Volume(self.gib, self.type, self.iops, self.throughput))
 
     def volume(self) -> Volume:
         """What it gives.
 
         Raises:
-            DescriptionError: nothing is known about the type.
+            DescriptionError: nothing is known about the type, or EBS would refuse the volume.
         """
+        if self.type not in VOLUME_TYPES:
+            raise DescriptionError(
+                f"volume type {self.type}: plan has no rates for it: use one of {', '.join(VOLUME_TYPES)}"
+            )
+        if self.fault:
+            raise DescriptionError(f"volume {self.text}: correct its {self.fault.field}: {self.fault.remedy}")
         if self.type in HDD:
             return _hdd(self.type, self.gib)
         if self.type == "gp3":
             rate = (self.throughput or contract.GP3_THROUGHPUT) * MIB
             return Volume(self.type, Flow.steady(rate), self.iops or contract.GP3_IOPS, SSD_REQUEST)
-        if self.type == "gp2":
-            rate = GP2_MIBS[self.gib >= GP2_LARGE_GIB] * MIB
-            iops = min(16000, max(100, GP2_IOPS_PER_GIB * self.gib))
-            return Volume(self.type, Flow.steady(rate), iops, SSD_REQUEST)
-        raise DescriptionError(
-            f"volume type {self.type}: plan has no rates for it: use one of {', '.join(VOLUME_TYPES)}"
-        )
+        rate = GP2_MIBS[self.gib >= GP2_LARGE_GIB] * MIB
+        iops = min(16000, max(100, GP2_IOPS_PER_GIB * self.gib))
+        return Volume(self.type, Flow.steady(rate), iops, SSD_REQUEST)
 
 
 def _hdd(kind: str, gib: int) -> Volume:

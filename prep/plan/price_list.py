@@ -139,7 +139,9 @@ def fetch(client: Any, region: str, old: Prices, note: Callable[[str], None], *m
             found += 1
             tables[each.table][each.name] = price
     if not found:
-        raise AwsError(f"price list: it has no prices for {region}: is there such a Region?")
+        raise AwsError(
+            f"price list: it has no prices for {region}: use the name of a Region, such as eu-west-1"
+        )
     note(f"price list: {found} prices of {region}, {missing} not found")
     return Prices(datetime.now(UTC).date().isoformat(), region, **tables)
 

@@ -5,7 +5,6 @@ train = Records("/data", "train")
 image, label, name = train[0]
 """
 
-import io
 import os
 import weakref
 from bisect import bisect_right
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from prep.errors import DescriptionError, IntegrityError
 from prep.records import manifest
 from prep.records.manifest import Manifest
-from prep.records.recordio import FRAME, HEADER, LENGTH_LIMIT, MAGIC, read_records
+from prep.records.recordio import FRAME, HEADER, image_of
 from prep.state.layout import Layout
 
 Integers = npt.NDArray[np.int64]
@@ -257,7 +256,8 @@ class _Files:
                 name = self.name(number)
                 identity = part.first + place + number - run[0]
                 image = _payload(data[start - begin : end - begin], identity, self.labels[number], part, name)
-                yield Sample(_decoded(image, part, name) if decode else image, int(self.labels[number]), name)
+                pixels = _decoded(image, part, name) if decode else image.tobytes()
+                yield Sample(pixels, int(self.labels[number]), name)
             run = run[count:]
 
     def _at(self, number: int) -> tuple[_Part, int]:
@@ -276,28 +276,23 @@ def _pread(part: _Part, offset: int, size: int) -> bytes:
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-def _payload(record: memoryview, number: int, label: int, part: _Part, name: str) -> bytes:
+def _payload(record: memoryview, number: int, label: int, part: _Part, name: str) -> memoryview:
     """The image file in a record, after a check that the record is the one that the index and list mean."""
-    magic, word = FRAME.unpack_from(record)
-    if magic == MAGIC and word >> 29 == 0:
-        _, found, identity, _ = HEADER.unpack_from(record, FRAME.size)
-        end = FRAME.size + (word & (LENGTH_LIMIT - 1))
-        image = record[FRAME.size + HEADER.size : end].tobytes() if end <= len(record) else None
-    else:
-        split = next(read_records(io.BytesIO(record), f"{part.path} ({name})"))  # it holds the magic number
-        found, identity, image = split.label, split.id, split.image
-    if image is None or (found, identity) != (label, number):
+    found, identity, image = image_of(record, f"{part.path} ({name})")
+    if (found, identity) != (label, number):
         raise IntegrityError(f"{part.path}: record {number} ({name}) is not what the index says: {DAMAGED}")
     return image
 
 
-def _decoded(image: bytes, part: _Part, name: str) -> npt.NDArray[np.uint8]:
-    import cv2  # who reads JPEG files needs no OpenCV
+def _decoded(image: memoryview, part: _Part, name: str) -> npt.NDArray[np.uint8]:
+    # Who reads only the bytes of JPEG files needs no OpenCV.
+    from prep.images.crop import decode_rgb
+    from prep.images.prepare import UnreadableImageError
 
-    pixels = cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise IntegrityError(f"{part.path}: image {name} can't be decoded: {DAMAGED}")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels).view(np.uint8)
+    try:
+        return decode_rgb(image)
+    except UnreadableImageError as error:
+        raise IntegrityError(f"{part.path}: image {name} can't be decoded: {DAMAGED}") from error
 
 
 def read_manifest(layout: Layout) -> Manifest:

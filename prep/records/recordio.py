@@ -7,6 +7,7 @@ a reader puts it back. The data of an image consists of the header `flag uint32,
 uint64` and the image file.
 """
 
+import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -118,6 +119,26 @@ def read_records(file: Readable, name: str) -> Iterator[Record]:
                 break
         yield _record(name, offset, end, MAGIC_BYTES.join(parts))
         offset = end
+
+
+def image_of(record: memoryview, where: str) -> tuple[float, int, memoryview]:
+    """Label, id and image file of a record of which all bytes are there, padding included.
+
+    Raises:
+        IntegrityError: it is something else than a complete record with one label; the message begins with
+            `where`.
+    """
+    if len(record) >= FRAME.size + HEADER.size:
+        magic, word = FRAME.unpack_from(record)
+        flag, label, identity, identity2 = HEADER.unpack_from(record, FRAME.size)
+        whole = (magic, flag, identity2) == (MAGIC, 0, 0) and word < LENGTH_LIMIT
+        if whole and FRAME.size + word + -word % 4 == len(record):
+            return label, identity, record[FRAME.size + HEADER.size : FRAME.size + word]
+    # In several pieces, or damaged.
+    found = list(read_records(io.BytesIO(record), where))
+    if len(found) != 1:
+        raise IntegrityError(f"{where}: {len(found)} records in the place of one: run pack again")
+    return found[0].label, found[0].id, memoryview(found[0].image)
 
 
 def _record(name: str, offset: int, end: int, data: bytes) -> Record:

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from preflight.plan import main, wish_of
+from prep.errors import CredentialsError
 from prep.plan.wish import Wish
 from stacks.settings import Settings
 
@@ -16,7 +17,9 @@ OPTIONS = {"link_mb": 30.0, "organize": True, "backup": True, "instances": 1, "d
 @pytest.fixture(autouse=True)
 def _no_prices_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv("AWS_REGION", raising=False)
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
 
 
 def plan(*arguments: str) -> Result:
@@ -25,6 +28,38 @@ def plan(*arguments: str) -> Result:
 
 def test_defaults_are_those_of_prep_plan() -> None:
     assert wish_of(Settings(), OPTIONS) == Wish()
+
+
+@pytest.mark.parametrize(
+    ("setting", "environment", "region"),
+    [
+        (None, {}, "us-west-2"),
+        (None, {"AWS_DEFAULT_REGION": "eu-west-1"}, "eu-west-1"),
+        (None, {"AWS_DEFAULT_REGION": "eu-west-1", "AWS_REGION": "eu-west-3"}, "eu-west-3"),
+        ("ap-south-1", {"AWS_REGION": "eu-west-3"}, "ap-south-1"),
+    ],
+)
+def test_the_region_is_that_of_the_deployment(
+    setting: str | None,
+    environment: dict[str, str],
+    region: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "config").write_text("[default]\nregion = us-west-2\n")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    done = plan(*(("-c", f"region={setting}") if setting else ()))
+    assert f"those of {region} differ" in done.stdout
+
+
+def test_a_profile_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    done = plan()
+    assert done.exit_code == CredentialsError.exit_code
+    assert "AWS configuration: The config profile (nobody) could not be found: correct it" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert plan("-c", "region=eu-west-1").exit_code == 0
 
 
 def test_settings_and_options() -> None:

@@ -1,7 +1,8 @@
 """The recipes of docs/training.md, run as they are: each image once an epoch, alone and by two ranks.
 
 Each class has one image, all of one colour that belongs to its label. So a label tells which image it is, and
-the colour of any part of the image tells whether it belongs to the label.
+the colour of any part of the image tells whether it belongs to the label. A long comment in each file makes
+two shards of them, of 1 MiB each.
 """
 
 import json
@@ -28,11 +29,13 @@ READERS = REPOSITORY / ".cache" / "readers"
 IMAGES, BATCH, EPOCHS = 48, 8, 2
 EXPORT = re.compile(r"^prep (export .*)$", re.MULTILINE)
 DATA = re.compile(r"(?<!\w)(/(?:data|shards|images)\b)")
+SHARDS = "train-{000000..000001}.tar"  # each has half of the images
+COMMENT = bytes(43_200)
 # What is smaller here than on the page.
 SMALLER = {
     r"range\(90\)": f"range({EPOCHS})",
     r"\b256\b": str(BATCH),
-    r"\.\.000131": "..000000",
+    r"train-\{.*\}\.tar": SHARDS,
     r"(num_workers|num_threads|preprocess_threads)=8": r"\1=2",
 }
 LONGEST = 180.0  # seconds; PyTorch and DALI take some to be imported
@@ -69,15 +72,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recipes")
     images = {
         f"n{label:04}": {
-            f"n{label:04}_1.JPEG": pictures.save(Image.new("RGB", (60, 50), colour(label)), "JPEG")
+            f"n{label:04}_1.JPEG": pictures.save(
+                Image.new("RGB", (60, 50), colour(label)), "JPEG", comment=COMMENT
+            )
         }
         for label in range(IMAGES)
     }
     pack(write_folders(folder / "set", {"train": images, "validation": images}), folder)
     (folder / "packed").rename(folder / "data")
     for command in EXPORT.findall(PAGE.read_text()):
-        done = prep(*(DATA.sub(rf"{folder}\1", word) for word in shlex.split(command)))
+        done = prep(*(DATA.sub(rf"{folder}\1", word) for word in shlex.split(command)), "--shard-mib", "1")
         assert done.returncode == 0, done.stderr
+        assert "folders" in command or f" in {folder}/shards/{SHARDS}\n" in done.stdout
     assert len(list((folder / "images" / "validation").iterdir())) == IMAGES
     return folder
 
@@ -128,8 +134,8 @@ def check(ranks: list[Seen], epochs: int = EPOCHS) -> None:
     assert len(set(map(tuple, orders))) == epochs
 
 
-RANKED = ["PyTorch", "NVIDIA DALI", "MXNet"]
-RECIPES = ["Records: Python, without a framework", *RANKED, "WebDataset and image folders"]
+RANKED = ["PyTorch", "NVIDIA DALI", "MXNet", "WebDataset and image folders"]
+RECIPES = ["Records: Python, without a framework", *RANKED]
 
 
 def test_the_page_has_these_recipes() -> None:

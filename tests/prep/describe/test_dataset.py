@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shlex
 import signal
 import tarfile
 import time
@@ -110,8 +111,34 @@ def test_nested_in_a_compressed_tar(tmp_path: Path) -> None:
     write(tmp_path / "train.tar.gz", {f"{name}.tar": tar_of(images(name)) for name in ("n1", "n2")})
     toml, to = tmp_path / "s.toml", tmp_path / "to"
     assert new(tmp_path / "train.tar.gz", "--to", to, "--output", toml)[0] == 0
-    assert names(to / "s-train.tar") == ["n1.tar", "n2.tar"]
+    assert names(to / "s-train.tar") == [f"{name}/{name}-{i}.jpg" for name in ("n1", "n2") for i in range(2)]
+    assert 'layout = "folders"' in toml.read_text()
     assert call("dataset", "check", str(toml), "--archives", str(to)).returncode == 0
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".zip"])
+def test_what_is_no_image_in_inner_tars_is_left_out(tmp_path: Path, suffix: str) -> None:
+    extra = {"README.txt": b"hello", "n2/empty.jpg": b""}
+    inner = {f"{name}.tar": tar_of(images(name) | extra) for name in ("n1", "n2")}
+    archive = write(tmp_path / f"train{suffix}", inner | {"none.tar": tar_of({"notes.txt": b"no class"})})
+    toml, to = tmp_path / "s.toml", tmp_path / "to"
+    code, out, err = new(archive, "--to", to, "--output", toml)
+    assert (code, err) == (0, "")
+    assert "4 images; other files: 5 (n1.tar/README.txt, n1.tar/n2/empty.jpg, n2.tar/README.txt)" in out
+    assert "train: 4 images in 2 classes, layout folders" in out
+    checked = call("dataset", "check", str(toml), "--archives", str(to))
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_paths_with_spaces_in_what_comes_next(tmp_path: Path) -> None:
+    toml, to = tmp_path / "my pets.toml", tmp_path / "my archives"
+    write(tmp_path / "pets.zip", images("a", "b"))
+    code, out, _ = new(tmp_path / "pets.zip", "--to", to, "--output", toml, "--name", "pets")
+    assert code == 0
+    check, rehearse, _ = out.partition("next ")[2].strip().splitlines()
+    assert call(*shlex.split(check)[3:]).returncode == 0
+    (given,) = shlex.split(rehearse.strip())[2:]
+    assert shlex.split(given.removeprefix("ARGS=")) == ["--dataset", str(toml), "--archives", str(to)]
 
 
 def test_flat_with_devkit(tmp_path: Path, sample: Path) -> None:
@@ -261,6 +288,20 @@ def test_check_of_archives_finds_every_mistake(tmp_path: Path, zipped: Path) -> 
     said = call("dataset", "check", str(toml), "--archives", str(to)).stdout
     assert "layout 'nested': archive" in said
     assert f"archive pets-validation.tar: is not in {to}: put it there, or correct file" in said
+
+
+def test_check_finds_what_pack_would_refuse(tmp_path: Path) -> None:
+    """Two images with one name, and empty images."""
+    good = images("a", "b", each=4)
+    write(tmp_path / "s.tar", good)
+    toml = tmp_path / "s.toml"
+    assert new(tmp_path / "s.tar", "--output", toml)[0] == 0
+    odd = [("a/a-0.jpg", b"1"), ("x/b/b-0.jpg", b"1"), *((f"a/{number}.jpg", b"") for number in range(4))]
+    (tmp_path / "s.tar").write_bytes(tar([file(*each) for each in [*good.items(), *odd]]))
+    said = call("dataset", "check", str(toml), "--archives", str(tmp_path)).stdout
+    where = "[splits.train]: s.tar: images that"
+    assert f"{where} have the name of another: 2 (a/a-0.jpg, b/b-0.jpg): rename or remove them\n" in said
+    assert f"{where} are empty: 4 (a/0.jpg, a/1.jpg, a/2.jpg, …): get them again, or remove them\n" in said
 
 
 def test_check_goes_on_after_a_missing_archive(tmp_path: Path, zipped: Path) -> None:

@@ -10,7 +10,7 @@ from prep.describe.plan import Plan, Wishes, decide
 from prep.describe.survey import survey
 from prep.progress import Progress
 from tests.prep.describe.inputs import images, write
-from tests.prep.tars import tar_of
+from tests.prep.tars import file, tar, tar_of
 
 CATS_AND_DOGS = images("cat", "dog")
 
@@ -93,6 +93,25 @@ def test_a_class_may_be_named_like_a_split(tmp_path: Path) -> None:
     assert any(f"give --split train={tmp_path / 'vehicles.tar'}, or the name" in line for line in asked)
 
 
+def test_images_with_one_name(tmp_path: Path) -> None:
+    """In a plain tar that would be used as it is. Class folders may have one name if their images differ."""
+    twice = {f"{top}/{name}/{top}.jpg": b"1" for top in ("x", "y") for name in ("cat", "dog")}
+    plan = plan_of(tmp_path, {"a.tar": twice})
+    assert (plan.open, len(plan.notes)) == ([], 2)
+    again = {f"{top}/{name}/1.jpg": b"1" for top in ("x", "y") for name in ("cat", "dog")}
+    (asked,) = plan_of(tmp_path, {"b.tar": again}).open
+    assert asked.startswith(
+        "train: two images are named cat/1.jpg, by the nearest folder and the file: rename"
+    )
+    assert plan_of(tmp_path, {"c.tar": again}, class_folder=2, converts=True).open == []
+    inner = {f"{top}/n1.tar": tar_of({"1.jpg": b"1"}) for top in ("x", "y")}
+    (asked,) = plan_of(tmp_path, {"d.tar": inner}).open
+    assert asked.startswith("train: two images are named n1/1.jpg")
+    (tmp_path / "e.tar").write_bytes(tar([file("a/1.jpg", b"1"), file("b/1.jpg", b"1")] * 2))
+    (asked,) = decide([survey(tmp_path / "e.tar", Progress(shown=False))], Wishes()).open
+    assert asked.startswith("train: two images are named a/1.jpg")
+
+
 def test_one_split_in_two_files(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, {"train_1.tar": images("cat"), "train_2.tar": images("dog")}, converts=True)
     assert shape(plan) == {"train": ("folders", 4, 2, True)}
@@ -105,6 +124,7 @@ OPEN = {
     "one folder": ({"a.tar": images("all")}, r"'all', which would be the only class: give --class-folder 1"),
     "zip": ({"a.zip": CATS_AND_DOGS}, r"a.zip is a zip archive, .*: give --to DIR.* about \d"),
     "other files": ({"a.tar": CATS_AND_DOGS | {"x.txt": b""}}, r"that are no images \(1\), .*--to"),
+    "empty image": ({"a.tar": CATS_AND_DOGS | {"cat/0.jpg": b""}}, r"that are no images \(1\)"),
     "macOS": ({"a.tar": CATS_AND_DOGS | {"cat/._1.jpg": b""}}, r"that are no images \(1\)"),
     "two splits": ({"a.tar": images("train/a", "train/b", "val/a", "val/b")}, "a.tar holds other splits as"),
     "which is which": ({"a.tar": CATS_AND_DOGS, "b.tar": CATS_AND_DOGS}, "a.tar: the split .*--split train"),

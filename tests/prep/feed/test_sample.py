@@ -30,7 +30,7 @@ def test_windows_hold_every_record_once(packed: Path) -> None:
     data = feed_sample.read(layout(place), None)
     with (place / "train.rec").open("rb") as file:
         expected = [record.image for record in read_records(file, "train")]
-    found = [bytes(image) for _, image in stream(data.windows, cold=True)]
+    found = [bytes(record.image) for record in stream(data.windows, cold=True)]
     assert found == expected
     assert (data.split, data.images) == ("train", len(expected))
     assert sum(window.size for window in data.windows) == data.size == (place / "train.rec").stat().st_size

@@ -71,6 +71,8 @@ def test_json_has_the_documented_keys() -> None:
         (("--link-mb", "0"), "0.0 is not in the range"),
         (("--initialization-rate", "50"), "50 is not in the range"),
         (("--dataset-volume-throughput", "9000"), "9000 is not in the range"),
+        (("--dataset-volume-throughput", "2000"), "3000 IOPS allow at most 750 MiB/s"),
+        (("--dataset-volume-type", "gp2", "--dataset-volume-throughput", "500"), "remove it, or use gp3"),
     ],
 )
 def test_mistakes(options: tuple[str, ...], said: str) -> None:

@@ -41,7 +41,7 @@ def wish_at_random(chance: random.Random) -> Wish:
         work_volume_gib=work_gib,
         dataset_volume_type=dataset,
         dataset_volume_gib=dataset_gib,
-        dataset_volume_throughput=chance.choice([None, 250, 500]),
+        dataset_volume_throughput=chance.choice([None, 250, 500]) if dataset == "gp3" else None,
         resize=chance.choice([0, 224, 256, 480]),
         quality=chance.randint(1, 100),
         link_mb=chance.uniform(1, 500),
@@ -79,7 +79,7 @@ def test_packed_bytes_grow_with_side_and_quality_up_to_the_archives() -> None:
 
 
 def test_cpu_credits_cost_only_what_is_not_earned() -> None:
-    fast = Wish(link_mb=500, organize=False, work_volume_type="st1", dataset_volume_throughput=1000)
+    fast = Wish(link_mb=500, organize=False, work_volume_type="st1", dataset_volume_throughput=750)
     plan = make(replace(fast, resize=256), IMAGENET, PRICES)
     assert plan.cpu_credits
     surplus = plan.cpu_credits.used - plan.cpu_credits.earned
@@ -125,6 +125,16 @@ def test_choices_are_other_than_the_plan() -> None:
     }
 
 
+def test_choices_that_ebs_refuses_are_left_out() -> None:
+    little = make(
+        Wish(work_volume_type="gp3", work_volume_gib=20, dataset_volume_iops=30000), IMAGENET, PRICES
+    )
+    found = [choice.settings for choice in choices(little, IMAGENET, PRICES)]
+    assert {"dataset_volume_throughput": 500} in found
+    # st1 has at least 125 GiB, and 50 GiB of gp3 have at most 25,000 IOPS.
+    assert not any({"work_volume_type", "dataset_volume_gib"} & settings.keys() for settings in found)
+
+
 def test_volumes_that_are_too_small_are_told() -> None:
     plan = make(Wish(work_volume_gib=200, dataset_volume_gib=100), IMAGENET, PRICES)
     assert plan.warnings == (
@@ -146,6 +156,13 @@ def test_every_default_is_known() -> None:
     [
         (Wish(prep_instance_type="x1.large"), "no rates are known: use one of t2.large"),
         (Wish(work_volume_type="io1"), "volume type io1: plan has no rates for it: use one of gp3"),
+        (
+            Wish(dataset_volume_throughput=2000),
+            "volume gp3 200 GiB 2000 MiB/s: correct its throughput: 3000 IOPS allow at most 750 MiB/s",
+        ),
+        (Wish(dataset_volume_type="gp2", dataset_volume_throughput=500), "gp2 volume has no setting for thr"),
+        (Wish(dataset_volume_type="st1", dataset_volume_iops=3000), "st1 volume has no setting for IOPS"),
+        (Wish(work_volume_gib=100), "volume sc1 100 GiB: correct its gib: a sc1 volume has 125 to 16384 GiB"),
     ],
 )
 def test_what_is_not_known_is_refused(wish: Wish, said: str) -> None:

@@ -183,7 +183,7 @@ def test_a_refusal_is_one_line_and_changes_nothing(listed: type[PriceList], tmp_
 
 def test_a_region_without_prices(listed: type[PriceList]) -> None:
     assert not listed.refuses
-    with pytest.raises(AwsError, match="no prices for mars-east-1: is there such a Region"):
+    with pytest.raises(AwsError, match="no prices for mars-east-1: use the name of a Region"):
         price_list.refresh("mars-east-1")
 
 

@@ -1,4 +1,6 @@
-"""The limits of EBS volumes, by type.
+"""The limits of EBS volumes, by type: for the settings of the stacks and for `prep plan`.
+
+Imports only the standard library and `prep.contract`, because the CDK app imports it.
 
 Figures: https://docs.aws.amazon.com/ebs/latest/userguide/ebs-volume-types.html
 """

@@ -1,0 +1,1 @@
+"""Loading: batches for training, made by several processes."""
