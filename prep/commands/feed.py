@@ -50,7 +50,7 @@ def command(
     """Measure whether this machine feeds its GPUs, and what would mend it.
 
     Run it on a training machine, best before the first epoch: it reads some of the packed files, decodes and
-    makes batches, and writes nothing. Ends with 0 whether or not the GPUs starve; --json has "starves".
+    makes batches, and changes no file. Ends with 0 whether or not the GPUs starve; --json has "starves".
 
     \b
     Example: python -m prep feed --packed /data --gpu a100-40:8

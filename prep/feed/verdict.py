@@ -1,7 +1,7 @@
 """Whether a machine feeds a target, what it lacks, and which setting mends it: by measured numbers alone."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prep import contract
@@ -166,11 +166,11 @@ def _memory_remedy(found: Measured, epoch: Epoch) -> str:
 
 
 def _volume_remedies(found: Measured, epoch: Epoch, target: float) -> list[str]:
-    remedies = []
-    limit = _limit_of_volume(found, epoch.name == FIRST)
-    if limit == LOADING:
+    remedies, settings = [], []
+    if _limit_of_volume(found, epoch.name == FIRST) == LOADING:
+        settings.append("initialization_rate=300")
         remedies.append(
-            f"{_deploy('initialization_rate=300')}: AWS then loads the volume at 300 MiB/s in the background "
+            f"{_deploy(settings)}: AWS then loads the volume at 300 MiB/s in the background "
             f"({found.size / MIB / 300 / 60:.0f} min for this split); now blocks load as they are first read"
         )
         if found.images_per_second(found.later_stream) >= target:
@@ -187,14 +187,15 @@ def _volume_remedies(found: Measured, epoch: Epoch, target: float) -> list[str]:
         )
     else:
         iops = max(contract.GP3_IOPS, mib * IOPS_PER_MIB)
-        setting = _deploy(f"restored_volume_throughput={mib} restored_volume_iops={iops}")
-        remedies.append(f"{setting}: if the instance type's EBS bandwidth allows {mib:,} MiB/s")
+        settings += [f"restored_volume_throughput={mib}", f"restored_volume_iops={iops}"]
+        remedies.append(f"{_deploy(settings)}: if the instance type's EBS bandwidth allows {mib:,} MiB/s")
     return remedies
 
 
-def _deploy(settings: str) -> str:
-    """How a setting gets to a volume: those that are there already keep theirs."""
-    return f'make deploy STACKS=Training SETTINGS="{settings}", then new instances'
+def _deploy(settings: Sequence[str]) -> str:
+    """How settings get to a volume: each deployment takes all of them; volumes that are there keep theirs."""
+    joined = " ".join(settings)
+    return f'make deploy STACKS=Training SETTINGS="{joined}" with your other settings, then new instances'
 
 
 def _core_remedies(found: Measured, epoch: Epoch, target: float) -> list[str]:

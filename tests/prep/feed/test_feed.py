@@ -13,9 +13,10 @@ import pytest
 from bench.report import REPOSITORY, BenchError
 from bench.rigs.disks import MIB, Disk, Kind, check, disk
 
-TARGET = 25  # images a second: as many as any machine decodes, and about 2 MiB of the sample
-SLOW = Kind("a volume of 1 MiB/s", MIB, 1000, 256 << 10)
-FEW = Kind("a volume of 8 requests/s", 100 * MIB, 8, 256 << 10)
+REQUEST = 256 << 10  # bytes
+# A held volume gives this share of what the machine loads from a free one: less also if it is busier by then.
+HELD = 1 / 8
+ABOVE = 2.5  # the target, in rates of a held volume
 
 
 def feed(packed: Path, *options: str) -> "subprocess.CompletedProcess[str]":
@@ -30,36 +31,54 @@ def mounted(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         check()
     except BenchError as error:
         pytest.skip(str(error))
-    with disk(tmp_path_factory.mktemp("disk"), "volume", SLOW, 96 * MIB) as made:
+    unheld = Kind("not held", 0, 0, REQUEST)
+    with disk(tmp_path_factory.mktemp("disk"), "volume", unheld, 96 * MIB) as made:
         shutil.copytree(packed / "packed", made.mount / "packed")
         subprocess.run(["sync", "--file-system", str(made.mount)], check=True)  # noqa: S603, S607 - ours
         yield made
 
 
-def found(disk: Disk, *more: str) -> dict[str, Any]:
-    done = feed(disk.mount / "packed", "--target", str(TARGET), "--seconds", "5", "--json", *more)
+def found(disk: Disk, target: float, *more: str) -> dict[str, Any]:
+    done = feed(disk.mount / "packed", "--target", str(target), "--seconds", "5", "--json", *more)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     return told
 
 
-def test_the_verdict_turns_with_the_throttle(mounted: Disk) -> None:
-    free = found(mounted)
-    assert free["starves"] is False, free
-    with mounted.held():
-        held = found(mounted)
-    assert held["starves"] is True
-    first, later = held["answers"]
-    assert (first["starves"], later["starves"]) == (True, False)  # the sample fits into memory
-    assert held["epochs"][0]["limit"] == "volume MiB/s", (held["epochs"], held["volume"], held["decoding"])
-    assert "restored_volume_type=gp3" in first["remedies"][0]
-    assert held["volume"]["later_stream"]["mib_per_second"] == pytest.approx(1, rel=0.5)
+@pytest.fixture(scope="module")
+def free(mounted: Disk) -> dict[str, Any]:
+    """What a disk that nothing holds gives this machine, however fast or busy it is."""
+    return found(mounted, 1)
 
 
-def test_few_requests_are_seen_as_such(mounted: Disk) -> None:
-    few = Disk(mounted.mount, FEW, mounted.upper, mounted.lower)
+def held_rate(free: dict[str, Any]) -> float:
+    """Bytes a second that are far too few for this machine; at most 1 MiB, as the sample is small."""
+    loaded = float(free["epochs"][0]["images_per_second"] * free["image_bytes"])
+    return min(MIB, HELD * loaded)
+
+
+def test_the_verdict_turns_with_the_throttle(mounted: Disk, free: dict[str, Any]) -> None:
+    assert free["starves"] is False
+    assert not free["epochs"][0]["limit"].startswith("volume"), (free["epochs"], free["volume"])
+    rate = held_rate(free)
+    slow = Disk(mounted.mount, Kind("few bytes", int(rate), 1000, REQUEST), mounted.upper, mounted.lower)
+    with slow.held():
+        held = found(slow, ABOVE * rate / free["image_bytes"])
+    first, later = held["epochs"]
+    assert held["starves"] is held["answers"][0]["starves"] is True
+    assert first["limit"] == "volume MiB/s", (held["epochs"], held["volume"], held["decoding"])
+    assert "look at the volume's type and state" in held["answers"][0]["remedies"][0]
+    assert held["volume"]["later_stream"]["mib_per_second"] < 1.5 * rate / MIB
+    assert not later["limit"].startswith("volume")  # the sample fits into memory
+
+
+def test_few_requests_are_seen_as_such(mounted: Disk, free: dict[str, Any]) -> None:
+    requests = max(1, int(2 * held_rate(free) / REQUEST))
+    few = Disk(
+        mounted.mount, Kind("few requests", 100 * MIB, requests, REQUEST), mounted.upper, mounted.lower
+    )
     with few.held():
-        held = found(few, "--loaders", "4")  # one alone does not keep so slow a volume busy
+        held = found(few, 1, "--loaders", "4")  # one alone does not keep so slow a volume busy
     assert held["epochs"][0]["limit"] == "volume requests/s", (held["epochs"], held["volume"])
 
 

@@ -60,9 +60,17 @@ def test_lazy_loading_starves_the_first_epoch_only() -> None:
     assert (first.starves, later.starves) == (True, False)
     assert first.epoch.limit == verdict.LOADING
     assert first.remedies[0].startswith(
-        'make deploy STACKS=Training SETTINGS="initialization_rate=300", then new instances: '
+        'make deploy STACKS=Training SETTINGS="initialization_rate=300" with your other settings, then new'
     )
     assert "restored_volume" not in remedies(found)[0]  # blocks that are there come fast enough
+
+
+def test_a_second_setting_keeps_the_first() -> None:
+    """A deployment without it would undo it."""
+    found = replace(PLENTY, fits=False, first_stream=mib(50), later_stream=mib(125), first_batches=rate(400))
+    first, _ = judge(found, WANTED)
+    assert '"initialization_rate=300"' in first.remedies[0]
+    assert '"initialization_rate=300 restored_volume_throughput=361 restored_' in first.remedies[1]
 
 
 def test_a_slow_volume_names_throughput_and_the_iops_that_it_needs() -> None:
@@ -75,7 +83,7 @@ def test_a_slow_volume_names_throughput_and_the_iops_that_it_needs() -> None:
     # 3,000 images of 114,660 bytes and a tenth more are 361 MiB; gp3 wants 4 IOPS for each.
     for text in remedies(found):
         settings = "restored_volume_throughput=361 restored_volume_iops=3000"
-        assert f'make deploy STACKS=Training SETTINGS="{settings}", then new instances' in text
+        assert f'make deploy STACKS=Training SETTINGS="{settings}" with your other' in text
         assert "--resize 256 --quality 90" in text
 
 
