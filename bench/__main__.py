@@ -168,7 +168,14 @@ def kill_command(
     "--rounds", type=click.IntRange(min=1), default=2, show_default=True, help="How often each reader is run."
 )
 def read_command(images: Path | None, archives: Path | None, dataset: Path | None, rounds: int) -> None:
-    """Our reader beside MXNet's, NVIDIA DALI's and a plain folder with PyTorch, cold and warm. Wants root."""
+    """What a trainer reads a second, cold and warm.
+
+    Our Batches beside MXNet's reader, NVIDIA DALI's, and a plain folder with PyTorch. Needs root.
+
+    \b
+    Example:
+      python -m bench read --rounds 1
+    """
     _measure(lambda: read.measure(Given(images, archives, dataset), rounds))
 
 

@@ -47,14 +47,16 @@ def command(
     no_progress: bool,
     as_json: bool,
 ) -> None:
-    """Measure whether this machine feeds its GPUs, and what would mend it.
+    """Measure whether this machine feeds its GPUs.
 
-    Run it on a training machine, best before the first epoch: it reads some of the packed files, decodes and
-    makes batches, and changes no file. Ends with 0 whether or not the GPUs starve; --json has "starves".
+    Says what limits it, and which setting mends that. Run it on a training machine, best before the first
+    epoch: it reads some of the packed files, decodes and makes batches, and changes no file. Ends with 0
+    whether or not the GPUs starve; --json has "starves".
 
     \b
-    Example: python -m prep feed --packed /data --gpu a100-40:8
-             python -m prep feed --packed /data --target 3000 --json
+    Example:
+      python -m prep feed --packed /data --gpu a100-40:8
+      python -m prep feed --packed /data --target 3000 --json
     """
     if target is not None and gpu is not None:
         raise DescriptionError("--target and --gpu are two targets: give one of them")
