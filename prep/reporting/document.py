@@ -13,6 +13,7 @@ from prep.errors import IntegrityError
 SCHEMA = 1  # a change that an older reader would misunderstand gets the next number
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 STATES = (RUNNING, DONE, FAILED, INTERRUPTED)
+NOT_BEGUN, BEGUN, AT_WORK, FINISHED = "not begun", "begun", "at work", "done"  # of a stage
 MOST_BYTES = 32 << 10  # a reader looks at no more; what is written has less than half of it
 MOST_TEXT = 500  # characters of a text, such as an error
 MOST_TASKS = 30

@@ -17,7 +17,7 @@ import click
 from prep.errors import IntegrityError, PrepError
 from prep.progress import Progress, one_line
 from prep.reporting import document, places
-from prep.reporting.document import Document, Mishap
+from prep.reporting.document import AT_WORK, BEGUN, FINISHED, NOT_BEGUN, Document, Mishap
 from prep.reporting.places import Put
 from prep.reporting.rates import Rates
 from prep.stages.status import status
@@ -27,7 +27,6 @@ EVERY_SECONDS = 15.0
 LEAST_SECONDS = 1.0  # between two writes: many stages may be found finished in one moment
 END_SECONDS = 6.0  # how long the end of a run waits for the last write
 FULL = {errno.ENOSPC, errno.EDQUOT}
-NOT_BEGUN, BEGUN, AT_WORK, FINISHED = "not begun", "begun", "at work", "done"
 KILLED = "the process ended without a word: it was killed, memory ran out, or the instance stopped"
 
 
@@ -170,7 +169,7 @@ class Reporter:
         begun = {*self._rates.stages, part}  # parts that are a stage alone have its name
         stages = {}
         for stage in self._subject.stages:
-            if stage in finished or state == document.DONE:
+            if stage in finished:
                 stages[stage] = FINISHED
             elif stage in begun and state == document.RUNNING:
                 stages[stage] = AT_WORK

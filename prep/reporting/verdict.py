@@ -10,7 +10,7 @@ from prep import contract
 from prep.progress import CORES, DATASET_VOLUME, LINK, UPLOAD, WORK_VOLUME, duration
 from prep.reporting.document import DONE as RUN_DONE
 from prep.reporting.document import FAILED as RUN_FAILED
-from prep.reporting.document import INTERRUPTED, Document
+from prep.reporting.document import FINISHED, INTERRUPTED, Document
 from prep.reporting.document import RUNNING as RUN_RUNNING
 
 NOT_BEGUN, STARTING, RUNNING, SLOW, RESTARTING = "not begun", "starting", "running", "slow", "restarting"
@@ -190,7 +190,9 @@ def _done(document: Document, place: Place, instance: Instance | None) -> Verdic
     still = ""
     if instance and instance.state == "running":
         still = "; the instance is still running, and costs money"
-    return Verdict(DONE, f"all is done{still}", tuple(following), ended=True)
+    missing = [stage for stage, state in document.stages.items() if state != FINISHED]
+    but = f" but {', '.join(missing)}: the log says why; run again to make it" if missing else ""
+    return Verdict(DONE, f"all is done{but}{still}", tuple(following), ended=True)
 
 
 def _gone(document: Document | None, place: Place) -> Verdict:

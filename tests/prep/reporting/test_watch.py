@@ -7,14 +7,13 @@ import click
 import pytest
 from rich.console import Console
 
-from prep.reporting.document import DONE, FAILED, Document
+from prep.reporting.document import FAILED, Document
 from prep.reporting.view import Report
 from prep.reporting.watch import watch
-from tests.prep.reporting.documents import AT_WORK, PACK
+from tests.prep.reporting.documents import ALL_DONE, AT_WORK, PACK
 from tests.prep.reporting.test_view import report
 
 FURTHER = replace(AT_WORK, tasks=(replace(PACK, done=PACK.done * 2),))
-OVER = replace(AT_WORK, state=DONE)
 BROKEN = replace(AT_WORK, state=FAILED, error="pack: no room: grow the volume", exit_code=3)
 
 
@@ -35,7 +34,7 @@ class Looks:
 
 
 def test_a_line_when_something_changed(capsys: pytest.CaptureFixture[str]) -> None:
-    looks = Looks(AT_WORK, replace(AT_WORK, sequence=9, updated="later"), FURTHER, OVER, AT_WORK)
+    looks = Looks(AT_WORK, replace(AT_WORK, sequence=9, updated="later"), FURTHER, ALL_DONE, AT_WORK)
     assert watch(looks, Console(file=io.StringIO()), 5, looks.pause) == 0
     lines = [line.partition(" ")[2] for line in capsys.readouterr().out.splitlines()]
     assert [line for line in lines if line.startswith("pets: ")] == [
@@ -62,7 +61,7 @@ def test_ctrl_c_is_quiet(terminal: bool, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_screen_drawn_again(capsys: pytest.CaptureFixture[str]) -> None:
-    looks, out = Looks(AT_WORK, FURTHER, OVER), io.StringIO()
+    looks, out = Looks(AT_WORK, FURTHER, ALL_DONE), io.StringIO()
     assert watch(looks, Console(file=out, force_terminal=True, width=80), 5, looks.pause) == 0
     text = out.getvalue()
     assert text.count("pets: ") >= 3
