@@ -93,11 +93,19 @@ START = f"sudo systemctl start {contract.SERVICE}"
 WAIT = "nothing: look again in some minutes"
 
 
-def from_outside(document: Document | None, age: float, instance: Instance | None, place: Place) -> Verdict:
-    """The verdict on a run on an instance; `age` of the document in seconds, by S3's clock."""
+def from_outside(
+    document: Document | None, age: float, instance: Instance | None, place: Place, deploying: bool = False
+) -> Verdict:
+    """The verdict on a run on an instance; `age` of the document in seconds, by S3's clock.
+
+    deploying: CloudFormation creates or updates the Prep stack. It names a new instance only at the end, when
+    the instance has told that it is ready.
+    """
     if document and document.state == RUN_DONE:
         return _done(document, place, instance)
     state = instance.state if instance else "terminated"
+    if deploying and state not in ("running", "pending"):
+        return Verdict(STARTING, "CloudFormation makes the instance, which installs prep first", (WAIT,))
     if instance is None or state in ("terminated", "shutting-down"):
         return _gone(document, place)
     if document is None or document.instance not in ("", instance.id):

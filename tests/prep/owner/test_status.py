@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
+from moto.cloudformation.models import cloudformation_backends
 from moto.ec2.models import ec2_backends
 
 from prep import contract
@@ -122,6 +123,22 @@ def test_no_status_yet(call: Command, instance: str) -> None:
     assert "sudo tail /var/log/cloud-init-output.log" in answer.out
 
 
+@pytest.mark.parametrize("old", [None, AT_WORK])
+def test_the_stack_is_being_made(call: Command, old: Document | None) -> None:
+    """It has no outputs before the instance has told that it is ready; `old`: of an instance before."""
+    if old:
+        written(old)
+    stacks = cloudformation_backends[ACCOUNT][REGION].stacks.values()
+    (stack,) = [each for each in stacks if each.name == "pets-prep"]
+    stack.status = "CREATE_IN_PROGRESS"
+    answer = call("status")
+    assert answer.code == 0
+    assert answer.out.startswith("pets: starting")
+    assert "CloudFormation makes the instance" in answer.out
+    stack.status = "CREATE_COMPLETE"
+    assert not call("status").out.startswith("pets: starting")
+
+
 def test_no_stack(call: Command) -> None:
     answer = call("status", "--dataset", "cars")
     assert (answer.code, answer.out) == (2, "")
@@ -210,7 +227,7 @@ def test_a_run_that_is_killed(call: Command, work: Work) -> None:
     status = answer.document["status"]
     assert status["instance"] == work.instance
     assert (status["part"], status["stages"]["download"]) == ("archives", "at work")
-    assert status["stages"].keys() == {"download", "organize", "pack", "verify", "backup"}
+    assert status["stages"].keys() == {"download", "organize", "pack", "verify", "preview", "backup"}
     time.sleep(4)  # longer than a dead run would be believed in
     assert call("status", "--json").document["verdict"] == "running"
     process.kill()

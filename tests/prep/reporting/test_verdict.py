@@ -68,6 +68,20 @@ def test_from_outside(
     assert all(found.next)
 
 
+@pytest.mark.parametrize("document", [None, AT_WORK, replace(ENDED, gave_up=True)])
+@pytest.mark.parametrize("instance", [None, STOPPED, replace(UP, state="terminated")])
+def test_while_cloudformation_makes_the_instance(
+    document: Document | None, instance: Instance | None
+) -> None:
+    found = from_outside(document, 900, instance, PLACE, deploying=True)
+    assert (found.word, found.ended) == ("starting", False)
+    assert "make deploy" not in " ".join(found.next)
+
+
+def test_an_update_that_leaves_the_instance_alone() -> None:
+    assert from_outside(AT_WORK, 5, UP, PLACE, deploying=True).word == "running"
+
+
 def test_what_to_do_after_a_failure() -> None:
     shell = f"aws ssm start-session --region us-east-1 --target {ID}"
     found = outside(replace(ENDED, gave_up=True), 600, UP)
