@@ -1,6 +1,7 @@
 """The command `status`: how far the run in folders of this machine is."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +67,8 @@ def _look(described: Description, layout: Layout) -> Report:
     place = Place(described.name, _options(described, layout))
     words = verdict.from_inside(document, age, is_locked(layout), service_state(layout.root), place)
     cost = cost_of(document, age, up_seconds()) if document else None
-    live = document and words.word in (verdict.RUNNING, verdict.SLOW)
-    stages = document.stages if document and live else _stages(status(layout))
-    return Report(described.name, words, document, age, cost, stages)
+    report = Report(described.name, words, document, age, cost)
+    return replace(report, stages=document.stages if document and report.live else _stages(status(layout)))
 
 
 def _options(described: Description, layout: Layout) -> str:

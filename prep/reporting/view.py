@@ -20,6 +20,7 @@ from prep.reporting.verdict import Instance, Verdict
 
 NAME_WIDTH = 16
 BAR_WIDTH = 14
+AT_WORK = (verdicts.RUNNING, verdicts.SLOW)
 STYLES = {
     verdicts.RUNNING: "green",
     verdicts.DONE: "green",
@@ -41,6 +42,17 @@ class Report:
     stages: Mapping[str, str] = field(default_factory=dict)
     instance: Instance | None = None
     region: str = ""
+
+    @property
+    def live(self) -> bool:
+        """Whether the document is of a run at work now: another command may hold the folders of an old run."""
+        document = self.document
+        return (
+            document is not None
+            and document.state == RUNNING
+            and self.age <= verdicts.DEAD_SECONDS
+            and self.verdict.word in AT_WORK
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The result of --json: docs/status.md."""
@@ -71,10 +83,10 @@ def screen(report: Report, width: int) -> RenderableType:
 
 def _head(report: Report, width: int) -> RenderableType:
     words, document = report.verdict, report.document
-    ago = f"  ({duration(report.age)} ago)" if document else ""
+    ago = f"  ({duration(report.age)} ago)" if document and (report.live or words.word not in AT_WORK) else ""
     style = f"bold {STYLES.get(words.word, 'red')}"
     parts: list[RenderableType] = [Text.assemble(f"{one_line(report.dataset)}: ", (words.word, style), ago)]
-    if document and document.tasks and words.word in (verdicts.RUNNING, verdicts.SLOW):
+    if document and document.tasks and report.live:
         parts.append(_bars(document))
     lines = [
         line
@@ -139,7 +151,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     document, instance, words = report.document, report.instance, report.verdict
     rows = [("", words.summary)]
     if document:
-        if document.waits and document.state == RUNNING:
+        if document.waits and report.live:
             waits = sorted(document.waits.items(), key=lambda one: -one[1])
             told = ", ".join(f"{what} {duration(seconds)}" for what, seconds in waits if seconds >= 1)
             rows += [("waited", told)] if told else []
@@ -188,7 +200,7 @@ def line(report: Report) -> str:
     """One line for a log, without what changes all the time."""
     document, words = report.document, report.verdict
     parts = [f"{report.dataset}: {words.word}: {words.summary}"]
-    if document and document.state == RUNNING and words.word in (verdicts.RUNNING, verdicts.SLOW):
+    if document and report.live:
         parts += [f"{task.name} {_percent(task) or decimal(task.done)}" for task in document.tasks]
         parts += [f"{document.retries} retries"] if document.retries else []
     return one_line(", ".join(parts))
