@@ -45,7 +45,7 @@ class Report:
 
     @property
     def live(self) -> bool:
-        """Whether the document is of a run at work now: another command may hold the folders of an old run."""
+        """Whether the document is of a run at work now, not of one that ended before another command."""
         document = self.document
         return (
             document is not None
@@ -77,8 +77,13 @@ def show(console: Console, report: Report) -> None:
 
 def screen(report: Report, width: int) -> RenderableType:
     """The screen: the verdict, bars, facts, and what to do next."""
-    following = [line for text in _next(report.verdict) for line in wrap(text, width, subsequent_indent="  ")]
+    following = [line for text in _next(report.verdict) for line in _folded(text, width, 2)]
     return Group(_head(report, width), Text("\n".join(following)))
+
+
+def _folded(text: str, width: int, indent: int) -> list[str]:
+    """Lines of this width; options and names with a hyphen are not cut there."""
+    return wrap(text, width, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def _head(report: Report, width: int) -> RenderableType:
@@ -89,9 +94,7 @@ def _head(report: Report, width: int) -> RenderableType:
     if document and document.tasks and report.live:
         parts.append(_bars(document))
     lines = [
-        line
-        for name, text in _facts(report)
-        for line in wrap(f"{name:<10}{one_line(text)}", width, subsequent_indent=" " * 10)
+        line for name, text in _facts(report) for line in _folded(f"{name:<10}{one_line(text)}", width, 10)
     ]
     return Group(*parts, Text("\n".join(lines)))
 

@@ -22,10 +22,10 @@ from rehearsal.servers.archive import ArchiveServer
 from tests.conftest import REGION
 from tests.prep.commands import run, start, wait_for
 from tests.prep.owner.conftest import ACCOUNT, Answer, Command
-from tests.prep.owner.proxy import Proxy, Refusal
+from tests.prep.owner.proxy import Call, Proxy, Refusal
 from tests.prep.owner.there import bucket
 from tests.prep.places import SITE
-from tests.prep.reporting.documents import AT_WORK
+from tests.prep.reporting.documents import ALL_DONE, AT_WORK
 from tests.prep.small_sets import TINY, write_folders
 
 pytestmark = pytest.mark.usefixtures("deployed")
@@ -177,6 +177,24 @@ def test_refused(call: Command, proxy: Proxy, instance: str, name: str, words: s
     assert (answer.code, answer.out, len(answer.err.splitlines())) == (7, "", 1)
     assert words in answer.err
     assert ": allow this role to call " in answer.err
+
+
+def test_a_watch_outlasts_an_outage(call: Command, proxy: Proxy, instance: str) -> None:
+    written(replace(AT_WORK, instance=instance))
+
+    def plan(each: Call) -> Refusal | None:
+        if each.name != "GET" or each.number == 0:
+            return None
+        if each.number == 1:
+            return Refusal("SlowDown", 503)
+        proxy.plan = None
+        written(ALL_DONE)
+        return None
+
+    proxy.plan = plan
+    answer = call("status", "--watch", "--every", "1")
+    assert (answer.code, answer.err) == (0, "")  # nothing is repeated, so that nothing is said
+    assert "pets: no answer from AWS since " in answer.out
 
 
 @dataclass
