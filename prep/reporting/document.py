@@ -44,9 +44,10 @@ class Mishap:
 class Document:
     """The status of a run. Times are UTC, as 2026-11-25T21:00:00Z; a run may take several processes.
 
-    state: of STATES. processes, work_seconds: of the whole run, with this process. still_seconds: since a
-    byte moved. waits: seconds since the part began, by what for. error, exit_code: why this process failed.
-    last_error: why an earlier process ended, or this one. gave_up: the service does not start it again.
+    state: of STATES. processes, work_seconds: of the whole run, with this process. earlier_work_seconds: of
+    them, those before the machine was started last. still_seconds: since a byte moved. waits: seconds since
+    the part began, by what for. error, exit_code: why this process failed. last_error: why an earlier process
+    ended, or this one. gave_up: the service does not start it again.
     """
 
     dataset: str
@@ -56,6 +57,7 @@ class Document:
     sequence: int = 0
     processes: int = 1
     work_seconds: float = 0.0
+    earlier_work_seconds: float = 0.0
     instance: str = ""
     machine: str = ""
     part: str = ""
@@ -148,6 +150,7 @@ def _document(table: _Table) -> Document:
         sequence=table.whole("sequence"),
         processes=table.whole("processes"),
         work_seconds=table.number("work_seconds"),
+        earlier_work_seconds=table.number("earlier_work_seconds"),
         instance=table.text("instance"),
         machine=table.text("machine"),
         part=table.text("part"),

@@ -20,6 +20,7 @@ from prep.reporting import document, places
 from prep.reporting.document import AT_WORK, BEGUN, FINISHED, NOT_BEGUN, Document, Mishap
 from prep.reporting.places import Put
 from prep.reporting.rates import Rates
+from prep.reporting.service import up_seconds
 from prep.stages.status import status
 from prep.state.layout import Layout
 
@@ -86,6 +87,8 @@ class Reporter:
         self._last: tuple[str, str, int] = (document.RUNNING, "", 0)
         self._repeats, self._retry = 0, Mishap()
         self._before = read(layout.status)
+        up = up_seconds()
+        self._started = None if up is None else time.time() - up
         self._run_before = _content(layout.receipts / "run.json")
         self._begun_before = _begun_stages(layout)
         self._thread = threading.Thread(target=self._work, name="status", daemon=True)
@@ -190,7 +193,14 @@ class Reporter:
             )
             return before if state == document.DONE and same else Document("", "", now, began=now)
         killed = Mishap(before.updated, KILLED) if before.state == document.RUNNING else before.last_error
-        return replace(before, processes=before.processes + 1, last_error=killed)
+        earlier = before.work_seconds if self._started_since(before) else before.earlier_work_seconds
+        return replace(
+            before, processes=before.processes + 1, last_error=killed, earlier_work_seconds=earlier
+        )
+
+    def _started_since(self, before: Document) -> bool:
+        """Whether the machine was started after the process before this one had its last word."""
+        return self._started is not None and before.updated < utc(self._started)
 
 
 def read(path: Path) -> Document | None:

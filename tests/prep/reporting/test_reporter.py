@@ -200,6 +200,21 @@ def test_a_run_in_several_processes(layout: Layout) -> None:
     assert (bucket.written[-1].state, bucket.written[-1].error) == ("done", "")
 
 
+@pytest.mark.parametrize(("up", "earlier"), [(1800.0, 100.0), (7200.0, 0.0)])
+def test_work_before_the_last_start(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, up: float, earlier: float
+) -> None:
+    """Of a machine that was started again, or not, since the process before had its last word."""
+    left(layout)
+    table = json.loads(layout.status.read_text())
+    layout.status.write_text(json.dumps(table | {"updated": reporter.utc(time.time() - 3600)}))
+    monkeypatch.setattr(reporter, "up_seconds", lambda: up)
+    failed = left(layout, SourceError("a.tar: HTTP 503"))
+    assert failed.earlier_work_seconds == earlier
+    assert failed.work_seconds >= 100
+    assert left(layout, SourceError("again")).earlier_work_seconds == earlier
+
+
 def test_a_kill_is_an_error_that_nobody_could_tell(layout: Layout) -> None:
     killed = left(layout)
     bucket = Bucket()
