@@ -28,6 +28,7 @@ EVERY_SECONDS = 15.0
 LEAST_SECONDS = 1.0  # between two writes: many stages may be found finished in one moment
 END_SECONDS = 6.0  # how long the end of a run waits for the last write
 FULL = {errno.ENOSPC, errno.EDQUOT}
+ERROR = "error: "  # how command_line begins it
 KILLED = "the process ended without a word: it was killed, memory ran out, or the instance stopped"
 
 
@@ -228,15 +229,18 @@ def _content(path: Path) -> bytes | None:
 
 
 def give_up(path: Path, put: Put | None, subject: Subject, error: str) -> None:
-    """Note that the service has failed and is not started again; `error` is the last that its log tells.
+    """Note that the service has failed and is not started again.
+
+    error: the last that its log tells. If it begins with ERROR, prep wrote it, perhaps in a process that
+    failed before it reported; else systemd did, which knows less than the process.
 
     Raises:
         PrepError, OSError: it can't be written.
     """
     now = utc(time.time())
     before = read(path) or Document(subject.dataset, document.FAILED, now, began=now)
-    text = one_line(error)[: document.MOST_TEXT]
-    if before.state == document.FAILED and before.error:
+    text = one_line(error.removeprefix(ERROR))[: document.MOST_TEXT]
+    if before.error and (text.startswith(before.error) or not error.startswith(ERROR)):
         text = before.error
     ended = replace(
         before,
@@ -248,7 +252,7 @@ def give_up(path: Path, put: Put | None, subject: Subject, error: str) -> None:
         stages={stage: BEGUN if state == AT_WORK else state for stage, state in before.stages.items()},
         tasks=(),
         error=text,
-        exit_code=before.exit_code or PrepError.exit_code,
+        exit_code=(before.exit_code if text == before.error else 0) or PrepError.exit_code,
         gave_up=True,
         last_error=before.last_error if before.last_error.text == text else Mishap(now, text),
     )

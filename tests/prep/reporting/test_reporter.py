@@ -260,6 +260,22 @@ def test_a_service_that_gives_up_after_an_error(layout: Layout) -> None:
     assert (local(layout).error, local(layout).exit_code) == ("refused: correct the secret", 3)
 
 
+@pytest.mark.parametrize(
+    ("told", "error", "code"),
+    [
+        ("error: refused: correct the secret", "refused: correct the secret", 3),
+        ("error: /data: another prep process is using this folder", "/data: another prep process", 1),
+    ],
+)
+def test_the_last_process_failed_before_it_reported(layout: Layout, told: str, error: str, code: int) -> None:
+    """Its log knows better than the status of the process before."""
+    left(layout, CredentialsError("refused: correct the secret"))
+    give_up(layout.status, None, SUBJECT, told)
+    found = local(layout)
+    assert found.error.startswith(error)
+    assert (found.exit_code, found.last_error.text) == (code, found.error)
+
+
 def test_a_service_that_gives_up_before_its_first_word(layout: Layout) -> None:
     give_up(layout.status, None, SUBJECT, "no description")
     assert (local(layout).error, local(layout).gave_up, local(layout).dataset) == (
