@@ -8,7 +8,6 @@ from typing import Any
 import click
 from rich.console import Console
 
-from prep import contract
 from prep.datasets import description
 from prep.datasets.description import Description
 from prep.options import COMMON
@@ -64,21 +63,11 @@ def status_command(
 
 def _look(described: Description, layout: Layout) -> Report:
     document, age = places.read_file(layout.status) or (None, 0.0)
-    place = Place(described.name, _options(described, layout))
+    place = Place(described.name, f"{described.options} {layout.options}".strip())
     words = verdict.from_inside(document, age, is_locked(layout), service_state(layout.root), place)
     cost = cost_of(document, age, up_seconds()) if document else None
     report = Report(described.name, words, document, age, cost)
     return replace(report, stages=document.stages if document and report.live else _stages(status(layout)))
-
-
-def _options(described: Description, layout: Layout) -> str:
-    """Those that select the data set and the folders on the command line."""
-    folders = {
-        "--root": (layout.root, contract.WORK_MOUNT),
-        "--packed": (layout.packed, contract.PACKED_MOUNT),
-    }
-    given = [f"{option} {folder}" for option, (folder, usual) in folders.items() if str(folder) != usual]
-    return " ".join([described.options, *given])
 
 
 def _stages(found: dict[str, dict[str, Any]]) -> dict[str, str]:

@@ -59,6 +59,10 @@ class Place:
     def _in_region(self) -> str:
         return f" --region {self.region}" if self.region else ""
 
+    def prep(self, command: str, more: str = "") -> str:
+        """A command for this data set and these folders."""
+        return " ".join(word for word in ("python -m prep", command, self.options, more) if word)
+
     def owner(self, command: str) -> str:
         """One of the owner's commands."""
         return f"python -m prep.owner {command} --dataset {self.dataset}{self._in_region}"
@@ -146,9 +150,7 @@ def from_inside(
             return _at_work(document)
         return Verdict(RUNNING, "a command of prep is at work in these folders", (WAIT,))
     if document is None:
-        return Verdict(
-            NOT_BEGUN, "no run has begun in these folders", (f"python -m prep run {place.options}",)
-        )
+        return Verdict(NOT_BEGUN, "no run has begun in these folders", (place.prep("run"),))
     if document.state == RUN_DONE:
         return _done(document, place, None)
     if service in ("activating", "active", "reloading"):
@@ -191,10 +193,10 @@ def _done(document: Document, place: Place, instance: Instance | None) -> Verdic
             following += ["remove the prep instance and its volumes:", place.owner("destroy --stack prep")]
     elif "backup" in document.stages:
         following += ["compare the backup with what was packed:"]
-        following += [f"python -m prep verify {place.options} --against s3://BUCKET".replace("  ", " ")]
+        following += [place.prep("verify", "--against s3://BUCKET")]
     else:
         following += ["the packed files are ready to be read; to back them up:"]
-        following += [f"python -m prep backup {place.options} --bucket BUCKET".replace("  ", " ")]
+        following += [place.prep("backup", "--bucket BUCKET")]
     still = ""
     if instance and instance.state == "running":
         still = "; the instance is still running, and costs money"
@@ -282,4 +284,4 @@ def _not_running(document: Document, age: float, way: tuple[str, ...], restarts_
 
 
 def _same_command(place: Place) -> tuple[str, ...]:
-    return (f"python -m prep run {place.options}",)
+    return (place.prep("run"),)
