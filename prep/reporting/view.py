@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prep import prices
-from prep.progress import duration, one_line
+from prep.progress import BAR_FROM, duration, one_line
 from prep.reporting import verdict as verdicts
 from prep.reporting.costs import Cost
 from prep.reporting.document import RUNNING, Document, Task
@@ -20,6 +20,7 @@ from prep.reporting.verdict import Instance, Verdict
 
 NAME_WIDTH = 16
 BAR_WIDTH = 14
+NUMBER_WIDTHS = (4, 15, 10, 12)  # percent, amount, rate, time left
 AT_WORK = (verdicts.RUNNING, verdicts.SLOW)
 STYLES = {
     verdicts.RUNNING: "green",
@@ -92,7 +93,7 @@ def _head(report: Report, width: int) -> RenderableType:
     style = f"bold {STYLES.get(words.word, 'red')}"
     parts: list[RenderableType] = [Text.assemble(f"{one_line(report.dataset)}: ", (words.word, style), ago)]
     if document and document.tasks and report.live:
-        parts.append(_bars(document))
+        parts.append(_bars(document, width))
     lines = [
         line for name, text in _facts(report) for line in _folded(f"{name:<10}{one_line(text)}", width, 10)
     ]
@@ -104,17 +105,21 @@ def _next(words: Verdict) -> list[str]:
     return [f"{'next':<10}{one_line(first)}", *(f"  {one_line(line)}" for line in rest)]
 
 
-def _bars(document: Document) -> Table:
+def _bars(document: Document, width: int) -> Table:
+    """A line for each task. Where there is little room, names become shorter, and there is no bar."""
+    barred = width >= BAR_FROM
+    taken = sum(column + 1 for column in (*NUMBER_WIDTHS, *([BAR_WIDTH] if barred else [])))
     table = Table.grid(padding=(0, 1))
-    table.add_column(width=NAME_WIDTH, overflow="ellipsis", no_wrap=True)
-    table.add_column(width=BAR_WIDTH)
-    for width in (4, 15, 10, 12):
-        table.add_column(width=width, justify="right", no_wrap=True, overflow="ellipsis")
+    table.add_column(width=max(1, min(NAME_WIDTH, width - taken)), overflow="ellipsis", no_wrap=True)
+    if barred:
+        table.add_column(width=BAR_WIDTH)
+    for column in NUMBER_WIDTHS:
+        table.add_column(width=column, justify="right", no_wrap=True, overflow="ellipsis")
     for task in document.tasks:
         bar = ProgressBar(total=task.total, completed=task.done, width=BAR_WIDTH, pulse=False)
         table.add_row(
             Text(one_line(task.name)),
-            bar if task.total else "",
+            *([bar if task.total else ""] if barred else []),
             _percent(task),
             _amount(task),
             _rate(task),
