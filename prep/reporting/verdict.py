@@ -75,6 +75,10 @@ class Place:
         """What starts the instance again."""
         return f"aws ec2 start-instances{self._in_region} --instance-ids {instance or 'INSTANCE_ID'}"
 
+    def reboot(self, instance: str) -> str:
+        """What reboots the instance."""
+        return f"aws ec2 reboot-instances{self._in_region} --instance-ids {instance}"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -131,7 +135,8 @@ def from_outside(
                 "if only the process was killed, systemd starts it again within two minutes; else look:",
                 *shell,
                 LOG,
-                f"if no shell opens: aws ec2 reboot-instances --instance-ids {instance.id}",
+                "if no shell opens:",
+                place.reboot(instance.id),
             ),
             ended=age > START_SECONDS,
         )

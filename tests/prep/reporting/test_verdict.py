@@ -92,6 +92,8 @@ def test_what_to_do_after_a_failure() -> None:
         "sudo systemctl start dataset-prep.service",
     )
     assert shell in outside(AT_WORK, 60, UP).next
+    reboot = f"aws ec2 reboot-instances --region us-east-1 --instance-ids {ID}"
+    assert outside(AT_WORK, 60, UP).next[-1] == reboot
     start = f"aws ec2 start-instances --region us-east-1 --instance-ids {ID}"
     assert start in outside(AT_WORK, 10, STOPPED).next
     assert start in outside(replace(AT_WORK, state=INTERRUPTED), 900, STOPPED).next
