@@ -168,9 +168,9 @@ def kill_command(
     "--rounds", type=click.IntRange(min=1), default=2, show_default=True, help="How often each reader is run."
 )
 def read_command(images: Path | None, archives: Path | None, dataset: Path | None, rounds: int) -> None:
-    """What a trainer reads a second, cold and warm.
+    """What a trainer gets from several readers.
 
-    Our Batches beside MXNet's reader, NVIDIA DALI's, and a plain folder with PyTorch. Needs root.
+    Ours, MXNet's, NVIDIA DALI's, and PyTorch's of a folder, cold and warm. Needs root.
 
     \b
     Example:

@@ -49,9 +49,9 @@ def command(
 ) -> None:
     """Measure whether this machine feeds its GPUs.
 
-    Says what limits it, and which setting mends that. Run it on a training machine, best before the first
-    epoch: it reads some of the packed files, decodes and makes batches, and changes no file. Ends with 0
-    whether or not the GPUs starve; --json has "starves".
+    Says what is short, and what mends it. Run it on a training machine, best before the first epoch: it reads
+    some of the packed files, decodes and makes batches, and changes none. Ends with 0 whether or not the GPUs
+    starve; --json has "starves".
 
     \b
     Example:
