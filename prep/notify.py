@@ -178,8 +178,13 @@ def _monthly(job: Job, done: Sequence[Receipt], machine: Machine) -> list[str]:
 
 def last_error(log: Sequence[str]) -> str:
     """The last line that prep wrote as an error; the last line of all after a kill."""
+    return last_line(log).removeprefix("error: ")
+
+
+def last_line(log: Sequence[str]) -> str:
+    """The same, as it stands in the log: an error of prep begins with "error: "."""
     errors = [line for line in log if line.startswith("error: ")]
-    return (errors or list(log) or ["there is no log"])[-1].removeprefix("error: ")
+    return (errors or list(log) or ["there is no log"])[-1]
 
 
 def _remedy(machine: Machine) -> list[str]:

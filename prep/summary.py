@@ -97,7 +97,8 @@ def _attention(packed: Manifest, receipts: Mapping[str, Receipt]) -> list[str]:
 
 
 def _next(job: Job) -> list[str]:
-    name, options = job.description.name, job.description.options
+    name = job.description.name
+    options = f"{job.description.options} {job.layout.options}".strip()
     if job.volume:
         parameter = contract.snapshot_parameter(name)
         return [

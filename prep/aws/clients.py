@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # botocore does not retry: `retries` decides which calls are repeated, and for how long.
 OPTIONS: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 1}}  # of botocore's Config
+AT_ONCE: dict[str, Any] = {"connect_timeout": 3, "read_timeout": 5}  # seconds
 
 
 def silent(_text: str) -> None:
@@ -53,11 +54,18 @@ def region_of(profile: str | None = None) -> str:
         return region
 
 
-def client(service: str, region: str, profile: str | None, note: Note) -> Any:
-    """A client for any service, in a Region, with the credentials of a profile or of the environment."""
+def client(service: str, region: str, profile: str | None, note: Note | None) -> Any:
+    """A client for any service, in a Region, with the credentials of a profile or of the environment.
+
+    Without `note`, it gives up after some seconds and repeats nothing: for who asks again anyway.
+    """
+    from botocore.config import Config
+
     with aws_errors(f"make a client for {service}"):
-        made = cast(Any, _session(profile, region)).client(service)
-    repeat_calls(made, note)
+        config = None if note else Config(**AT_ONCE)
+        made = cast(Any, _session(profile, region)).client(service, config=config)
+    if note:
+        repeat_calls(made, note)
     return made
 
 
@@ -74,7 +82,7 @@ def s3_at_once() -> "S3Client":
     from botocore.config import Config
 
     with aws_errors("make an S3 client"):
-        return _session().client("s3", config=Config(connect_timeout=3, read_timeout=5))
+        return _session().client("s3", config=Config(**AT_ONCE))
 
 
 def ec2(note: Note = silent) -> "EC2Client":

@@ -11,17 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 from botocore.exceptions import (
-    ConnectionError as BotoConnectionError,
-)
-from botocore.exceptions import (
+    ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
     HTTPClientError,
     ProxyConnectionError,
     SSLError,
 )
+from botocore.exceptions import (
+    ConnectionError as BotoConnectionError,
+)
 
 from prep.aws.errors import BUSY, DAMAGED
+from prep.errors import AwsError
 from prep.interrupt import stopping
 from prep.progress import duration
 
@@ -81,6 +83,16 @@ def repeat_calls(client: Any, note: Note) -> None:
         return 0 if repeats.wait(reason) else None
 
     client.meta.events.register("needs-retry", again)
+
+
+def may_pass(error: AwsError) -> bool:
+    """Whether the same call may succeed later: the network or the service failed, and nobody refused."""
+    cause = error.__cause__
+    if isinstance(cause, ClientError):
+        code = cause.response["Error"].get("Code")
+        status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        return code in BUSY | DAMAGED or status in BUSY_STATUS
+    return isinstance(cause, PASSING) and not isinstance(cause, SSLError)
 
 
 def _passing(

@@ -48,7 +48,7 @@ def _notice_of_failure(options: dict[str, Any], progress: Progress) -> notify.No
     """The owner must be told also if the failure is in the description, or in what is in the folders."""
     log, here = notify.service_log(), machine()
     name = contract.resource_name(Path(options["dataset"]).stem, options["environment"])
-    error, bucket = notify.last_error(log), options["bucket"]
+    error, bucket = notify.last_line(log), options["bucket"]
     report_failure(name, options["root"].absolute(), bucket, here, error, progress.note)
     try:
         return notify.of_failure(make_job(options, progress), log, here)

@@ -1,13 +1,13 @@
 """The command `status`: how far the run in folders of this machine is."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
-from prep import contract
 from prep.datasets import description
 from prep.datasets.description import Description
 from prep.options import COMMON
@@ -63,22 +63,11 @@ def status_command(
 
 def _look(described: Description, layout: Layout) -> Report:
     document, age = places.read_file(layout.status) or (None, 0.0)
-    place = Place(described.name, _options(described, layout))
+    place = Place(described.name, f"{described.options} {layout.options}".strip())
     words = verdict.from_inside(document, age, is_locked(layout), service_state(layout.root), place)
     cost = cost_of(document, age, up_seconds()) if document else None
-    live = document and words.word in (verdict.RUNNING, verdict.SLOW)
-    stages = document.stages if document and live else _stages(status(layout))
-    return Report(described.name, words, document, age, cost, stages)
-
-
-def _options(described: Description, layout: Layout) -> str:
-    """Those that select the data set and the folders on the command line."""
-    folders = {
-        "--root": (layout.root, contract.WORK_MOUNT),
-        "--packed": (layout.packed, contract.PACKED_MOUNT),
-    }
-    given = [f"{option} {folder}" for option, (folder, usual) in folders.items() if str(folder) != usual]
-    return " ".join([described.options, *given])
+    report = Report(described.name, words, document, age, cost)
+    return replace(report, stages=document.stages if document and report.live else _stages(status(layout)))
 
 
 def _stages(found: dict[str, dict[str, Any]]) -> dict[str, str]:

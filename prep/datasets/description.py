@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shlex
 import tomllib
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -125,7 +126,7 @@ def load(name_or_path: str) -> Description:
         raise DescriptionError(
             f"data set description {path}: {mistakes[0]}{more if len(mistakes) > 1 else ''}"
         )
-    return replace(described, options=f"--dataset {name_or_path}")
+    return replace(described, options=f"--dataset {shlex.quote(name_or_path)}")
 
 
 def find(name_or_path: str) -> Path:

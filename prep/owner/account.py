@@ -25,19 +25,29 @@ if TYPE_CHECKING:
 class Account:
     """The clients of an account in one Region, each made when it is first used.
 
-    `profile` names credentials of `aws configure`; without it, they come from the environment.
+    `profile` names credentials of `aws configure`; without it, they come from the environment. `patient` is
+    False for who asks again anyway: the clients repeat no call then, and wait only seconds for an answer.
     """
 
     def __init__(
-        self, region: str | None = None, profile: str | None = None, note: Note = clients.silent
+        self,
+        region: str | None = None,
+        profile: str | None = None,
+        note: Note = clients.silent,
+        patient: bool = True,
     ) -> None:
         self.region = region or clients.region_of(profile)
         self.profile = profile
         self.note = note
+        self._repeated = note if patient else None
 
     def elsewhere(self, region: str) -> "Account":
         """The same account in another Region."""
-        return self if region == self.region else Account(region, self.profile, self.note)
+        return (
+            self
+            if region == self.region
+            else Account(region, self.profile, self.note, self._repeated is not None)
+        )
 
     @cached_property
     def number(self) -> str:
@@ -48,43 +58,47 @@ class Account:
     @cached_property
     def ec2(self) -> "EC2Client":
         """Instances, volumes, snapshots."""
-        client: EC2Client = clients.client("ec2", self.region, self.profile, self.note)
+        client: EC2Client = clients.client("ec2", self.region, self.profile, self._repeated)
         return client
 
     @cached_property
     def ssm(self) -> "SSMClient":
         """The parameter that publishes a snapshot."""
-        client: SSMClient = clients.client("ssm", self.region, self.profile, self.note)
+        client: SSMClient = clients.client("ssm", self.region, self.profile, self._repeated)
         return client
 
     @cached_property
     def s3(self) -> "S3Client":
         """The bucket of the backup."""
-        client: S3Client = clients.client("s3", self.region, self.profile, self.note)
+        client: S3Client = clients.client("s3", self.region, self.profile, self._repeated)
         return client
 
     @cached_property
     def kms(self) -> "KMSClient":
         """Keys."""
-        client: KMSClient = clients.client("kms", self.region, self.profile, self.note)
+        client: KMSClient = clients.client("kms", self.region, self.profile, self._repeated)
         return client
 
     @cached_property
     def secretsmanager(self) -> "SecretsManagerClient":
         """The secret with the site's credentials; its value is never read."""
-        client: SecretsManagerClient = clients.client("secretsmanager", self.region, self.profile, self.note)
+        client: SecretsManagerClient = clients.client(
+            "secretsmanager", self.region, self.profile, self._repeated
+        )
         return client
 
     @cached_property
     def cloudformation(self) -> "CloudFormationClient":
         """Stacks."""
-        client: CloudFormationClient = clients.client("cloudformation", self.region, self.profile, self.note)
+        client: CloudFormationClient = clients.client(
+            "cloudformation", self.region, self.profile, self._repeated
+        )
         return client
 
     @cached_property
     def sts(self) -> "STSClient":
         """Whose credentials these are."""
-        client: STSClient = clients.client("sts", self.region, self.profile, self.note)
+        client: STSClient = clients.client("sts", self.region, self.profile, self._repeated)
         return client
 
 

@@ -1,5 +1,7 @@
 """Status: how far the run on the prep instance is, and whether the instance is alive."""
 
+from typing import TYPE_CHECKING
+
 from botocore.exceptions import ClientError
 
 from prep import contract
@@ -10,6 +12,11 @@ from prep.reporting.costs import cost_of
 from prep.reporting.verdict import Instance, Place
 from prep.reporting.view import Report
 
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
+
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/using-cfn-describing-stacks.html
+DEPLOYING = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"}
 GONE = {"InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"}
 
 
@@ -35,12 +42,14 @@ class Look:
         account = self._account
         found = places.fetch_from(account.s3, self.bucket, self._dataset)
         document, age = found or (None, 0.0)
-        name = _instance_of(account, self._dataset)
+        stack = find_stack(account, contract.stack_name(self._dataset, "prep"))
+        name = _instance_of(stack) if stack else ""
+        deploying = stack is not None and stack["StackStatus"] in DEPLOYING
         instance = describe(account, name) if name else None
         place = Place(self._dataset, region=account.region)
         return Report(
             dataset=self._dataset,
-            verdict=verdict.from_outside(document, age, instance, place),
+            verdict=verdict.from_outside(document, age, instance, place, deploying),
             document=document,
             age=age,
             cost=cost_of(document, age, _idle(instance)) if document else None,
@@ -50,10 +59,9 @@ class Look:
         )
 
 
-def _instance_of(account: Account, dataset: str) -> str:
-    """The ID of the prep instance, by its stack; "" without the stack, or before it has made the instance."""
-    stack = find_stack(account, contract.stack_name(dataset, "prep"))
-    outputs = stack.get("Outputs", []) if stack else []
+def _instance_of(stack: "StackTypeDef") -> str:
+    """The ID of the prep instance; "" until the Prep stack is complete: no output is there before."""
+    outputs = stack.get("Outputs", [])
     return next((each["OutputValue"] for each in outputs if each["OutputKey"] == "InstanceId"), "")
 
 

@@ -35,7 +35,7 @@ def status_command(
     if watching and as_json:
         raise click.UsageError("--watch and --json exclude each other: call with --json again and again")
     note = clients.silent if no_progress else Progress().note
-    look = Look(Account(region, note=note), dataset)
+    look = Look(Account(region, note=note, patient=not watching), dataset)
     if watching:
         raise click.exceptions.Exit(watch(look, Console(highlight=False), every))
     report = look()

@@ -1,4 +1,4 @@
-"""Random access to packed images: what a trainer reads. Needs NumPy, and OpenCV only to decode.
+"""Random access to packed images: what a trainer reads. Needs NumPy; to decode, OpenCV and PyTurboJPEG too.
 
 from prep import Records
 train = Records("/data", "train")

@@ -30,8 +30,12 @@ def cost_of(document: Document, age: float, up_seconds: float | None = None) -> 
         return None
     age = 0.0 if document.state == DONE else age
     since_began = max(document.work_seconds, _seconds(document.began, document.updated) + age)
-    idled = 0.0 if up_seconds is None or document.state == DONE else min(up_seconds, since_began)
-    hours, volume_hours = max(document.work_seconds, idled) / 3600, since_began / 3600
+    paid = document.work_seconds
+    if up_seconds is not None and document.state != DONE:
+        # A status that is older than the last start tells only of the work before it.
+        earlier = document.work_seconds if age > up_seconds else document.earlier_work_seconds
+        paid = max(paid, earlier + min(up_seconds, since_began))
+    hours, volume_hours = paid / 3600, since_began / 3600
     hour, month = prices.machine_hour(document.machine), prices.volumes_month(document.machine)
     usd = None
     if hour is not None and month is not None:

@@ -13,6 +13,7 @@ from prep.errors import IntegrityError
 SCHEMA = 1  # a change that an older reader would misunderstand gets the next number
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 STATES = (RUNNING, DONE, FAILED, INTERRUPTED)
+NOT_BEGUN, BEGUN, AT_WORK, FINISHED = "not begun", "begun", "at work", "done"  # of a stage
 MOST_BYTES = 32 << 10  # a reader looks at no more; what is written has less than half of it
 MOST_TEXT = 500  # characters of a text, such as an error
 MOST_TASKS = 30
@@ -43,9 +44,10 @@ class Mishap:
 class Document:
     """The status of a run. Times are UTC, as 2026-11-25T21:00:00Z; a run may take several processes.
 
-    state: of STATES. processes, work_seconds: of the whole run, with this process. still_seconds: since a
-    byte moved. waits: seconds since the part began, by what for. error, exit_code: why this process failed.
-    last_error: why an earlier process ended, or this one. gave_up: the service does not start it again.
+    state: of STATES. processes, work_seconds: of the whole run, with this process. earlier_work_seconds: of
+    them, those before the machine was started last. still_seconds: since a byte moved. waits: seconds since
+    the part began, by what for. error, exit_code: why this process failed. last_error: why an earlier process
+    ended, or this one. gave_up: the service does not start it again.
     """
 
     dataset: str
@@ -55,6 +57,7 @@ class Document:
     sequence: int = 0
     processes: int = 1
     work_seconds: float = 0.0
+    earlier_work_seconds: float = 0.0
     instance: str = ""
     machine: str = ""
     part: str = ""
@@ -147,6 +150,7 @@ def _document(table: _Table) -> Document:
         sequence=table.whole("sequence"),
         processes=table.whole("processes"),
         work_seconds=table.number("work_seconds"),
+        earlier_work_seconds=table.number("earlier_work_seconds"),
         instance=table.text("instance"),
         machine=table.text("machine"),
         part=table.text("part"),

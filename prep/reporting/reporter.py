@@ -17,9 +17,10 @@ import click
 from prep.errors import IntegrityError, PrepError
 from prep.progress import Progress, one_line
 from prep.reporting import document, places
-from prep.reporting.document import Document, Mishap
+from prep.reporting.document import AT_WORK, BEGUN, FINISHED, NOT_BEGUN, Document, Mishap
 from prep.reporting.places import Put
 from prep.reporting.rates import Rates
+from prep.reporting.service import up_seconds
 from prep.stages.status import status
 from prep.state.layout import Layout
 
@@ -27,7 +28,7 @@ EVERY_SECONDS = 15.0
 LEAST_SECONDS = 1.0  # between two writes: many stages may be found finished in one moment
 END_SECONDS = 6.0  # how long the end of a run waits for the last write
 FULL = {errno.ENOSPC, errno.EDQUOT}
-NOT_BEGUN, BEGUN, AT_WORK, FINISHED = "not begun", "begun", "at work", "done"
+ERROR = "error: "  # how command_line begins it
 KILLED = "the process ended without a word: it was killed, memory ran out, or the instance stopped"
 
 
@@ -87,6 +88,8 @@ class Reporter:
         self._last: tuple[str, str, int] = (document.RUNNING, "", 0)
         self._repeats, self._retry = 0, Mishap()
         self._before = read(layout.status)
+        up = up_seconds()
+        self._started = None if up is None else time.time() - up
         self._run_before = _content(layout.receipts / "run.json")
         self._begun_before = _begun_stages(layout)
         self._thread = threading.Thread(target=self._work, name="status", daemon=True)
@@ -170,7 +173,7 @@ class Reporter:
         begun = {*self._rates.stages, part}  # parts that are a stage alone have its name
         stages = {}
         for stage in self._subject.stages:
-            if stage in finished or state == document.DONE:
+            if stage in finished:
                 stages[stage] = FINISHED
             elif stage in begun and state == document.RUNNING:
                 stages[stage] = AT_WORK
@@ -191,7 +194,14 @@ class Reporter:
             )
             return before if state == document.DONE and same else Document("", "", now, began=now)
         killed = Mishap(before.updated, KILLED) if before.state == document.RUNNING else before.last_error
-        return replace(before, processes=before.processes + 1, last_error=killed)
+        earlier = before.work_seconds if self._started_since(before) else before.earlier_work_seconds
+        return replace(
+            before, processes=before.processes + 1, last_error=killed, earlier_work_seconds=earlier
+        )
+
+    def _started_since(self, before: Document) -> bool:
+        """Whether the machine was started after the process before this one had its last word."""
+        return self._started is not None and before.updated < utc(self._started)
 
 
 def read(path: Path) -> Document | None:
@@ -219,15 +229,18 @@ def _content(path: Path) -> bytes | None:
 
 
 def give_up(path: Path, put: Put | None, subject: Subject, error: str) -> None:
-    """Note that the service has failed and is not started again; `error` is the last that its log tells.
+    """Note that the service has failed and is not started again.
+
+    error: the last that its log tells. If it begins with ERROR, prep wrote it, perhaps in a process that
+    failed before it reported; else systemd did, which knows less than the process.
 
     Raises:
         PrepError, OSError: it can't be written.
     """
     now = utc(time.time())
     before = read(path) or Document(subject.dataset, document.FAILED, now, began=now)
-    text = one_line(error)[: document.MOST_TEXT]
-    if before.state == document.FAILED and before.error:
+    text = one_line(error.removeprefix(ERROR))[: document.MOST_TEXT]
+    if before.error and (text.startswith(before.error) or not error.startswith(ERROR)):
         text = before.error
     ended = replace(
         before,
@@ -239,7 +252,7 @@ def give_up(path: Path, put: Put | None, subject: Subject, error: str) -> None:
         stages={stage: BEGUN if state == AT_WORK else state for stage, state in before.stages.items()},
         tasks=(),
         error=text,
-        exit_code=before.exit_code or PrepError.exit_code,
+        exit_code=(before.exit_code if text == before.error else 0) or PrepError.exit_code,
         gave_up=True,
         last_error=before.last_error if before.last_error.text == text else Mishap(now, text),
     )

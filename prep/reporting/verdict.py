@@ -10,7 +10,7 @@ from prep import contract
 from prep.progress import CORES, DATASET_VOLUME, LINK, UPLOAD, WORK_VOLUME, duration
 from prep.reporting.document import DONE as RUN_DONE
 from prep.reporting.document import FAILED as RUN_FAILED
-from prep.reporting.document import INTERRUPTED, Document
+from prep.reporting.document import FINISHED, INTERRUPTED, Document
 from prep.reporting.document import RUNNING as RUN_RUNNING
 
 NOT_BEGUN, STARTING, RUNNING, SLOW, RESTARTING = "not begun", "starting", "running", "slow", "restarting"
@@ -59,6 +59,10 @@ class Place:
     def _in_region(self) -> str:
         return f" --region {self.region}" if self.region else ""
 
+    def prep(self, command: str, more: str = "") -> str:
+        """A command for this data set and these folders."""
+        return " ".join(word for word in ("python -m prep", command, self.options, more) if word)
+
     def owner(self, command: str) -> str:
         """One of the owner's commands."""
         return f"python -m prep.owner {command} --dataset {self.dataset}{self._in_region}"
@@ -70,6 +74,10 @@ class Place:
     def start(self, instance: str) -> str:
         """What starts the instance again."""
         return f"aws ec2 start-instances{self._in_region} --instance-ids {instance or 'INSTANCE_ID'}"
+
+    def reboot(self, instance: str) -> str:
+        """What reboots the instance."""
+        return f"aws ec2 reboot-instances{self._in_region} --instance-ids {instance}"
 
 
 @dataclass(frozen=True)
@@ -93,11 +101,19 @@ START = f"sudo systemctl start {contract.SERVICE}"
 WAIT = "nothing: look again in some minutes"
 
 
-def from_outside(document: Document | None, age: float, instance: Instance | None, place: Place) -> Verdict:
-    """The verdict on a run on an instance; `age` of the document in seconds, by S3's clock."""
+def from_outside(
+    document: Document | None, age: float, instance: Instance | None, place: Place, deploying: bool = False
+) -> Verdict:
+    """The verdict on a run on an instance; `age` of the document in seconds, by S3's clock.
+
+    deploying: CloudFormation creates or updates the Prep stack. It names a new instance only at the end, when
+    the instance has told that it is ready.
+    """
     if document and document.state == RUN_DONE:
         return _done(document, place, instance)
     state = instance.state if instance else "terminated"
+    if deploying and state not in ("running", "pending"):
+        return Verdict(STARTING, "CloudFormation makes the instance, which installs prep first", (WAIT,))
     if instance is None or state in ("terminated", "shutting-down"):
         return _gone(document, place)
     if document is None or document.instance not in ("", instance.id):
@@ -119,7 +135,8 @@ def from_outside(document: Document | None, age: float, instance: Instance | Non
                 "if only the process was killed, systemd starts it again within two minutes; else look:",
                 *shell,
                 LOG,
-                f"if no shell opens: aws ec2 reboot-instances --instance-ids {instance.id}",
+                "if no shell opens:",
+                place.reboot(instance.id),
             ),
             ended=age > START_SECONDS,
         )
@@ -138,9 +155,7 @@ def from_inside(
             return _at_work(document)
         return Verdict(RUNNING, "a command of prep is at work in these folders", (WAIT,))
     if document is None:
-        return Verdict(
-            NOT_BEGUN, "no run has begun in these folders", (f"python -m prep run {place.options}",)
-        )
+        return Verdict(NOT_BEGUN, "no run has begun in these folders", (place.prep("run"),))
     if document.state == RUN_DONE:
         return _done(document, place, None)
     if service in ("activating", "active", "reloading"):
@@ -183,14 +198,16 @@ def _done(document: Document, place: Place, instance: Instance | None) -> Verdic
             following += ["remove the prep instance and its volumes:", place.owner("destroy --stack prep")]
     elif "backup" in document.stages:
         following += ["compare the backup with what was packed:"]
-        following += [f"python -m prep verify {place.options} --against s3://BUCKET".replace("  ", " ")]
+        following += [place.prep("verify", "--against s3://BUCKET")]
     else:
         following += ["the packed files are ready to be read; to back them up:"]
-        following += [f"python -m prep backup {place.options} --bucket BUCKET".replace("  ", " ")]
+        following += [place.prep("backup", "--bucket BUCKET")]
     still = ""
     if instance and instance.state == "running":
         still = "; the instance is still running, and costs money"
-    return Verdict(DONE, f"all is done{still}", tuple(following), ended=True)
+    missing = [stage for stage, state in document.stages.items() if state != FINISHED]
+    but = f" but {', '.join(missing)}: the log says why; run again to make it" if missing else ""
+    return Verdict(DONE, f"all is done{but}{still}", tuple(following), ended=True)
 
 
 def _gone(document: Document | None, place: Place) -> Verdict:
@@ -272,4 +289,4 @@ def _not_running(document: Document, age: float, way: tuple[str, ...], restarts_
 
 
 def _same_command(place: Place) -> tuple[str, ...]:
-    return (f"python -m prep run {place.options}",)
+    return (place.prep("run"),)

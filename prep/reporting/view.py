@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from prep import prices
-from prep.progress import duration, one_line
+from prep.progress import BAR_FROM, duration, one_line
 from prep.reporting import verdict as verdicts
 from prep.reporting.costs import Cost
 from prep.reporting.document import RUNNING, Document, Task
@@ -20,6 +20,8 @@ from prep.reporting.verdict import Instance, Verdict
 
 NAME_WIDTH = 16
 BAR_WIDTH = 14
+NUMBER_WIDTHS = (4, 15, 10, 12)  # percent, amount, rate, time left
+AT_WORK = (verdicts.RUNNING, verdicts.SLOW)
 STYLES = {
     verdicts.RUNNING: "green",
     verdicts.DONE: "green",
@@ -41,6 +43,17 @@ class Report:
     stages: Mapping[str, str] = field(default_factory=dict)
     instance: Instance | None = None
     region: str = ""
+
+    @property
+    def live(self) -> bool:
+        """Whether the document is of a run at work now, not of one that ended before another command."""
+        document = self.document
+        return (
+            document is not None
+            and document.state == RUNNING
+            and self.age <= verdicts.DEAD_SECONDS
+            and self.verdict.word in AT_WORK
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The result of --json: docs/status.md."""
@@ -65,21 +78,24 @@ def show(console: Console, report: Report) -> None:
 
 def screen(report: Report, width: int) -> RenderableType:
     """The screen: the verdict, bars, facts, and what to do next."""
-    following = [line for text in _next(report.verdict) for line in wrap(text, width, subsequent_indent="  ")]
+    following = [line for text in _next(report.verdict) for line in _folded(text, width, 2)]
     return Group(_head(report, width), Text("\n".join(following)))
+
+
+def _folded(text: str, width: int, indent: int) -> list[str]:
+    """Lines of this width; options and names with a hyphen are not cut there."""
+    return wrap(text, width, subsequent_indent=" " * indent, break_on_hyphens=False)
 
 
 def _head(report: Report, width: int) -> RenderableType:
     words, document = report.verdict, report.document
-    ago = f"  ({duration(report.age)} ago)" if document else ""
+    ago = f"  ({duration(report.age)} ago)" if document and (report.live or words.word not in AT_WORK) else ""
     style = f"bold {STYLES.get(words.word, 'red')}"
     parts: list[RenderableType] = [Text.assemble(f"{one_line(report.dataset)}: ", (words.word, style), ago)]
-    if document and document.tasks and words.word in (verdicts.RUNNING, verdicts.SLOW):
-        parts.append(_bars(document))
+    if document and document.tasks and report.live:
+        parts.append(_bars(document, width))
     lines = [
-        line
-        for name, text in _facts(report)
-        for line in wrap(f"{name:<10}{one_line(text)}", width, subsequent_indent=" " * 10)
+        line for name, text in _facts(report) for line in _folded(f"{name:<10}{one_line(text)}", width, 10)
     ]
     return Group(*parts, Text("\n".join(lines)))
 
@@ -89,17 +105,21 @@ def _next(words: Verdict) -> list[str]:
     return [f"{'next':<10}{one_line(first)}", *(f"  {one_line(line)}" for line in rest)]
 
 
-def _bars(document: Document) -> Table:
+def _bars(document: Document, width: int) -> Table:
+    """A line for each task. Where there is little room, names become shorter, and there is no bar."""
+    barred = width >= BAR_FROM
+    taken = sum(column + 1 for column in (*NUMBER_WIDTHS, *([BAR_WIDTH] if barred else [])))
     table = Table.grid(padding=(0, 1))
-    table.add_column(width=NAME_WIDTH, overflow="ellipsis", no_wrap=True)
-    table.add_column(width=BAR_WIDTH)
-    for width in (4, 15, 10, 12):
-        table.add_column(width=width, justify="right", no_wrap=True, overflow="ellipsis")
+    table.add_column(width=max(1, min(NAME_WIDTH, width - taken)), overflow="ellipsis", no_wrap=True)
+    if barred:
+        table.add_column(width=BAR_WIDTH)
+    for column in NUMBER_WIDTHS:
+        table.add_column(width=column, justify="right", no_wrap=True, overflow="ellipsis")
     for task in document.tasks:
         bar = ProgressBar(total=task.total, completed=task.done, width=BAR_WIDTH, pulse=False)
         table.add_row(
             Text(one_line(task.name)),
-            bar if task.total else "",
+            *([bar if task.total else ""] if barred else []),
             _percent(task),
             _amount(task),
             _rate(task),
@@ -139,7 +159,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     document, instance, words = report.document, report.instance, report.verdict
     rows = [("", words.summary)]
     if document:
-        if document.waits and document.state == RUNNING:
+        if document.waits and report.live:
             waits = sorted(document.waits.items(), key=lambda one: -one[1])
             told = ", ".join(f"{what} {duration(seconds)}" for what, seconds in waits if seconds >= 1)
             rows += [("waited", told)] if told else []
@@ -188,7 +208,7 @@ def line(report: Report) -> str:
     """One line for a log, without what changes all the time."""
     document, words = report.document, report.verdict
     parts = [f"{report.dataset}: {words.word}: {words.summary}"]
-    if document and document.state == RUNNING and words.word in (verdicts.RUNNING, verdicts.SLOW):
+    if document and report.live:
         parts += [f"{task.name} {_percent(task) or decimal(task.done)}" for task in document.tasks]
         parts += [f"{document.retries} retries"] if document.retries else []
     return one_line(", ".join(parts))

@@ -1,7 +1,10 @@
 """The paths of all files and folders on the two volumes."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
+
+from prep import contract
 
 
 @dataclass(frozen=True)
@@ -10,6 +13,19 @@ class Layout:
 
     root: Path
     packed: Path
+
+    @property
+    def options(self) -> str:
+        """The options of a command that name the folders, as a shell takes them; "" for the usual folders."""
+        folders = {
+            "--root": (self.root, contract.WORK_MOUNT),
+            "--packed": (self.packed, contract.PACKED_MOUNT),
+        }
+        return " ".join(
+            f"{option} {shlex.quote(str(folder))}"
+            for option, (folder, usual) in folders.items()
+            if str(folder) != usual
+        )
 
     @property
     def archives(self) -> Path:

@@ -103,7 +103,8 @@ def test_an_environment_is_in_the_names(mailbox: Mailbox, options: dict[str, str
     assert done.returncode == 0, done.stderr
     ((subject, text),) = mailbox.read()
     assert subject == "Data set tiny-dev: ready"
-    assert "--environment dev --against s3://notice-bucket" in text
+    folders = f"--root {options[contract.ENV_ROOT]} --packed {options[contract.ENV_PACKED]}"
+    assert f"--environment dev {folders} --against s3://notice-bucket" in text
     keys = [found["Key"] for found in boto3.client("s3").list_objects_v2(Bucket="notice-bucket")["Contents"]]
     assert {key.split("/")[0] for key in keys} == {"tiny-dev"}
     checked = run("verify", "--against", "s3://notice-bucket", env=names)

@@ -23,8 +23,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Each class has images of one grey, another one for each class."""
     folder = tmp_path_factory.mktemp("batches")
     images = {
-        f"class{label}": {f"{number}.jpg": grey(label) for number in range(EACH)}
-        for label in range(CLASSES)
+        f"class{label}": {f"{number}.jpg": grey(label) for number in range(EACH)} for label in range(CLASSES)
     }
     small_sets.pack(small_sets.write_folders(folder, {"train": images}), folder)
     return folder / "packed"

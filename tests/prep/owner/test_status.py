@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
+from moto.cloudformation.models import cloudformation_backends
 from moto.ec2.models import ec2_backends
 
 from prep import contract
@@ -21,10 +22,10 @@ from rehearsal.servers.archive import ArchiveServer
 from tests.conftest import REGION
 from tests.prep.commands import run, start, wait_for
 from tests.prep.owner.conftest import ACCOUNT, Answer, Command
-from tests.prep.owner.proxy import Proxy, Refusal
+from tests.prep.owner.proxy import Call, Proxy, Refusal
 from tests.prep.owner.there import bucket
 from tests.prep.places import SITE
-from tests.prep.reporting.documents import AT_WORK
+from tests.prep.reporting.documents import ALL_DONE, AT_WORK
 from tests.prep.small_sets import TINY, write_folders
 
 pytestmark = pytest.mark.usefixtures("deployed")
@@ -122,6 +123,22 @@ def test_no_status_yet(call: Command, instance: str) -> None:
     assert "sudo tail /var/log/cloud-init-output.log" in answer.out
 
 
+@pytest.mark.parametrize("old", [None, AT_WORK])
+def test_the_stack_is_being_made(call: Command, old: Document | None) -> None:
+    """It has no outputs before the instance has told that it is ready; `old`: of an instance before."""
+    if old:
+        written(old)
+    stacks = cloudformation_backends[ACCOUNT][REGION].stacks.values()
+    (stack,) = [each for each in stacks if each.name == "pets-prep"]
+    stack.status = "CREATE_IN_PROGRESS"
+    answer = call("status")
+    assert answer.code == 0
+    assert answer.out.startswith("pets: starting")
+    assert "CloudFormation makes the instance" in answer.out
+    stack.status = "CREATE_COMPLETE"
+    assert not call("status").out.startswith("pets: starting")
+
+
 def test_no_stack(call: Command) -> None:
     answer = call("status", "--dataset", "cars")
     assert (answer.code, answer.out) == (2, "")
@@ -160,6 +177,24 @@ def test_refused(call: Command, proxy: Proxy, instance: str, name: str, words: s
     assert (answer.code, answer.out, len(answer.err.splitlines())) == (7, "", 1)
     assert words in answer.err
     assert ": allow this role to call " in answer.err
+
+
+def test_a_watch_outlasts_an_outage(call: Command, proxy: Proxy, instance: str) -> None:
+    written(replace(AT_WORK, instance=instance))
+
+    def plan(each: Call) -> Refusal | None:
+        if each.name != "GET" or each.number == 0:
+            return None
+        if each.number == 1:
+            return Refusal("SlowDown", 503)
+        proxy.plan = None
+        written(ALL_DONE)
+        return None
+
+    proxy.plan = plan
+    answer = call("status", "--watch", "--every", "1")
+    assert (answer.code, answer.err) == (0, "")  # nothing is repeated, so that nothing is said
+    assert "pets: no answer from AWS since " in answer.out
 
 
 @dataclass
@@ -210,7 +245,7 @@ def test_a_run_that_is_killed(call: Command, work: Work) -> None:
     status = answer.document["status"]
     assert status["instance"] == work.instance
     assert (status["part"], status["stages"]["download"]) == ("archives", "at work")
-    assert status["stages"].keys() == {"download", "organize", "pack", "verify", "backup"}
+    assert status["stages"].keys() == {"download", "organize", "pack", "verify", "preview", "backup"}
     time.sleep(4)  # longer than a dead run would be believed in
     assert call("status", "--json").document["verdict"] == "running"
     process.kill()

@@ -1,6 +1,8 @@
-"""A document to begin with."""
+"""Documents to begin with."""
 
-from prep.reporting.document import RUNNING, Document, Task
+from dataclasses import replace
+
+from prep.reporting.document import DONE, RUNNING, Document, Task
 
 DOWNLOAD = Task("download", "download", "bytes", 40_000_000_000, 147_897_477_120, 31_000_000.0, 3480)
 PACK = Task("pack", "pack", "bytes", 39_500_000_000, 147_897_477_120, 30_500_000.0, 3554)
@@ -19,3 +21,4 @@ AT_WORK = Document(
     waits={"link": 1200.0},
     waiting_for="link",
 )
+ALL_DONE = replace(AT_WORK, state=DONE, tasks=(), stages=dict.fromkeys(AT_WORK.stages, "done"))

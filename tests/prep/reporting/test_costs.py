@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from prep.reporting.costs import cost_of
-from prep.reporting.document import DONE
+from prep.reporting.document import DONE, FAILED
 from tests.prep.reporting.documents import AT_WORK
 
 INSTANCE, VOLUMES = 0.0928, (1000 * 0.015 + 200 * 0.08) / 730
@@ -26,6 +26,26 @@ def test_an_idle_instance_costs_too() -> None:
     before = cost_of(AT_WORK, 0, up_seconds=90 * 3600)  # what was before the run is not its cost
     assert before is not None
     assert before.hours == 1.0
+
+
+@pytest.mark.parametrize(
+    ("age", "earlier"),
+    [
+        (9 * 3600 - 60, 36_000.0),  # ten hours of work; started again, it failed after a minute
+        (9 * 3600 + 60, 0.0),  # started again, it has not said a word
+    ],
+)
+def test_work_before_the_last_start_costs_too(age: float, earlier: float) -> None:
+    document = replace(
+        AT_WORK,
+        state=FAILED,
+        began="2026-11-25T01:00:00Z",
+        work_seconds=36_000.0,
+        earlier_work_seconds=earlier,
+    )
+    cost = cost_of(document, age, up_seconds=9 * 3600)
+    assert cost is not None
+    assert cost.hours == 19.0
 
 
 def test_nothing_is_added_when_all_is_done() -> None:

@@ -76,13 +76,14 @@ def test_what_is_written(layout: Layout) -> None:
         }  # fmt: skip
         assert now.stages == {"download": "at work", "pack": "at work", "backup": "not begun"}
         progress.finish("download")
+        progress.finish("pack")
         progress.finish("run")  # no stage
         progress.begin("backup")  # a part with the name of its stage
         wait(lambda: bucket.written[-1].stages["backup"] == "at work")
         wait(lambda: bucket.written[-1].stages["download"] == "done")
     last = bucket.written[-1]
     assert (last.state, last.error, last.tasks) == ("done", "", ())
-    assert set(last.stages.values()) == {"done"}
+    assert last.stages == {"download": "done", "pack": "done", "backup": "begun"}
     assert [each.sequence for each in bucket.written] == list(range(1, last.sequence + 1))
     assert local(layout) == last
 
@@ -199,6 +200,21 @@ def test_a_run_in_several_processes(layout: Layout) -> None:
     assert (bucket.written[-1].state, bucket.written[-1].error) == ("done", "")
 
 
+@pytest.mark.parametrize(("up", "earlier"), [(1800.0, 100.0), (7200.0, 0.0)])
+def test_work_before_the_last_start(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, up: float, earlier: float
+) -> None:
+    """Of a machine that was started again, or not, since the process before had its last word."""
+    left(layout)
+    table = json.loads(layout.status.read_text())
+    layout.status.write_text(json.dumps(table | {"updated": reporter.utc(time.time() - 3600)}))
+    monkeypatch.setattr(reporter, "up_seconds", lambda: up)
+    failed = left(layout, SourceError("a.tar: HTTP 503"))
+    assert failed.earlier_work_seconds == earlier
+    assert failed.work_seconds >= 100
+    assert left(layout, SourceError("again")).earlier_work_seconds == earlier
+
+
 def test_a_kill_is_an_error_that_nobody_could_tell(layout: Layout) -> None:
     killed = left(layout)
     bucket = Bucket()
@@ -242,6 +258,22 @@ def test_a_service_that_gives_up_after_an_error(layout: Layout) -> None:
     left(layout, CredentialsError("refused: correct the secret"))
     give_up(layout.status, None, SUBJECT, "something of systemd's")
     assert (local(layout).error, local(layout).exit_code) == ("refused: correct the secret", 3)
+
+
+@pytest.mark.parametrize(
+    ("told", "error", "code"),
+    [
+        ("error: refused: correct the secret", "refused: correct the secret", 3),
+        ("error: /data: another prep process is using this folder", "/data: another prep process", 1),
+    ],
+)
+def test_the_last_process_failed_before_it_reported(layout: Layout, told: str, error: str, code: int) -> None:
+    """Its log knows better than the status of the process before."""
+    left(layout, CredentialsError("refused: correct the secret"))
+    give_up(layout.status, None, SUBJECT, told)
+    found = local(layout)
+    assert found.error.startswith(error)
+    assert (found.exit_code, found.last_error.text) == (code, found.error)
 
 
 def test_a_service_that_gives_up_before_its_first_word(layout: Layout) -> None:

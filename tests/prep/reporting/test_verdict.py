@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from prep.reporting.document import DONE, FAILED, INTERRUPTED, Document, Mishap
+from prep.reporting.document import FAILED, INTERRUPTED, Document, Mishap
 from prep.reporting.verdict import DEAD_SECONDS, Instance, Place, Verdict, from_inside, from_outside
-from tests.prep.reporting.documents import AT_WORK
+from tests.prep.reporting.documents import ALL_DONE, AT_WORK
 
 ID = AT_WORK.instance
 PLACE = Place("pets", "--dataset pets", "us-east-1")
@@ -45,9 +45,9 @@ def outside(document: Document | None, age: float, instance: Instance | None) ->
         (replace(ENDED, exit_code=3), 30, UP, "failed", True),
         (replace(ENDED, gave_up=True), 30, UP, "failed", True),
         (ENDED, 30, STOPPED, "failed", True),
-        (replace(AT_WORK, state=DONE), 9000, UP, "done", True),
-        (replace(AT_WORK, state=DONE), 9000, STOPPED, "done", True),
-        (replace(AT_WORK, state=DONE), 9000, None, "done", True),
+        (ALL_DONE, 9000, UP, "done", True),
+        (ALL_DONE, 9000, STOPPED, "done", True),
+        (ALL_DONE, 9000, None, "done", True),
         (None, 0, replace(UP, up_seconds=600), "starting", False),
         (None, 0, UP, "failed", True),
         (None, 0, STOPPED, "stopped", True),
@@ -55,7 +55,7 @@ def outside(document: Document | None, age: float, instance: Instance | None) ->
         # The status is that of the instance before this one.
         (AT_WORK, 10, replace(UP, id="i-9", up_seconds=60), "starting", False),
         (replace(ENDED, gave_up=True), 10, replace(UP, id="i-9", up_seconds=60), "starting", False),
-        (replace(AT_WORK, state=DONE), 10, replace(UP, id="i-9", up_seconds=60), "done", True),
+        (ALL_DONE, 10, replace(UP, id="i-9", up_seconds=60), "done", True),
     ],
 )
 def test_from_outside(
@@ -68,6 +68,20 @@ def test_from_outside(
     assert all(found.next)
 
 
+@pytest.mark.parametrize("document", [None, AT_WORK, replace(ENDED, gave_up=True)])
+@pytest.mark.parametrize("instance", [None, STOPPED, replace(UP, state="terminated")])
+def test_while_cloudformation_makes_the_instance(
+    document: Document | None, instance: Instance | None
+) -> None:
+    found = from_outside(document, 900, instance, PLACE, deploying=True)
+    assert (found.word, found.ended) == ("starting", False)
+    assert "make deploy" not in " ".join(found.next)
+
+
+def test_an_update_that_leaves_the_instance_alone() -> None:
+    assert from_outside(AT_WORK, 5, UP, PLACE, deploying=True).word == "running"
+
+
 def test_what_to_do_after_a_failure() -> None:
     shell = f"aws ssm start-session --region us-east-1 --target {ID}"
     found = outside(replace(ENDED, gave_up=True), 600, UP)
@@ -78,19 +92,30 @@ def test_what_to_do_after_a_failure() -> None:
         "sudo systemctl start dataset-prep.service",
     )
     assert shell in outside(AT_WORK, 60, UP).next
+    reboot = f"aws ec2 reboot-instances --region us-east-1 --instance-ids {ID}"
+    assert outside(AT_WORK, 60, UP).next[-1] == reboot
     start = f"aws ec2 start-instances --region us-east-1 --instance-ids {ID}"
     assert start in outside(AT_WORK, 10, STOPPED).next
     assert start in outside(replace(AT_WORK, state=INTERRUPTED), 900, STOPPED).next
     assert "impaired" in outside(AT_WORK, 60, replace(UP, checks="impaired")).summary
 
 
+def test_done_but_for_a_stage() -> None:
+    """A preview that can't be made does not fail a run."""
+    assert outside(ALL_DONE, 600, STOPPED).summary == "all is done"
+    short = replace(ALL_DONE, stages={**ALL_DONE.stages, "preview": "begun"})
+    words = "all is done but preview: the log says why; run again to make it"
+    assert outside(short, 600, STOPPED).summary == words
+    assert from_inside(short, 600, False, None, PLACE).summary == words
+
+
 def test_what_to_do_after_success() -> None:
-    found = outside(replace(AT_WORK, state=DONE), 600, STOPPED)
+    found = outside(ALL_DONE, 600, STOPPED)
     assert "python -m prep.owner launch --count 1 --dataset pets --region us-east-1" in found.next
     assert "python -m prep.owner destroy --stack prep --dataset pets --region us-east-1" in found.next
-    gone = outside(replace(AT_WORK, state=DONE), 600, None)
+    gone = outside(ALL_DONE, 600, None)
     assert not any("destroy" in line for line in gone.next)
-    assert "costs money" in outside(replace(AT_WORK, state=DONE), 600, UP).summary
+    assert "costs money" in outside(ALL_DONE, 600, UP).summary
 
 
 @pytest.mark.parametrize(
@@ -122,7 +147,7 @@ def test_slow_says_on_what_it_waits(changes: dict[str, Any], words: str) -> None
         (ENDED, 5, False, "failed", "failed"),
         (ENDED, 5, False, None, "failed"),
         (replace(AT_WORK, state=INTERRUPTED), 5, False, None, "stopped"),
-        (replace(AT_WORK, state=DONE), 5, False, "inactive", "done"),
+        (ALL_DONE, 5, False, "inactive", "done"),
     ],
 )
 def test_from_inside(
@@ -140,7 +165,7 @@ def test_from_inside(
 
 
 def test_without_aws_the_next_step_is_a_backup() -> None:
-    done = replace(AT_WORK, state=DONE, stages={"download": "done", "pack": "done"}, instance="")
+    done = replace(ALL_DONE, stages={"download": "done", "pack": "done"}, instance="")
     assert (
         from_inside(done, 0, False, None, PLACE).next[-1]
         == "python -m prep backup --dataset pets --bucket BUCKET"

@@ -48,6 +48,14 @@ def test_at_work() -> None:
     assert text.endswith("next      nothing: it continues by itself\n")
 
 
+@pytest.mark.parametrize("width", [50, 60, 71, 72, 80])
+def test_numbers_are_whole_in_a_narrow_terminal(width: int) -> None:
+    text = screened(report(AT_WORK), width)
+    (line,) = re.findall(r"^dow.*$", text, re.MULTILINE)
+    assert re.search(r" 27% +40.0/147.9 GB +31.0 MB/s +58 min 00 s$", line)
+    assert ("━" in line) == (width >= 72)
+
+
 def test_nothing_is_at_work_where_nobody_is() -> None:
     text = shown(report(AT_WORK, age=60))
     assert text.startswith("pets: dead  (1 min 00 s ago)\n")
