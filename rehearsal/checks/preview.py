@@ -157,21 +157,29 @@ def _care(page: _Page, manifest: Path) -> list[str]:
 
 
 def _pictures(page: _Page, truth: Truth) -> Iterator[str]:
-    """Pictures that are not what the archive has under that name, or of another class than theirs."""
+    """Pictures that are not what the archives have under that name, or of another class than theirs.
+
+    Two splits may have an image of the same name.
+    """
     shown: dict[str, list[_Picture]] = {}
     for picture in page.pictures:
         shown.setdefault(picture.name, []).append(picture)
     yield from (f"class {label}: no picture" for label in set(page.numbers) - _labels(page))
+    nearest: dict[_Picture, float] = {}
     for split in truth.splits:
         for name, data in split.images():
-            for picture in shown.pop(name, []):
+            for picture in shown.get(name, []):
                 if picture.label not in (None, split.labels[name]):
                     yield f"{name} is shown as class {picture.label}"
                 # A class is shown by squares, out of the middle of its images.
                 difference = np.abs(_look(picture.jpeg, False) - _look(data, picture.section != _CARE)).mean()
-                if difference > _ALIKE:
-                    yield f"{name} shows another picture (difference {difference:.1f} of 255)"
-    yield from (f"{name} is in no archive" for name in shown)
+                nearest[picture] = min(nearest.get(picture, 255.0), float(difference))
+    for name, pictures in shown.items():
+        for difference in (nearest.get(picture) for picture in pictures):
+            if difference is None:
+                yield f"{name} is in no archive"
+            elif difference > _ALIKE:
+                yield f"{name} shows another picture (difference {difference:.1f} of 255)"
 
 
 def _labels(page: _Page) -> set[int]:

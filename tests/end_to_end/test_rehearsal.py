@@ -92,7 +92,7 @@ def test_a_wrong_setting_is_one_line_of_the_app(tmp_path: Path) -> None:
     done = rehearse(tmp_path / "output", *options, "-c", "work_volume_type=floppy", seconds=120)
     assert done.returncode == 1
     assert "floppy" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("FAILED at the step: README, step 1: make bootstrap")
+    assert done.stderr.splitlines()[-1].startswith("FAILED at the step: README, step 1: make plan")
 
 
 @needs_root

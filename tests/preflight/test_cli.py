@@ -200,7 +200,7 @@ def make_deploy(ready: Ready, folder: Path, *options: str) -> "subprocess.Comple
     settings = " ".join("=".join(pair) for pair in ready.settings.items())
     kept = ["--old-file=.cache/python", "--old-file=.cache/node"]
     command = ["make", *kept, "deploy", f"CDK={cdk}", f"SETTINGS={settings}", *options]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "ARGS"))}
     return subprocess.run(  # noqa: S603 - our own
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
     )
