@@ -32,7 +32,7 @@ from bench.workloads.photographs import Plan
 from bench.workloads.workload import SCRATCH, Given, Workload, made, scratch, workload
 from prep import Records
 
-OURS, FOLDER = "prep's Records", "image folder"
+OURS, FOLDER = "prep's Batches", "image folder"
 DALI, DALI_CROP, MXNET = "DALI", "DALI, crop only", "ImageRecordIter"
 BYTES = ", bytes only"
 STATES = ("cold", "warm")
