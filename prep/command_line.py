@@ -59,7 +59,7 @@ class Commands(click.Group):
         names = [name for of in self.sections.values() for name in of]
         return [name for name in names if name.partition(" ")[0] not in self.commands]
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Write the sections."""
         found = dict(leaves(self))
         named = {name for names in self.sections.values() for name in names}

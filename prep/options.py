@@ -139,3 +139,15 @@ SNAPSHOT = _options(
 TOPIC = click.option(
     "--topic", envvar=contract.ENV_TOPIC, help="ARN of the SNS topic that is told when all is done."
 )
+
+
+def packed_in(folder: str) -> Callable[[Command], Command]:
+    """The option --packed of a command that only reads the packed files, by default those in `folder`."""
+    return click.option(
+        "--packed",
+        envvar=contract.ENV_PACKED,
+        type=FOLDER,
+        default=folder,
+        show_default=True,
+        help="Folder with the packed files.",
+    )

@@ -9,20 +9,13 @@ from rich.filesize import decimal
 from prep import contract
 from prep.export.export import FORMATS, Format, export
 from prep.export.index import Index
-from prep.options import FOLDER
+from prep.options import AS_JSON, FOLDER, NO_PROGRESS, packed_in
 from prep.progress import Progress
 from prep.state.layout import Layout
 
 
 @click.command("export")
-@click.option(
-    "--packed",
-    envvar=contract.ENV_PACKED,
-    type=FOLDER,
-    default=contract.PACKED_MOUNT,
-    show_default=True,
-    help="Folder with the packed files.",
-)
+@packed_in(contract.PACKED_MOUNT)
 @click.option("--to", "folder", type=FOLDER, required=True, help="Folder to write into.")
 @click.option("--format", "form", type=click.Choice(FORMATS), required=True, help="What to write.")
 @click.option(
@@ -35,8 +28,8 @@ from prep.state.layout import Layout
     show_default=True,
     help="About the size of a tar shard. An interrupted export does at most so much again.",
 )
-@click.option("--no-progress", is_flag=True, help="Show no progress bars and no progress lines.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@NO_PROGRESS
+@AS_JSON
 def export_command(
     packed: Path,
     folder: Path,

@@ -9,19 +9,13 @@ from prep import contract
 from prep.errors import DescriptionError
 from prep.feed import gpus, report, sample
 from prep.feed.measure import Machine, measure
+from prep.options import AS_JSON, NO_PROGRESS, packed_in
 from prep.progress import Progress
 from prep.state.layout import Layout
 
 
 @click.command("feed")
-@click.option(
-    "--packed",
-    envvar=contract.ENV_PACKED,
-    type=click.Path(path_type=Path, file_okay=False),
-    default=contract.TRAINING_MOUNT,
-    show_default=True,
-    help="Folder with the packed files.",
-)
+@packed_in(contract.TRAINING_MOUNT)
 @click.option("--split", help="Split to read.  [default: train, or else the first]")
 @click.option(
     "--target", type=click.FloatRange(min=0, min_open=True), help="Images per second that training needs."
@@ -35,8 +29,8 @@ from prep.state.layout import Layout
     show_default=True,
     help="About how long to measure.",
 )
-@click.option("--no-progress", is_flag=True, help="Show no progress bars and no progress lines.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@NO_PROGRESS
+@AS_JSON
 def command(
     packed: Path,
     split: str | None,

@@ -8,27 +8,21 @@ import click
 
 from prep import contract
 from prep.errors import DescriptionError, PrepError
+from prep.options import AS_JSON, NO_PROGRESS, packed_in
 from prep.progress import Progress
 from prep.stages.preview import preview
 from prep.state.layout import Layout
 
 
 @click.command("preview")
-@click.option(
-    "--packed",
-    envvar=contract.ENV_PACKED,
-    type=click.Path(path_type=Path, file_okay=False),
-    default=contract.PACKED_MOUNT,
-    show_default=True,
-    help="Folder with the RecordIO files.",
-)
+@packed_in(contract.PACKED_MOUNT)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder to write into, such as one that is not read-only.  [default: that of --packed]",
 )
-@click.option("--no-progress", is_flag=True, help="Show no progress bars and no progress lines.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@NO_PROGRESS
+@AS_JSON
 def preview_command(packed: Path, out: Path | None, no_progress: bool, as_json: bool) -> None:
     """Make a page and a contact sheet of the packed files.
 

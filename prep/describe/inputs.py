@@ -118,6 +118,7 @@ def _of_folder(path: Path) -> Iterator[Member]:
             continue
         name = relative_path(str(file.relative_to(path)), str(path))
         plain = file.is_file() and not file.is_symlink()
+        # mypy gives no type to a lambda with a default value, here and below.
         yield Member(name, file.lstat().st_size, lambda file=file: file.open("rb"), plain)  # type: ignore[misc]
 
 
