@@ -56,7 +56,7 @@ def pieces_of(entry: Entry) -> tuple[bytes | memoryview, ...]:
 
 def sort_entries(data: memoryview) -> list[Entry]:
     """The entries in the bytes of a bucket, sorted; their records are parts of `data`."""
-    return sorted(_entries(data), key=itemgetter(0, 1))
+    return sorted(entries_in(data), key=itemgetter(0, 1))
 
 
 class Buckets:
@@ -100,7 +100,8 @@ class Buckets:
         (self._folder / str(number)).unlink(missing_ok=True)
 
 
-def _entries(data: memoryview) -> Iterator[Entry]:
+def entries_in(data: memoryview) -> Iterator[Entry]:
+    """The entries in the bytes of a bucket, as they lie there; their records are parts of `data`."""
     position = 0
     while position < len(data):
         key, name_bytes, record_bytes = ENTRY.unpack_from(data, position)
