@@ -6,7 +6,8 @@
     ├── SourceError           4  the archive server doesn't deliver: run again later
     ├── IntegrityError        5  data is not what it should be: the message says what was kept
     ├── SpaceError            6  a disk is full, or would become full
-    └── AwsError              7  an AWS call failed: permission, quota or service
+    ├── AwsError              7  an AWS call failed: permission, quota or service
+    └── ClusterError          8  the Ray cluster can't be reached, or has lost too many workers
 
 Every message says what was being done, to what, why it failed and what to do about it.
 """
@@ -54,3 +55,9 @@ class AwsError(PrepError):
     """An AWS call failed."""
 
     exit_code = 7
+
+
+class ClusterError(PrepError):
+    """The Ray cluster can't be reached, or a task has lost its worker too often."""
+
+    exit_code = 8

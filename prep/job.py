@@ -21,12 +21,13 @@ from prep.errors import DescriptionError, IntegrityError
 from prep.images.messages import messages_kept
 from prep.progress import Progress
 from prep.records import manifest
+from prep.records.dealing import DEFAULT_SETTINGS, PackSettings
 from prep.sources.choose import choose_source
 from prep.sources.fetch import check_small
 from prep.stages import adopt, backup, backup_images, download, restore, snapshot, verify
 from prep.stages.backup import Backup
 from prep.stages.organize import Organizer
-from prep.stages.pack import DEFAULT_SETTINGS, Packer, PackSettings
+from prep.stages.pack import Packer
 from prep.stages.preview import STAGE as PREVIEW
 from prep.stages.preview import preview
 from prep.state import receipts

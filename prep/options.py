@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,7 +23,7 @@ def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 
 NO_PROGRESS = click.option("--no-progress", is_flag=True, help="Show no progress bars and no progress lines.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-COMMON = _options(
+_DATASET = _options(
     click.option(
         "--dataset",
         envvar=contract.ENV_DATASET,
@@ -44,6 +45,9 @@ COMMON = _options(
         show_default=True,
         help="Folder on the work volume, for the archives and the class folders.",
     ),
+)
+COMMON = _options(
+    _DATASET,
     click.option(
         "--packed",
         envvar=contract.ENV_PACKED,
@@ -54,6 +58,53 @@ COMMON = _options(
     ),
     NO_PROGRESS,
     AS_JSON,
+)
+
+
+class FolderOrAddress(click.ParamType["Path | str"]):
+    """A folder, which becomes a Path, or an address such as s3://bucket/prefix, which stays text."""
+
+    name = "directory"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Path | str":
+        """The folder or the address."""
+        if isinstance(value, str) and value.startswith("s3://"):
+            return value
+        folder: Path = FOLDER.convert(value, param, ctx)
+        return folder
+
+
+# The commands that can also run on a cluster.
+ANYWHERE = _options(
+    _DATASET,
+    click.option(
+        "--packed",
+        envvar=contract.ENV_PACKED,
+        type=FolderOrAddress(),
+        default=contract.PACKED_MOUNT,
+        show_default=True,
+        help="Folder on the dataset volume, for the RecordIO files; with --on ray, s3://BUCKET/PREFIX.",
+    ),
+    click.option(
+        "--on",
+        type=click.Choice(["here", "ray"]),
+        default="here",
+        show_default=True,
+        help="Where the work is done: here, on this machine, or on a Ray cluster, with the archives and the "
+        "packed files in S3.",
+    ),
+    click.option(
+        "--address",
+        help="Address of the Ray cluster, as `ray.init` takes it.  [default: RAY_ADDRESS; else the cluster "
+        "on this machine; else a new one on this machine]",
+    ),
+    NO_PROGRESS,
+    AS_JSON,
+)
+SOURCE = click.option(
+    "--source",
+    envvar=contract.ENV_SOURCE,
+    help="With --on ray: where the archives are, s3://BUCKET/PREFIX.",
 )
 DOWNLOADING = _options(
     click.option(

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from prep.archives.journal import UnitJournal
-from prep.archives.units import LoadedUnit
+from prep.archives.units import Image, LoadedUnit
 from prep.errors import IntegrityError
 from prep.progress import WORK_VOLUME
 from prep.state.files import disk_errors
@@ -22,6 +22,11 @@ class Original(NamedTuple):
 
     size: int
     crc32: int
+
+
+def original_line(image: Image) -> str:
+    """Name, size and CRC-32 of an image file, as a line of an inventory."""
+    return f"{image.name}\t{len(image.data)}\t{zlib.crc32(image.data)}\n"
 
 
 class Inventory:
@@ -50,10 +55,7 @@ class Inventory:
 
     def consume(self, loaded: LoadedUnit) -> None:
         """Note the unit's images."""
-        lines = (
-            f"{loaded.split.name}\t{image.name}\t{len(image.data)}\t{zlib.crc32(image.data)}\n"
-            for image in loaded.images
-        )
+        lines = (f"{loaded.split.name}\t{original_line(image)}" for image in loaded.images)
         with disk_errors(self._path.parent), self._path.open("ab") as file:
             file.write("".join(lines).encode())
             size = file.tell()

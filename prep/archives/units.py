@@ -147,6 +147,24 @@ def read_units(
             index += 1
 
 
+def read_unit(
+    data: memoryview, path: Path, split: Split, class_of: ClassOf, unit: Unit, last: bool
+) -> LoadedUnit:
+    """The unit whose bytes are in memory; `last` says whether it is the last one of its archive.
+
+    Raises:
+        IntegrityError: its bytes are not whole members from the first to the last; or as `read_units`.
+    """
+    window = _Loaded(data, path)
+    members, cut = _members(window, path, unit.offset, unit.size)
+    if cut is None and not last:
+        raise IntegrityError(
+            f"archive {path}: no members at the end of the unit at byte {unit.offset}: download it again"
+        )
+    images = tuple(_images(path, split, class_of, data, members))
+    return LoadedUnit(unit, split, data, images)
+
+
 def read_folder_units(
     folder: Path, split: Split, wanted: Callable[[int], int | None], smallest: int = SMALLEST
 ) -> Iterator[LoadedUnit]:
@@ -210,8 +228,22 @@ def _load(file: RawFile, path: Path, offset: int, total: int, least: int) -> tup
     file.seek(offset)
     window = _Window(file, path, total - offset)
     window.extend_to(min(least, total - offset))
+    members, cut = _members(window, path, offset, least)
+    # After the last member comes the end-of-archive padding, which belongs to the last unit.
+    if cut is None or not window.holds_member_at(cut):
+        cut = total - offset
+        window.extend_to(cut)
+    return window.cut(cut), members
+
+
+def _members(
+    window: "_Window | _Loaded", path: Path, offset: int, least: int
+) -> tuple[list[_Member], int | None]:
+    """The members up to the first boundary after `least` bytes, and that boundary.
+
+    It is None if the archive's last member comes before.
+    """
     members: list[_Member] = []
-    cut = None
     with _tar_errors(path, offset), tarfile.open(fileobj=window, mode="r:") as tar:
         while (member := tar.next()) is not None:
             if not _is_folder(path, member):
@@ -220,19 +252,30 @@ def _load(file: RawFile, path: Path, offset: int, total: int, least: int) -> tup
             boundary = tar.offset
             window.extend_to(boundary)
             if boundary >= least:
-                cut = boundary
-                break
-        else:
-            # tarfile treats a damaged header as the end of the archive.
-            if window.holds_member_at(tar.offset):
-                raise IntegrityError(
-                    f"archive {path}: damaged header at byte {offset + tar.offset}: download it again"
-                )
-    # After the last member comes the end-of-archive padding, which belongs to the last unit.
-    if cut is None or not window.holds_member_at(cut):
-        cut = total - offset
-        window.extend_to(cut)
-    return window.cut(cut), members
+                return members, boundary
+        # tarfile treats a damaged header as the end of the archive.
+        if window.holds_member_at(tar.offset):
+            raise IntegrityError(
+                f"archive {path}: damaged header at byte {offset + tar.offset}: download it again"
+            )
+    return members, None
+
+
+class _Loaded(MemoryFile):
+    """A seekable file over a unit of which all bytes are in memory."""
+
+    def __init__(self, data: memoryview, path: Path) -> None:
+        super().__init__(data)
+        self._path = path
+
+    def extend_to(self, length: int) -> None:
+        """Nothing: all bytes are there."""
+        if length > len(self._data):
+            raise IntegrityError(f"archive {self._path}: incomplete: download it again")
+
+    def holds_member_at(self, offset: int) -> bool:
+        """Whether something other than end-of-archive padding begins there."""
+        return any(self._between(offset, offset + tarfile.BLOCKSIZE))
 
 
 class _Window(MemoryFile):

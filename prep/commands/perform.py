@@ -12,7 +12,7 @@ from prep import contract, notify
 from prep.datasets import description
 from prep.job import Job
 from prep.progress import Progress
-from prep.stages.pack import PackSettings
+from prep.records.dealing import PackSettings
 from prep.state.layout import Layout
 from prep.state.receipts import Receipt
 

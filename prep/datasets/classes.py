@@ -97,17 +97,18 @@ def class_finder(description: Description, layout: Layout) -> Callable[[Split], 
     devkit_of = cache(pool.submit(_devkit, description, layout).result)
     pool.shutdown(wait=False)
 
-    def unreachable(file_name: str) -> str:
-        raise IntegrityError(
-            f"image {file_name}: lies in no class folder, and the description has no devkit: name it in "
-            "[classes]"
-        )
+    return lambda split: class_of_file(split, devkit_of())
 
-    def of(split: Split) -> Callable[[str], str]:
-        devkit = devkit_of()
-        return devkit.class_of if devkit and split.labels == "devkit" else unreachable
 
-    return of
+def class_of_file(split: Split, devkit: Devkit | None) -> Callable[[str], str]:
+    """The function that finds the class of an image of a split by its file name, in a flat archive."""
+    return devkit.class_of if devkit and split.labels == "devkit" else _unreachable
+
+
+def _unreachable(file_name: str) -> str:
+    raise IntegrityError(
+        f"image {file_name}: lies in no class folder, and the description has no devkit: name it in [classes]"
+    )
 
 
 def labels_of(classes: Iterable[str]) -> dict[str, int]:
@@ -118,12 +119,24 @@ def labels_of(classes: Iterable[str]) -> dict[str, int]:
 def write_table(description: Description, layout: Layout, seen: Iterable[str]) -> dict[str, int]:
     """Write `classes.tsv` and return the labels.
 
+    Raises:
+        IntegrityError: as `class_table`.
+    """
+    labels, text = class_table(description, _devkit(description, layout), seen)
+    write_whole(layout.classes, text)
+    return labels
+
+
+def class_table(
+    description: Description, devkit: Devkit | None, seen: Iterable[str]
+) -> tuple[dict[str, int], bytes]:
+    """The label of each class, and the text of `classes.tsv`: lines of label, class and words.
+
     The classes are those of the devkit if there is one; otherwise they are those `seen` in the archives.
 
     Raises:
         IntegrityError: the description says another number, or a class in the archives is not in the devkit.
     """
-    devkit = _devkit(description, layout)
     seen = set(seen)
     words = devkit.words if devkit else {name: name.replace("_", " ") for name in seen}
     unknown = sorted(seen - words.keys())
@@ -138,8 +151,7 @@ def write_table(description: Description, layout: Layout, seen: Iterable[str]) -
         )
     labels = labels_of(words)
     lines = [f"{label}\t{name}\t{words[name]}\n" for name, label in labels.items()]
-    write_whole(layout.classes, "".join(lines).encode())
-    return labels
+    return labels, "".join(lines).encode()
 
 
 def read_table(layout: Layout) -> list[tuple[str, str]]:

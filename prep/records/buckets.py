@@ -43,6 +43,22 @@ def bucket_count(archive_bytes: int) -> int:
     return max(1, min(MOST_BUCKETS, -(-archive_bytes // BUCKET_BYTES)))
 
 
+def bucket_of(key: int, count: int) -> int:
+    """The bucket, of that many, in which an entry with this key belongs."""
+    return key * count >> HASH_BITS
+
+
+def pieces_of(entry: Entry) -> tuple[bytes | memoryview, ...]:
+    """An entry as it lies in a bucket; the pieces follow each other."""
+    name = entry.name.encode()
+    return ENTRY.pack(entry.key, len(name), len(entry.record)), name, entry.record
+
+
+def sort_entries(data: memoryview) -> list[Entry]:
+    """The entries in the bytes of a bucket, sorted; their records are parts of `data`."""
+    return sorted(entries_in(data), key=itemgetter(0, 1))
+
+
 class Buckets:
     """The buckets of one split, files `<folder>/<number>`."""
 
@@ -61,10 +77,7 @@ class Buckets:
         """Append entries to their buckets. The caller must make this durable."""
         shares: dict[int, list[bytes | memoryview]] = {}
         for entry in entries:
-            name = entry.name.encode()
-            shares.setdefault(entry.key * self.count >> HASH_BITS, []).extend(
-                (ENTRY.pack(entry.key, len(name), len(entry.record)), name, entry.record)
-            )
+            shares.setdefault(bucket_of(entry.key, self.count), []).extend(pieces_of(entry))
         with disk_errors(self._folder):
             for number, pieces in sorted(shares.items()):
                 with (self._folder / str(number)).open("ab", buffering=0) as file:
@@ -80,14 +93,15 @@ class Buckets:
             file.readinto(data)
             # The bucket is not read again: its page cache can hold the output instead.
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        return sorted(_entries(data), key=itemgetter(0, 1))
+        return sort_entries(data)
 
     def remove(self, number: int) -> None:
         """Remove a bucket, if it still exists."""
         (self._folder / str(number)).unlink(missing_ok=True)
 
 
-def _entries(data: memoryview) -> Iterator[Entry]:
+def entries_in(data: memoryview) -> Iterator[Entry]:
+    """The entries in the bytes of a bucket, as they lie there; their records are parts of `data`."""
     position = 0
     while position < len(data):
         key, name_bytes, record_bytes = ENTRY.unpack_from(data, position)

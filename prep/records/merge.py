@@ -6,7 +6,7 @@ sizes in the last entry of the journal.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -214,20 +214,34 @@ def _rename(layout: Layout, part: str) -> None:
     sync_folder(layout.packed)
 
 
-def _merge_bucket(
-    split: str,
-    entries: Sequence[Entry],
-    labels: dict[str, int],
-    outputs: dict[str, _Output],
-    first: int,
-    pool: ThreadPoolExecutor,
-) -> int:
-    """Append the entries of a bucket, with indices from `first` on; returns the index after the last."""
+@dataclass(frozen=True)
+class Addressed:
+    """Records with their labels and ids, and their lines in the index and the list, in order."""
+
+    records: list[memoryview]
+    idx: bytes
+    lst: bytes
+
+
+def address_entries(
+    split: str, entries: Iterable[Entry], labels: Mapping[str, int], first: int, offset: int
+) -> Addressed:
+    """Give the sorted entries of a bucket, or of several, their labels and ids, in place.
+
+    Args:
+        split: name of the split, for messages.
+        entries: sorted; their records are writable.
+        labels: the label of each class.
+        first: index of the first entry within the split.
+        offset: where its record begins in the `.rec` file, in bytes.
+
+    Raises:
+        IntegrityError: two images have the same name.
+    """
     previous = None
     records: list[memoryview] = []
     idx: list[str] = []
     lst: list[str] = []
-    offset = outputs["rec"].size
     for index, entry in enumerate(entries, first):
         if entry.name == previous:
             raise IntegrityError(
@@ -241,7 +255,20 @@ def _merge_bucket(
         idx.append(f"{index}\t{offset}\n")
         lst.append(f"{index}\t{label}\t{entry.name}\n")
         offset += len(record)
-    outputs["rec"].write(records, pool)
-    outputs["idx"].write(["".join(idx).encode()], pool)
-    outputs["lst"].write(["".join(lst).encode()], pool)
+    return Addressed(records, "".join(idx).encode(), "".join(lst).encode())
+
+
+def _merge_bucket(
+    split: str,
+    entries: Sequence[Entry],
+    labels: Mapping[str, int],
+    outputs: Mapping[str, _Output],
+    first: int,
+    pool: ThreadPoolExecutor,
+) -> int:
+    """Append the entries of a bucket, with indices from `first` on; returns the index after the last."""
+    made = address_entries(split, entries, labels, first, outputs["rec"].size)
+    outputs["rec"].write(made.records, pool)
+    outputs["idx"].write([made.idx], pool)
+    outputs["lst"].write([made.lst], pool)
     return first + len(entries)

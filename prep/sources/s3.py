@@ -3,18 +3,19 @@
 import threading
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+from botocore.exceptions import ClientError
 
 from prep.aws.clients import silent
 from prep.aws.errors import aws_errors
-from prep.aws.retries import Note, Repeats
+from prep.aws.objects import read_body
+from prep.aws.retries import Note
 from prep.errors import SourceError
 from prep.sources.source import SourceChangedError, Version, Wanted
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
-BROKEN = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 MISSING = {"404", "NoSuchKey", "NotFound"}
 
 
@@ -49,6 +50,10 @@ class S3Source:
         return Version(head["ContentLength"], head["ETag"])
 
     def fetch(self, wanted: Wanted, version: Version, start: int, end: int, _stop: threading.Event) -> bytes:
+        """As `read`."""
+        return self.read(wanted, version, start, end)
+
+    def read(self, wanted: Wanted, version: Version, start: int, end: int) -> bytes:
         """The bytes [start, end) of that version of the object.
 
         Raises:
@@ -56,18 +61,12 @@ class S3Source:
             AwsError: S3 refuses or fails.
         """
         operation = f"read {self._url(wanted)}"
-        repeats = Repeats(operation, self._note)
         with aws_errors(operation):
-            while True:
-                try:
-                    return self._read(wanted, version, start, end)
-                except BROKEN as error:  # retries cover the call, but not reading its body
-                    if not repeats.wait(str(error).rstrip(".")):
-                        raise
+            return read_body(lambda: self._get(wanted, version, start, end), operation, self._note)
 
-    def _read(self, wanted: Wanted, version: Version, start: int, end: int) -> bytes:
+    def _get(self, wanted: Wanted, version: Version, start: int, end: int) -> "GetObjectOutputTypeDef":
         try:
-            answer = self._client.get_object(
+            return self._client.get_object(
                 Bucket=self._bucket,
                 Key=self._prefix + wanted.file,
                 Range=f"bytes={start}-{end - 1}",
@@ -79,5 +78,3 @@ class S3Source:
             raise SourceChangedError(
                 f"{self._url(wanted)}: was replaced during the download: run again"
             ) from error
-        with answer["Body"] as body:
-            return body.read()

@@ -8,66 +8,37 @@ soon as it is merged, so that the volume needs room for only one copy of the dat
 import os
 import shutil
 import time
-from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
 import cv2
 
 from prep.archives.journal import UnitJournal
-from prep.archives.units import Image, LoadedUnit
+from prep.archives.units import LoadedUnit
 from prep.datasets import classes
 from prep.datasets.description import Description, Split
-from prep.errors import IntegrityError
-from prep.images import yuv
-from prep.images.prepare import Target, UnreadableImageError, prepare
 from prep.progress import CORES, DATASET_VOLUME, Progress
 from prep.records import manifest
-from prep.records.buckets import Buckets, Entry, bucket_count, key_of
+from prep.records.buckets import Buckets, bucket_count
+from prep.records.dealing import (
+    Outcome,
+    PackSettings,
+    check_dealt,
+    classes_seen,
+    draft_manifest,
+    prepare_images,
+    unit_facts,
+)
 from prep.records.growth import Growth
 from prep.records.merge import merge
-from prep.records.recordio import image_record
 from prep.state.files import sync_file_system
 from prep.state.group_commit import GroupCommit
 from prep.state.layout import Layout
 from prep.state.receipts import Receipt
 
-
-@dataclass(frozen=True)
-class PackSettings:
-    """The settings that determine the bytes of the packed files.
-
-    `resize` is the short side in pixels, `quality` the JPEG quality, and `seed` the seed of the shuffle. When
-    a file has reached `part_mib` MiB, the split continues in another file; 0 writes one file for each split.
-    """
-
-    resize: int = 480
-    quality: int = 95
-    seed: int = 0
-    part_mib: int = 0
-
-    @property
-    def target(self) -> Target:
-        """The settings that determine how an image is prepared."""
-        return Target(self.resize, self.quality)
-
-
-DEFAULT_SETTINGS = PackSettings()
 BATCH = 8  # images for each task of the pool: enough that the cost of a task itself is small
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """The result for one image: its record, or the reason why it has none."""
-
-    name: str
-    entry: Entry | None
-    resized: bool = False
-    as_is: bool = False
-    care: tuple[str, ...] = ()
-    problem: str = ""
 
 
 class Packer:
@@ -95,18 +66,15 @@ class Packer:
         self._pool = ThreadPoolExecutor(threads or len(os.sched_getaffinity(0)), "pack")
         counts = {name: bucket_count(size) for name, size in inputs["bytes"].items()}
         self.journal = UnitJournal(
-            layout.packing / "journal.jsonl", inputs | self._made_with() | {"buckets": counts}
+            layout.packing / "journal.jsonl", inputs | settings.made_with() | {"buckets": counts}
         )
         if self.journal.fresh:
             self._begin_anew()
         self._buckets = {split.name: self._open(split) for split in description.splits}
-        self._pending: tuple[LoadedUnit, list[Future[list[_Outcome]]]] | None = None
+        self._pending: tuple[LoadedUnit, list[Future[list[Outcome]]]] | None = None
         self._commits = GroupCommit(
             self.stage, partial(sync_file_system, layout.packed), self.journal.commit_all, worth=0
         )
-
-    def _made_with(self) -> dict[str, Any]:
-        return asdict(self._settings) | {"codec": yuv.codec()}
 
     def _begin_anew(self) -> None:
         """Remove packed files of other settings: the volume has room for only one copy."""
@@ -134,7 +102,7 @@ class Packer:
     def consume(self, loaded: LoadedUnit) -> None:
         """Start this unit, then finish the previous one, so that no core is idle between two units."""
         futures = [
-            self._pool.submit(self._prepare, loaded.images[start : start + BATCH])
+            self._pool.submit(prepare_images, loaded.images[start : start + BATCH], self._settings)
             for start in range(0, len(loaded.images), BATCH)
         ]
         self._deal()
@@ -154,17 +122,7 @@ class Packer:
         self.busy_with = DATASET_VOLUME
         buckets = self._buckets[loaded.split.name]
         buckets.deal(outcome.entry for outcome in outcomes if outcome.entry)
-        facts = {
-            "split": loaded.split.name,
-            "buckets": list(buckets.sizes),
-            "images": len(outcomes),
-            "source_bytes": sum(len(image.data) for image in loaded.images),
-            "resized": sum(outcome.resized for outcome in outcomes),
-            "as_is": sum(outcome.as_is for outcome in outcomes),
-            "classes": sorted({outcome.name.partition("/")[0] for outcome in outcomes}),
-            "care": {outcome.name: list(outcome.care) for outcome in outcomes if outcome.care},
-            "unreadable": {outcome.name: outcome.problem for outcome in outcomes if outcome.entry is None},
-        }
+        facts = unit_facts(loaded.split, loaded.images, outcomes) | {"buckets": list(buckets.sizes)}
         self._commits.add(loaded.unit.size, (loaded.unit, facts))
         self.busy_with = CORES
 
@@ -179,17 +137,6 @@ class Packer:
         self.journal.forget(source)
         self._buckets = {split.name: self._open(split) for split in self._description.splits}
 
-    def _prepare(self, images: Sequence[Image]) -> list[_Outcome]:
-        return [self._prepare_one(image) for image in images]
-
-    def _prepare_one(self, image: Image) -> _Outcome:
-        try:
-            made = prepare(image.data, self._settings.target)
-        except UnreadableImageError as error:
-            return _Outcome(image.name, None, problem=str(error))
-        entry = Entry(key_of(self._settings.seed, image.name), image.name, image_record(made.jpeg))
-        return _Outcome(image.name, entry, made.resized, made.as_is, made.care)
-
     def finish(self, progress: Progress, growth: Growth | None = None) -> Receipt:
         """Merge the buckets, write the class table and the manifest, and return the receipt.
 
@@ -201,17 +148,11 @@ class Packer:
         growth = growth or Growth()
         self._pool.shutdown()
         units = list(self.journal.units())
-        self._check(units)
-        labels = classes.write_table(
-            self._description, self._layout, {name for entry in units for name in entry["classes"]}
-        )
-        draft = manifest.Manifest(
-            self._description.name,
-            self._description.sha256,
-            self._made_with(),
-            len(labels),
-            {split.name: _summary(units, split) for split in self._description.splits},
-            {"classes.tsv": manifest.facts_of(self._layout.classes)},
+        check_dealt(self._description, units, self._allow_unreadable)
+        labels = classes.write_table(self._description, self._layout, classes_seen(units))
+        draft = replace(
+            draft_manifest(self._description, self._settings.made_with(), len(labels), units),
+            files={"classes.tsv": manifest.facts_of(self._layout.classes)},
         )
         growth.begin(draft, sum(sum(buckets.sizes) for buckets in self._buckets.values()))
         packed = self._merge(draft, labels, progress, growth)
@@ -246,37 +187,3 @@ class Packer:
     def clean(self) -> None:
         """Remove the journal and the empty buckets, after the receipt is written."""
         shutil.rmtree(self._layout.packing, ignore_errors=True)
-
-    def _check(self, units: list[dict[str, Any]]) -> None:
-        unreadable = {name: why for entry in units for name, why in entry["unreadable"].items()}
-        if len(unreadable) > self._allow_unreadable:
-            named = "; ".join(f"{name} {why}" for name, why in list(unreadable.items())[:10])
-            raise IntegrityError(
-                f"pack: {len(unreadable)} unreadable images: {named}"
-                f"{'; …' if len(unreadable) > 10 else ''}: get undamaged archives, or leave the images "
-                f"out with --allow-unreadable {len(unreadable)} (the manifest will name them)"
-            )
-        for split in self._description.splits:
-            images = sum(entry["images"] for entry in units if entry["split"] == split.name)
-            if images != split.images:
-                raise IntegrityError(
-                    f"pack: split {split.name} has {images} images, the description says {split.images}: "
-                    f"correct [splits.{split.name}] images or the archive"
-                )
-
-
-def _summary(units: list[dict[str, Any]], split: Split) -> dict[str, Any]:
-    mine = [entry for entry in units if entry["split"] == split.name]
-    unreadable = {name: why for entry in mine for name, why in entry["unreadable"].items()}
-    images = sum(entry["images"] for entry in mine)
-    care = {name: whys for entry in mine for name, whys in entry["care"].items()}
-    sizes = [entry.get("source_bytes") for entry in mine]  # not in a journal of an earlier version
-    return {
-        "images": images,
-        "records": images - len(unreadable),
-        **({"source_bytes": sum(sizes)} if None not in sizes else {}),
-        "resized": sum(entry["resized"] for entry in mine),
-        "as_is": sum(entry["as_is"] for entry in mine),
-        "care": dict(sorted(care.items())),
-        "unreadable": dict(sorted(unreadable.items())),
-    }

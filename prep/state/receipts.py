@@ -31,8 +31,13 @@ class Receipt:
 
     def stands(self, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
         """Whether the receipt is for these inputs and settings, and its local outputs still exist."""
-        same = _plain(self.inputs) == _plain(inputs) and _plain(self.settings) == _plain(settings)
-        return same and all(_intact(path, facts) for path, facts in self.outputs.items())
+        return self.is_for(inputs, settings) and all(
+            _intact(path, facts) for path, facts in self.outputs.items()
+        )
+
+    def is_for(self, inputs: Mapping[str, Any], settings: Mapping[str, Any]) -> bool:
+        """Whether the receipt is for these inputs and settings."""
+        return _plain(self.inputs) == _plain(inputs) and _plain(self.settings) == _plain(settings)
 
     def counted(self) -> str:
         """The counts as text, such as "train 600" or "train 600 records, 517 as in the archive"."""
@@ -45,9 +50,14 @@ class Receipt:
         return "; ".join(parts)
 
 
+def stamped(receipt: Receipt) -> Receipt:
+    """The receipt with the present time (UTC)."""
+    return replace(receipt, finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+
+
 def write(layout: Layout, receipt: Receipt) -> Receipt:
     """Write the receipt to disk atomically; returns it with the present time (UTC)."""
-    finished = replace(receipt, finished=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+    finished = stamped(receipt)
     write_json(layout.receipts / f"{receipt.stage}.json", asdict(finished))
     return finished
 
@@ -55,10 +65,19 @@ def write(layout: Layout, receipt: Receipt) -> Receipt:
 def read(layout: Layout, stage: str) -> Receipt | None:
     """The receipt of a stage, or None if there is no readable receipt."""
     try:
-        receipt = Receipt(**json.loads((layout.receipts / f"{stage}.json").read_text()))
+        text = (layout.receipts / f"{stage}.json").read_bytes()
+    except OSError:
+        return None
+    return parse(text)
+
+
+def parse(text: bytes) -> Receipt | None:
+    """The receipt in a text, or None if it is damaged."""
+    try:
+        receipt = Receipt(**json.loads(text))
         tables = (receipt.inputs, receipt.settings, receipt.counts, receipt.findings, receipt.outputs)
         sound = all(isinstance(table, dict) for table in (*tables, *receipt.outputs.values()))
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return None
     return receipt if sound else None
 

@@ -13,8 +13,8 @@ from prep.errors import DescriptionError
 from prep.feed import sample as feed_sample
 from prep.feed.windows import Window, stream
 from prep.records import buckets
+from prep.records.dealing import PackSettings
 from prep.records.recordio import read_records
-from prep.stages.pack import PackSettings
 from prep.state.layout import Layout
 from tests.prep.small_sets import pack
 

@@ -19,8 +19,8 @@ import pytest
 from prep import Records
 from prep.errors import DescriptionError, IntegrityError
 from prep.records import buckets
+from prep.records.dealing import PackSettings
 from prep.records.recordio import MAGIC_BYTES
-from prep.stages.pack import PackSettings
 from tests.prep import pictures, small_sets
 
 CLASSES, EACH = 7, 31

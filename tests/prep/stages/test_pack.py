@@ -15,7 +15,7 @@ from prep.archives import units
 from prep.errors import IntegrityError
 from prep.records import buckets
 from prep.records.buckets import key_of
-from prep.stages.pack import PackSettings
+from prep.records.dealing import PackSettings
 from rehearsal.checks.truth import read_truth
 from rehearsal.sample.generate import oddities
 from tests.prep import pictures

@@ -14,8 +14,8 @@ from prep.errors import IntegrityError
 from prep.job import Job
 from prep.preview.pictures import BUDGET
 from prep.progress import Progress
+from prep.records.dealing import PackSettings
 from prep.run import run
-from prep.stages.pack import PackSettings
 from prep.stages.preview import preview
 from prep.state.layout import Layout
 from tests.prep import pictures

@@ -17,8 +17,8 @@ import pytest
 
 from prep.errors import IntegrityError
 from prep.job import Job
+from prep.records.dealing import PackSettings
 from prep.records.recordio import image_record, read_records
-from prep.stages.pack import PackSettings
 from rehearsal.sample.generate import make_sample
 from tests.prep import pictures
 from tests.prep.small_sets import job, pack, write_folders

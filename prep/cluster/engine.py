@@ -1,0 +1,256 @@
+"""The engine that runs tasks on many machines: Ray. No other module knows it.
+
+A task is a function of a module. Ray starts it where a core is free, sends its arguments, and repeats it if
+its worker or machine is lost. What a task returns stays in Ray's object store, near the worker that made it,
+until it is asked for.
+"""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from prep.errors import ClusterError, DescriptionError, PrepError
+from prep.progress import Progress
+from prep.state import midstate
+
+# Three tasks share two cores: while one waits for S3, the others compute.
+CORES = 0.66
+RETRIES = 3  # after the loss of a worker or a machine; errors of the task itself are never repeated
+# Tasks that wait beside those that run. They also tell an autoscaler how many machines it should start.
+LEAST_AHEAD = 64
+SILENT_SECONDS = 60.0
+Task = Callable[..., Any]
+
+
+@contextmanager
+def connected(address: str | None, progress: Progress) -> Iterator["Engine"]:
+    """An engine on the cluster at that address; None is the one on this machine, or else a new one.
+
+    Raises:
+        DescriptionError: Ray is not installed.
+        ClusterError: there is no such cluster.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # there are no GPUs to hide
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise DescriptionError(
+            "--on ray: Ray is not installed: run `pip install -r requirements-cluster.txt`"
+        ) from error
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        ray.init(
+            address=address,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+        raise ClusterError(
+            f"connect to the Ray cluster{f' at {address}' if address else ''}: {_first_line(error)}: "
+            "check --address, and on the head `ray status`"
+        ) from error
+    for number, handler in handlers.items():  # Ray would end the process in its own way
+        signal.signal(number, handler)
+    try:
+        yield Engine(ray, progress)
+    finally:
+        ray.shutdown()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+class Engine:
+    """Runs tasks on a cluster."""
+
+    def __init__(self, ray: Any, progress: Progress) -> None:
+        self._ray = ray
+        self._progress = progress
+        self._remote: dict[tuple[Task, int, float], Any] = {}
+
+    def share(self, value: object) -> Any:
+        """Send a value to the cluster once; tasks get it where what this returns is an argument."""
+        return self._ray.put(value)
+
+    def cores(self) -> float:
+        """The cores of the cluster at the moment."""
+        return float(self._ray.cluster_resources().get("CPU", 0.0))
+
+    def submit(self, task: Task, *arguments: object, returns: int = 1, cores: float = CORES) -> Any:
+        """Start a task; returns a reference to its result, or a list of `returns` references."""
+        key = (task, returns, cores)
+        if key not in self._remote:
+            self._remote[key] = self._ray.remote(task).options(
+                num_returns=returns, num_cpus=cores, max_retries=RETRIES, retry_exceptions=False
+            )
+        return self._remote[key].remote(*arguments)
+
+    def value(self, reference: Any) -> Any:
+        """The result of a task, when it is there.
+
+        Raises:
+            PrepError: what the task has raised, or ClusterError if its worker was lost too often.
+        """
+        exceptions = self._ray.exceptions
+        try:
+            return self._ray.get(reference)
+        except exceptions.RayTaskError as error:
+            if isinstance(error.cause, PrepError):
+                raise error.cause from None
+            raise ClusterError(
+                f"a task of the cluster failed: {_first_line(error.cause or error)}: run again; what is done "
+                "is kept; if it fails again, the logs of Ray in /tmp/ray/session_latest/logs say more"
+            ) from error
+        except exceptions.RayError as error:
+            raise ClusterError(
+                f"the cluster failed: {_first_line(error)}: run again; finished work is kept"
+            ) from error
+
+    def run(
+        self,
+        task: Task,
+        calls: Iterable[tuple[Any, ...]],
+        *,
+        passing_on: "Callable[[int, Any], Chain | None] | None" = None,
+    ) -> Iterator[tuple[int, Any]]:
+        """Run a task once for each tuple of arguments; yields (number of the call, result) as they finish.
+
+        So many wait or run at once that no core is idle. The calls are taken from their iterator in order.
+
+        Args:
+            task: the function.
+            calls: its arguments.
+            passing_on: the task has a second result, bytes, which stay on the cluster. This function gets the
+                number of the call and a reference to them, and returns the chain that has taken them. There
+                are no more calls while chains are behind.
+
+        Raises:
+            PrepError: what a task has raised; the others are cancelled.
+        """
+        running: dict[Any, tuple[int, Any]] = {}
+        chains: set[Chain] = set()
+        calls = enumerate(calls)
+        more = True
+        try:
+            while more or running:
+                ahead = max(LEAST_AHEAD, int(2 * self.cores() / CORES))
+                while more and len(running) + sum(chain.behind for chain in chains) < ahead:
+                    call = next(calls, None)
+                    if call is None:
+                        more = False
+                        break
+                    made = self.submit(task, *call[1], returns=2 if passing_on else 1)
+                    first, second = made if passing_on else (made, None)
+                    running[first] = (call[0], second)
+                for reference in self._wait(running, chains):
+                    number, second = running.pop(reference)
+                    result = self.value(reference)
+                    if passing_on and (chain := passing_on(number, second)):
+                        chains.add(chain)
+                    yield number, result
+        finally:
+            for reference in running:
+                self._ray.cancel(reference, force=True)
+
+    def _wait(self, running: dict[Any, tuple[int, Any]], chains: "set[Chain]") -> list[Any]:
+        """Those of the running tasks that have finished, when there is one or a chain has moved on."""
+        watched = [*running, *(chain.next for chain in chains if chain.next is not None)]
+        if not watched:
+            return []
+        ready, _ = self._ray.wait(watched, timeout=SILENT_SECONDS, fetch_local=False)
+        for chain in chains:
+            chain.move_on()
+        if not ready:
+            self._progress.note(
+                f"no task has finished for {SILENT_SECONDS:.0f} s; {len(running)} wait or run on "
+                f"{self.cores():.0f} cores"
+            )
+        return self._ready(running)
+
+    def _ready(self, references: Iterable[Any]) -> list[Any]:
+        """Those of which the results are there."""
+        watched = [*references]
+        if not watched:
+            return []
+        ready, _ = self._ray.wait(watched, num_returns=len(watched), timeout=0, fetch_local=False)
+        return list(ready)
+
+    def is_ready(self, reference: Any) -> bool:
+        """Whether a result is there."""
+        return bool(self._ready([reference]))
+
+
+def absorb(algorithm: str, state: bytes, piece: Any) -> bytes:
+    """The task of a chain: the state of a digest after another piece of its file."""
+    return midstate.absorb(algorithm, state, memoryview(piece))
+
+
+@dataclass(eq=False)
+class Chain:
+    """The digest of a file over its pieces, which may come in any order; each stays where Ray has it.
+
+    Only the state of the digest moves, from piece to piece. `through` is the number of pieces, from the first
+    on, that are in `state`; both are what a journal keeps.
+    """
+
+    engine: Engine
+    algorithm: str
+    through: int = 0
+    state: bytes = b""
+    on_move: Callable[["Chain"], None] = lambda _: None
+    _waiting: dict[int, Any] = field(default_factory=dict)
+    _absorbing: list[Any] = field(default_factory=list)  # references to the states that follow, in order
+
+    def __post_init__(self) -> None:
+        """Begin with the state of no bytes, unless there is one."""
+        self.state = self.state or midstate.begin(self.algorithm)
+
+    def give(self, number: int, piece: Any) -> None:
+        """Take a reference to the piece with that number, counted from 0."""
+        self._waiting[number] = piece
+        state = self._absorbing[-1] if self._absorbing else self.state
+        while (following := self.through + len(self._absorbing)) in self._waiting:
+            state = self.engine.submit(absorb, self.algorithm, state, self._waiting.pop(following), cores=0)
+            self._absorbing.append(state)
+
+    @property
+    def behind(self) -> int:
+        """Pieces that were given and are not in the state yet."""
+        return len(self._waiting) + len(self._absorbing)
+
+    @property
+    def next(self) -> Any:
+        """A reference to the next state, or None if no piece is being absorbed."""
+        return self._absorbing[0] if self._absorbing else None
+
+    def move_on(self) -> None:
+        """Take the states that are there.
+
+        Raises:
+            PrepError: absorbing a piece has failed.
+        """
+        moved = False
+        while self._absorbing and self.engine.is_ready(self._absorbing[0]):
+            self.state = self.engine.value(self._absorbing.pop(0))
+            self.through += 1
+            moved = True
+        if moved:
+            self.on_move(self)
+
+    def finish(self) -> str:
+        """Wait for all pieces that were given, and return the digest, hexadecimal.
+
+        Raises:
+            PrepError: absorbing a piece has failed.
+        """
+        while self._absorbing:
+            self.engine.value(self._absorbing[0])
+            self.move_on()
+        return midstate.digest_of(self.algorithm, self.state)
