@@ -20,7 +20,7 @@ AUTOSCALER_FILE=/etc/dataset-autoscaler.json
 FAILED_SERVICE="${CLUSTER_SERVICE%.service}-failed.service"
 LOG_SERVICE="${CLUSTER_SERVICE%.service}-log.service"
 SERVICE_LOG=/var/log/dataset-cluster.log
-PORT=6379
+PORT="${RAY_PORT:-6379}"
 # A boot takes about three minutes. One that hangs would cost money, and the head would wait for the worker.
 BOOT_SECONDS=1800
 

@@ -94,6 +94,8 @@ class Guests:
         data = "meta-data/"
         credentials = f"{data}iam/security-credentials"
         role = self._role(instance)
+        if path.startswith(f"{data}tags/instance/"):
+            return _tag(instance, path.removeprefix(f"{data}tags/instance/"))
         if path == credentials:
             return role.name if role else None
         if role and path == f"{credentials}/{role.name}":
@@ -155,6 +157,13 @@ class Guests:
             )
             self._sessions[instance.id] = (until, document)
         return document
+
+
+def _tag(instance: Any, key: str) -> str | None:
+    """The value of a tag, if the instance's metadata options allow it to be told."""
+    if instance.metadata_options.instance_metadata_tags != "enabled":
+        return None
+    return next((str(tag["value"]) for tag in instance.get_tags() if tag["key"] == key), None)
 
 
 def _processors(instance_type: str) -> int | None:

@@ -63,8 +63,8 @@ def add_public_parameters(parameters: ParameterDict, account_id: str) -> None:
 
 
 def launch_template_fields() -> None:
-    """What moto leaves aside of a launch: the template's profile, image parameter and shutdown behavior, the
-    volumes' end."""
+    """What moto leaves aside of a launch: the template's profile, image parameter, shutdown behavior and
+    metadata options, the volumes' end."""
 
     def run(original: Any) -> Any:
         def run_instances(self: EC2Backend, image_id: str, count: int, *args: Any, **more: Any) -> Any:
@@ -77,6 +77,7 @@ def launch_template_fields() -> None:
                 mapping["Ebs"].setdefault("DeleteOnTermination", True)
             if not more.get("instance_initiated_shutdown_behavior"):
                 more["instance_initiated_shutdown_behavior"] = data.get("InstanceInitiatedShutdownBehavior")
+            more["metadata_options"] = {**data.get("MetadataOptions", {}), **more.get("metadata_options", {})}
             reservation = original(self, image_id, count, *args, **more)
             profile = data.get("IamInstanceProfile", {})
             for instance in reservation.instances if profile else []:

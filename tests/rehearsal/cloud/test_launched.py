@@ -17,7 +17,9 @@ pytestmark = pytest.mark.skipif(
 USER_DATA = f"""#!/bin/sh
 service="$AWS_EC2_METADATA_SERVICE_ENDPOINT/latest"
 token=$(curl -sSf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' "$service/api/token")
-address=$(curl -sSf -H "X-aws-ec2-metadata-token: $token" "$service/meta-data/local-ipv4")
+ask() {{ curl -sSf -H "X-aws-ec2-metadata-token: $token" "$service/meta-data/$1"; }}
+address=$(ask local-ipv4)
+ask tags/instance/dataset-head >/run/rehearsal/tag
 {sys.executable} - "$address" <<'PROGRAM'
 import os, pathlib, socket, sys
 listening = socket.create_server((sys.argv[1], int(os.environ["RAY_PORT"])))
@@ -35,12 +37,16 @@ def launched(cloud: Cloud) -> list[dict[str, Any]]:
         "ImageId": "ami-12c6146b",
         "InstanceType": "m3.medium",
         "InstanceInitiatedShutdownBehavior": "terminate",
+        "MetadataOptions": {"InstanceMetadataTags": "enabled"},
         "UserData": base64.b64encode(USER_DATA.encode()).decode(),
     }
     ec2.create_launch_template(LaunchTemplateName="t", LaunchTemplateData=data)
     subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
     template = {"LaunchTemplateName": "t"}
-    answer = ec2.run_instances(LaunchTemplate=template, SubnetId=subnet, MinCount=1, MaxCount=2)
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "dataset-head", "Value": "10.0.0.1"}]}]
+    answer = ec2.run_instances(
+        LaunchTemplate=template, SubnetId=subnet, MinCount=1, MaxCount=2, TagSpecifications=tags
+    )
     found: list[dict[str, Any]] = answer["Instances"]
     for each in found:
         wait_until("facts", 60, (cloud.instance(each["InstanceId"]) / "shared" / "facts").exists)
@@ -71,6 +77,13 @@ def test_each_has_the_processors_of_its_type(cloud: Cloud, launched: list[dict[s
     for each in launched:
         facts = (cloud.instance(each["InstanceId"]) / "shared" / "facts").read_text().split()
         assert facts[1:] == ["1", "200000000"]
+
+
+def test_the_template_lets_the_metadata_service_tell_the_tags(
+    cloud: Cloud, launched: list[dict[str, Any]]
+) -> None:
+    for each in launched:
+        assert (cloud.instance(each["InstanceId"]) / "shared" / "tag").read_text() == "10.0.0.1"
 
 
 def test_the_template_says_that_a_shutdown_ends_an_instance(
