@@ -20,6 +20,7 @@ AUTOSCALER_FILE=/etc/dataset-autoscaler.json
 FAILED_SERVICE="${CLUSTER_SERVICE%.service}-failed.service"
 LOG_SERVICE="${CLUSTER_SERVICE%.service}-log.service"
 SERVICE_LOG=/var/log/dataset-cluster.log
+# Another service of the same machine may have the usual port: only the rehearsal sets another one.
 PORT="${RAY_PORT:-6379}"
 # A boot takes about three minutes. One that hangs would cost money, and the head would wait for the worker.
 BOOT_SECONDS=1800
@@ -175,7 +176,7 @@ set -euo pipefail
 prep() { "${APP}/venv/bin/python" -m prep "\$@"; }
 prep pack --on ray
 prep verify --on ray
-prep notify --cluster || echo "the notice was not sent"
+prep notify --on ray || echo "the notice was not sent"
 SCRIPT
   cat >"${APP}/after-work" <<SCRIPT
 #!/usr/bin/env bash
@@ -189,7 +190,7 @@ SCRIPT
 #!/usr/bin/env bash
 for pause in 0 300 600; do
   sleep "\${pause}"
-  "${APP}/venv/bin/python" -m prep notify --cluster --failed && break
+  "${APP}/venv/bin/python" -m prep notify --on ray --failed && break
 done
 SCRIPT
   chmod 0755 "${APP}/work" "${APP}/after-work" "${APP}/tell-failed"
