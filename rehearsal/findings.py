@@ -117,21 +117,24 @@ def _same(s3: Any, bucket: str, key: str, size: int | None, file: Path) -> bool:
     return stored == hashlib.sha256(file.read_bytes()).digest()
 
 
-def secrets(subject: Subject, access_key: str, cdk_folder: Path, narrator: Narrator) -> None:
-    """The site's access key is in no template, asset, log, user data or backup of a receipt."""
-    needle = access_key.encode()
+def secrets(subject: Subject, what: str, secret: str, cdk_folder: Path, narrator: Narrator) -> None:
+    """A secret, in words "the site's access key", is in no template, asset, log or user data."""
+    needle = secret.encode()
     instances = subject.cloud.folder / "instances"
     folders = [cdk_folder, *instances.glob("*/log"), *instances.glob("*/shared")]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     found = [str(path) for path in files if needle in path.read_bytes()]
     figure = ", ".join(found) or f"{len(files)} files searched"
-    narrator.check("the site's access key is in no template, log or user data", not found, figure)
+    narrator.check(f"{what} is in no template, log or user data", not found, figure)
 
 
-def remains(subject: Subject, gpus: Sequence[str], narrator: Narrator, destroyed: int = 1) -> None:
+def remains(
+    subject: Subject, gpus: Sequence[str], narrator: Narrator, destroyed: int = 1, published: int = 1
+) -> None:
     """After destroy: no stack, instance or volume; the bucket and the snapshots.
 
     destroyed: how often the Prep stack was destroyed; each time, the last state of both volumes is kept.
+    published: how many snapshots of the data set were published.
     """
     ec2, s3 = subject.cloud.client("ec2"), subject.cloud.client("s3")
     stacks = subject.cloud.client("cloudformation").describe_stacks()["Stacks"]
@@ -154,7 +157,7 @@ def remains(subject: Subject, gpus: Sequence[str], narrator: Narrator, destroyed
     tag = {"Key": "dataset", "Value": name}
     taken = ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
     own = [each["SnapshotId"] for each in taken if tag in each.get("Tags", [])]
-    ok = subject.published() in own and len(own) == 1 + 2 * destroyed
+    ok = subject.published() in own and len(own) == published + 2 * destroyed
     narrator.check("remains: published snapshot, last state of both volumes", ok, ", ".join(own))
 
 

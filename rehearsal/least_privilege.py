@@ -60,7 +60,7 @@ The rehearsal does not run the agent of Session Manager, which needs
 class Permission:
     """One action on one resource, as a statement of a role's policies allows it."""
 
-    kind: str  # of the role: "prep" or "training"
+    kind: str  # of the role: "prep", "training", "head" or "worker"
     policy: int
     statement: int
     action: str
@@ -98,13 +98,18 @@ def roles(logs: Path) -> list[Role]:
     """Every role that made a call, with its policies as they were last."""
     found: dict[str, Role] = {}
     for line in _lines(logs / "policies.jsonl"):
-        kind = "prep" if "-prep-" in line["role"] else "training"
-        found[line["role"]] = Role(kind, line["policies"])
+        found[line["role"]] = Role(kind_of(line["role"]), line["policies"])
     for line in _lines(logs / "calls.jsonl"):
         if line["allowed"] and not line["trial"]:
             checks = [Check(**check) for check in line["checks"]]
             found[line["role"]].calls.append((line["call"], checks))
     return list(found.values())
+
+
+def kind_of(role: str) -> str:
+    """Whose role it is, by its name: that of its stack and that of the construct there."""
+    parts = {"-prep-": "prep", "-cluster-Head": "head", "-cluster-Worker": "worker"}
+    return next((kind for part, kind in parts.items() if part in role), "training")
 
 
 def permissions(role: Role) -> Iterator[Permission]:

@@ -1,4 +1,4 @@
-"""The data set on a Ray cluster: packed by it from the archives in S3, and compared with what one machine packed.
+"""The data set on a Ray cluster, which packs it from the archives in S3 as one machine has packed it.
 
 `python -m rehearsal --cluster N`. What the prep instance has packed is the reference. It is removed, as for
 an owner who has only the archives; the head is killed in the middle and launched again. What the cluster has
@@ -11,8 +11,9 @@ import re
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from rehearsal.narrator import RehearsalError
 from rehearsal.operator.account import in_instance, tail, wait_until
@@ -120,6 +121,18 @@ def launch_head(road: Road) -> str:
     return new[0]
 
 
+def ray_token(road: Road) -> str:
+    """What the machines of the cluster show to each other."""
+    secrets = road.cloud.client("secretsmanager")
+    (secret,) = (
+        each["ARN"]
+        for page in secrets.get_paginator("list_secrets").paginate()
+        for each in page["SecretList"]
+        if each["Name"].startswith(f"{road.name}-cluster-")
+    )
+    return str(secrets.get_secret_value(SecretId=secret)["SecretString"])
+
+
 def _service(road: Road, head: str) -> Service:
     return Service(head, road.cloud.instance(head), WORK)
 
@@ -134,10 +147,22 @@ def kill_head(road: Road, head: str) -> None:
         follow(road, _service(road, head), road.cloud.is_held)
     with road.narrator.step("Terminate the head in the middle"):
         journal = [key for key in _keys(road) if "/.packing/" in key]
+        shown = _process_list()
         road.cloud.client("ec2").terminate_instances(InstanceIds=[head])
         road.cloud.release()
     figure = f"{len(journal)} objects in the journal"
     road.narrator.check("cluster: the head is killed while workers merge", bool(journal), figure)
+    hidden = ray_token(road) not in shown
+    road.narrator.check("Ray's token is in no command line", hidden, f"{shown.count('ray')} of Ray looked at")
+
+
+def _process_list() -> str:
+    """The command lines of all processes of this machine, and so of all instances."""
+    lines = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            lines.append(process.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return "\n".join(lines)
 
 
 def _booted(road: Road, head: str) -> None:
@@ -166,10 +191,13 @@ def wait_for_end(road: Road, instances: list[str]) -> None:
     """All machines end themselves: when the head is done, nothing is left to pay for."""
     begun = time.monotonic()
     with road.narrator.step("The cluster ends itself"):
-        for each in instances:
-            wait_until(f"{each} to end itself", END_SECONDS, lambda each=each: _state(road, each) == "terminated")  # type: ignore[misc]
+        wait_until("all of them to end", END_SECONDS, lambda: not _running(road, instances))
     figure = f"{len(instances)} machines, {time.monotonic() - begun:.0f} s after the work"
     road.narrator.check("cluster: heads and workers ended themselves", True, figure)
+
+
+def _running(road: Road, instances: list[str]) -> list[str]:
+    return [each for each in instances if _state(road, each) != "terminated"]
 
 
 def compare_packed(road: Road, reference: Mapping[str, str]) -> None:
@@ -178,9 +206,7 @@ def compare_packed(road: Road, reference: Mapping[str, str]) -> None:
         found = _digests(road)
         left = [key for key in _keys(road) if "/.packing/" in key]
         uploads = _uploads(road)
-    different = sorted(
-        name for name in {*reference, *found} if reference.get(name) != found.get(name)
-    )
+    different = sorted(name for name in {*reference, *found} if reference.get(name) != found.get(name))
     figure = f"{len(found)} files, SHA-256 of MANIFEST.json {found.get('MANIFEST.json', '')[:8]}…"
     if different:
         figure = f"different or missing: {', '.join(different)}"
@@ -204,7 +230,8 @@ def _shares(road: Road, made: list[str], workers: int) -> None:
         if entry["call"] == "s3:PutObject" and entry["instance"] in made
     )
     idle = [each for each in made if not calls[each]]
-    figure = f"{len(made)} launched by two heads, {' and '.join(str(calls[each]) for each in made)} objects written"
+    written = ", ".join(str(calls[each]) for each in made)
+    figure = f"{len(made)} launched by two heads; objects written by each: {written}"
     # The second head may have ended the workers of the first.
     right = workers <= len(made) <= 2 * workers and len(idle) <= len(made) - workers
     road.narrator.check("cluster: workers launched by Ray's autoscaler, and at work", right, figure)
@@ -235,12 +262,11 @@ def restore_and_snapshot(road: Road) -> None:
     road.narrator.check("cluster: restored on the prep instance, snapshot accepted", before != after, figure)
 
 
-def _inside(road: Road, service: Service, user: str, command: str, capability: str = "") -> Any:
+def _inside(road: Road, service: Service, user: str, command: str, capability: str = "") -> None:
     """As the service has it: its folder, its environment, its user."""
-    own = ["setpriv", "--reuid", user, "--regid", user, "--init-groups"]
+    own = ["setpriv", "--reuid", user, "--regid", user, "--init-groups"] if user != "root" else []
     own += ["--inh-caps", f"+{capability}", "--ambient-caps", f"+{capability}"] if capability else []
     script = f"cd {APP} && set -a && . {ENVIRONMENT} && {command}"
-    done = in_instance(road.cloud, service.instance_id, *(own if user != "root" else []), "bash", "-c", script)
+    done = in_instance(road.cloud, service.instance_id, *own, "bash", "-c", script)
     if done.returncode != 0:
         raise RehearsalError(f"on the prep instance: {command} failed", done.stderr.splitlines()[-15:])
-    return done

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rehearsal import findings, leftovers
 from rehearsal.preparation import Road
+from rehearsal.steps.cluster import ray_token
 
 
 def inspect(road: Road, gpus: Sequence[str]) -> None:
@@ -14,9 +15,18 @@ def inspect(road: Road, gpus: Sequence[str]) -> None:
         findings.labels(road.subject, gpus[0], road.narrator)
         bucket = road.output("dataset", "BucketName")
         findings.backup(road.subject, bucket, gpus[0], road.narrator)
-        page = findings.preview(road.subject, bucket, gpus[0], road.wishes.output, road.narrator)
-        findings.secrets(road.subject, road.access_key, road.cdk.folder, road.narrator)
-        road.narrator.note(f"{page}: open it in a browser")
+        _no_secrets(road)
+        if not road.wishes.cluster:  # which makes no preview
+            page = findings.preview(road.subject, bucket, gpus[0], road.wishes.output, road.narrator)
+            road.narrator.note(f"{page}: open it in a browser")
+
+
+def _no_secrets(road: Road) -> None:
+    secrets = {"the site's access key": road.access_key}
+    if road.wishes.cluster:
+        secrets["Ray's token"] = ray_token(road)
+    for what, secret in secrets.items():
+        findings.secrets(road.subject, what, secret, road.cdk.folder, road.narrator)
 
 
 def tear_down(road: Road, gpus: Sequence[str]) -> None:
@@ -31,6 +41,8 @@ def tear_down(road: Road, gpus: Sequence[str]) -> None:
 
 def compare(road: Road, gpus: Sequence[str]) -> None:
     """What remains, after all is removed, with what should remain."""
-    findings.remains(road.subject, gpus, road.narrator, 2 if "work_snapshot" in road.settings else 1)
+    destroyed = 2 if "work_snapshot" in road.settings else 1
+    published = 2 if road.wishes.cluster else 1
+    findings.remains(road.subject, gpus, road.narrator, destroyed, published)
     keys = int("key" in road.settings)
     leftovers.nothing_else(road.cloud, road.name, road.before, road.narrator, keys=keys)
