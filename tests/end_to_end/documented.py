@@ -10,7 +10,7 @@ DOCUMENT = REPOSITORY / "docs" / "least-privilege.md"
 
 
 def rows_differ(output: Path) -> list[str]:
-    """The rows about the roles that the rehearsal proves, as a diff from the document: empty if there is none.
+    """How the rows about the roles that the rehearsal proves differ from those of the document, as a diff.
 
     The remedy: python -m rehearsal.least_privilege FULL CLUSTER >docs/least-privilege.md
     """
