@@ -98,12 +98,16 @@ class Gate:
         return refused
 
     def _hold(self, call: Call) -> None:
-        """Keeps a call waiting while the file "hold" names it, so that a stop can come in its middle."""
+        """Keeps a call waiting while the file "hold" names it, so that a stop can come in its middle.
+
+        A part of an upload can be named as such, as in "s3:PutObject KEY part".
+        """
         hold = self._log.with_name("hold")
         name = " ".join((call.name, str(call.params.get("key", "")))).strip()
+        names = (name, f"{name} part") if "partNumber" in call.params else (name,)
         deadline = time.monotonic() + HOLD_SECONDS
         with suppress(FileNotFoundError):
-            while hold.read_text() == name and time.monotonic() < deadline:
+            while hold.read_text() in names and time.monotonic() < deadline:
                 hold.with_name("held").touch()
                 time.sleep(0.02)
 

@@ -107,7 +107,10 @@ class Cloud:
         return sum(not entry["trial"] for entry in self.judged_calls())
 
     def hold(self, call: str) -> None:
-        """Keeps a call waiting from now on, such as "s3:PutObject KEY", and no other one any more."""
+        """Keeps a call waiting from now on, such as "s3:PutObject KEY", and no other one any more.
+
+        "s3:PutObject KEY part" is the next part of an upload.
+        """
         (self.folder / "held").unlink(missing_ok=True)
         partial = self.folder / "hold.partial"
         partial.write_text(call)

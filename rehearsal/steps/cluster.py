@@ -52,10 +52,12 @@ def pack_on_cluster(road: Road, workers: int) -> Cluster:
     leave_an_upload(road)
     first = launch_head(road)
     kill_head(road, first)
+    late = launch_late_worker(road, first)
     second = launch_head(road)
     follow_head(road, second)
-    made = machines(road, WORKER)
-    wait_for_end(road, [first, second, *made])
+    made = [each for each in machines(road, WORKER) if each != late]
+    wait_for_end(road, [first, second, late, *made])
+    _ended_by_head(road, late)
     compare_packed(road, reference)
     _shares(road, made, workers)
     _told(road)
@@ -140,8 +142,7 @@ def _service(road: Road, head: str) -> Service:
 def kill_head(road: Road, head: str) -> None:
     """Ends the head while the workers merge: what is done must stay done, and nobody be left to pay for."""
     split = max(road.splits, key=lambda each: road.splits[each])
-    call = f"s3:PutObject {road.name}/packed/{split}.rec"
-    road.cloud.hold(call)
+    road.cloud.hold(f"s3:PutObject {road.name}/packed/{split}.rec part")
     with road.narrator.step("The head and its workers: boot, pack"):
         _booted(road, head)
         follow(road, _service(road, head), road.cloud.is_held)
@@ -163,6 +164,36 @@ def _process_list() -> str:
         with suppress(OSError):  # it has just ended
             lines.append(process.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
     return "\n".join(lines)
+
+
+def launch_late_worker(road: Road, head: str) -> str:
+    """A worker as the head might have launched it just before its end, with Ray's tags: it can join nobody."""
+    ec2 = road.cloud.client("ec2")
+    example = machines(road, WORKER)[0]
+    (facts,) = ec2.describe_instances(InstanceIds=[example])["Reservations"][0]["Instances"]
+    tags = [tag for tag in facts["Tags"] if not tag["Key"].startswith("aws:")]
+    template = next(tag["Value"] for tag in facts["Tags"] if tag["Key"] == "aws:ec2launchtemplate:id")
+    answer = ec2.run_instances(
+        LaunchTemplate={"LaunchTemplateId": template},
+        SubnetId=facts["SubnetId"],
+        MinCount=1,
+        MaxCount=1,
+        TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
+    )
+    road.narrator.note(f"a worker of {head} comes up late")
+    return str(answer["Instances"][0]["InstanceId"])
+
+
+def _ended_by_head(road: Road, worker: str) -> None:
+    """Ray's autoscaler on the second head ends a worker of the first, whose tags tell of another head."""
+    ended = [
+        entry
+        for entry in road.cloud.judged_calls()
+        if entry["call"] == "ec2:TerminateInstances" and entry["allowed"] and not entry["trial"]
+    ]
+    named = [check["resource"] for entry in ended for check in entry["checks"]]
+    right = any(resource.endswith(worker) for resource in named)
+    road.narrator.check("cluster: a worker of the first head is ended by the second", right, worker)
 
 
 def _booted(road: Road, head: str) -> None:
@@ -249,8 +280,9 @@ def _told(road: Road) -> None:
 def restore_and_snapshot(road: Road) -> None:
     """On the prep instance, started again and emptied: `restore`, then `snapshot`."""
     service, before = prep_service(road), road.subject.published()
-    road.cloud.client("ec2").start_instances(InstanceIds=[service.instance_id])
+    (service.folder / "shared" / "units" / f"{SERVICE}.json").unlink()  # what it was when it stopped
     with road.narrator.step("Start the prep instance, and empty its dataset volume"):
+        road.cloud.client("ec2").start_instances(InstanceIds=[service.instance_id])
         wait_until(f"{SERVICE} to find all done", BOOT_SECONDS, lambda: service.ended_well)
         inside = "find /dataset -mindepth 1 -delete; rm --recursive /data/.prep"
         _inside(road, service, "root", inside)
