@@ -167,7 +167,7 @@ def _process_list() -> str:
 
 
 def launch_late_worker(road: Road, head: str) -> str:
-    """A worker as the head might have launched it just before its end, with Ray's tags: it can join nobody."""
+    """A worker as the head might have launched just before its end, with Ray's tags: it can join nobody."""
     ec2 = road.cloud.client("ec2")
     example = machines(road, WORKER)[0]
     (facts,) = ec2.describe_instances(InstanceIds=[example])["Reservations"][0]["Instances"]
