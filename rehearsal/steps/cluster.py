@@ -299,6 +299,14 @@ def _inside(road: Road, service: Service, user: str, command: str, capability: s
     own = ["setpriv", "--reuid", user, "--regid", user, "--init-groups"] if user != "root" else []
     own += ["--inh-caps", f"+{capability}", "--ambient-caps", f"+{capability}"] if capability else []
     script = f"cd {APP} && set -a && . {ENVIRONMENT} && {command}"
-    done = in_instance(road.cloud, service.instance_id, *own, "bash", "-c", script)
+    done = in_instance(
+        road.cloud, service.instance_id, "env", *_endpoints(service), *own, "bash", "-c", script
+    )
     if done.returncode != 0:
         raise RehearsalError(f"on the prep instance: {command} failed", done.stderr.splitlines()[-15:])
+
+
+def _endpoints(service: Service) -> list[str]:
+    """Where the instance finds the embedded AWS and its metadata service, in the place of AWS's own addresses."""
+    environment = json.loads((service.folder / "boot.json").read_text())["environment"]
+    return [f"{name}={value}" for name, value in environment.items() if name.startswith("AWS_")]
