@@ -122,7 +122,7 @@ def _cluster_scene(road: Road, cluster: Cluster, roles: Sequence[str]) -> Cluste
 
     def made(part: str, kind: str, begins: str = "") -> str:
         """The physical id of a stack's resource of a kind."""
-        listed = stacks.describe_stack_resources(StackName=f"{name}-{part}")["StackResources"]
+        listed = stacks.list_stack_resources(StackName=f"{name}-{part}")["StackResourceSummaries"]
         return next(
             str(each["PhysicalResourceId"])
             for each in listed
