@@ -307,6 +307,6 @@ def _inside(road: Road, service: Service, user: str, command: str, capability: s
 
 
 def _endpoints(service: Service) -> list[str]:
-    """Where the instance finds the embedded AWS and its metadata service: AWS's own are the same everywhere."""
+    """Where the instance finds the embedded AWS and its metadata service, of which AWS's own clients know."""
     environment = json.loads((service.folder / "boot.json").read_text())["environment"]
     return [f"{name}={value}" for name, value in environment.items() if name.startswith("AWS_")]
