@@ -288,7 +288,7 @@ def restore_and_snapshot(road: Road) -> None:
         _inside(road, service, "root", inside)
     with road.narrator.step("On it: python -m prep restore, then snapshot"):
         _inside(road, service, "ec2-user", "venv/bin/python -m prep restore --no-progress")
-        _inside(road, service, "ec2-user", "venv/bin/python -m prep snapshot --no-progress", "cap_sys_admin")
+        _inside(road, service, "ec2-user", "venv/bin/python -m prep snapshot --no-progress", "sys_admin")
     after = road.subject.published()
     figure = f"{after} after {before}"
     road.narrator.check("cluster: restored on the prep instance, snapshot accepted", before != after, figure)
