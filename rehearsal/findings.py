@@ -128,13 +128,10 @@ def secrets(subject: Subject, what: str, secret: str, cdk_folder: Path, narrator
     narrator.check(f"{what} is in no template, log or user data", not found, figure)
 
 
-def remains(
-    subject: Subject, gpus: Sequence[str], narrator: Narrator, destroyed: int = 1, published: int = 1
-) -> None:
+def remains(subject: Subject, gpus: Sequence[str], narrator: Narrator, destroyed: int = 1) -> None:
     """After destroy: no stack, instance or volume; the bucket and the snapshots.
 
     destroyed: how often the Prep stack was destroyed; each time, the last state of both volumes is kept.
-    published: how many snapshots of the data set were published.
     """
     ec2, s3 = subject.cloud.client("ec2"), subject.cloud.client("s3")
     stacks = subject.cloud.client("cloudformation").describe_stacks()["Stacks"]
@@ -157,7 +154,7 @@ def remains(
     tag = {"Key": "dataset", "Value": name}
     taken = ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"]
     own = [each["SnapshotId"] for each in taken if tag in each.get("Tags", [])]
-    ok = subject.published() in own and len(own) == published + 2 * destroyed
+    ok = subject.published() in own and len(own) == 1 + 2 * destroyed
     narrator.check("remains: published snapshot, last state of both volumes", ok, ", ".join(own))
 
 

@@ -65,9 +65,10 @@ def pack_on_cluster(road: Road, workers: int) -> Cluster:
 
 
 def take_away_packed(road: Road) -> dict[str, str]:
-    """Removes the packed files from the backup: name → SHA-256 of those that are made by packing."""
+    """Removes the packed files from the backup, and their snapshot: name → SHA-256 of what pack makes."""
     with road.narrator.step("Keep the digests of the packed files, and delete them: only archives are left"):
         digests = _digests(road)
+        road.cloud.client("ec2").delete_snapshot(SnapshotId=road.subject.published())
         s3, bucket = road.cloud.client("s3"), road.output("dataset", "BucketName")
         for key in _keys(road):
             s3.delete_object(Bucket=bucket, Key=key)

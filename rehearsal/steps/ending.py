@@ -41,8 +41,6 @@ def tear_down(road: Road, gpus: Sequence[str]) -> None:
 
 def compare(road: Road, gpus: Sequence[str]) -> None:
     """What remains, after all is removed, with what should remain."""
-    destroyed = 2 if "work_snapshot" in road.settings else 1
-    published = 2 if road.wishes.cluster else 1
-    findings.remains(road.subject, gpus, road.narrator, destroyed, published)
+    findings.remains(road.subject, gpus, road.narrator, 2 if "work_snapshot" in road.settings else 1)
     keys = int("key" in road.settings)
     leftovers.nothing_else(road.cloud, road.name, road.before, road.narrator, keys=keys)
