@@ -27,7 +27,7 @@ SETTINGS = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it, Ray warns that it will hide no GPUs one day
     "RAY_task_oom_retries": str(
         RETRIES
-    ),  # without it, tasks for which the memory is too small are repeated for ever
+    ),  # its default is for ever
 }
 SILENT_SECONDS = 60.0
 Task = Callable[..., Any]
