@@ -26,6 +26,8 @@ WINDOW = 256 << 10  # bytes that a probe reads at once; most images are smaller
 SCANNED = 4 << 20  # bytes that a probe reads at most in search of a header
 CANDIDATES = 16  # blocks that look like a header and lead nowhere, after which a probe gives up
 LONGEST_HEADERS = 1 << 20  # bytes of extended headers that a probe reads
+# tarfile reads extended headers and tables of sparse files without care.
+TAR_ERRORS = (tarfile.TarError, ValueError, IndexError, RecursionError)
 FEW = 4  # units; an archive without boundaries that is larger than these is walked
 MAGIC = slice(257, 262)
 # In the format of 1979, which has no magic. GNU tar writes zeros as digits between them.
@@ -180,7 +182,7 @@ def _end_of_unit(archive: _Archive, offset: int, least: int) -> int:
 def _tar_errors(name: str, offset: int) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, ValueError, RecursionError) as error:  # extended headers are read without care
+    except TAR_ERRORS as error:
         raise IntegrityError(
             f"archive {name}: not a readable tar file at byte {offset} ({error}): download it again"
         ) from error
@@ -190,7 +192,7 @@ def _boundary_near(archive: _Archive, start: int, limit: int) -> int | None:
     """The first boundary after a member that begins in [start, limit), if one is found."""
     for header in islice(_headers(archive, start, limit), CANDIDATES):
         boundary = _after_member(archive, header)
-        if boundary is not None and _holds_header(archive, boundary):
+        if boundary is not None and boundary > header and _holds_header(archive, boundary):
             return boundary
     return None
 
@@ -211,8 +213,8 @@ def _after_member(archive: _Archive, header: int) -> int | None:
     view = _View(archive, header, min(LONGEST_HEADERS, archive.size - header))
     try:
         with tarfile.open(fileobj=view, mode="r:") as tar:
-            return header + tar.offset if tar.offset > 0 else None
-    except (tarfile.TarError, ValueError, ArithmeticError, LookupError, RecursionError):
+            return header + tar.offset
+    except TAR_ERRORS:
         return None  # an image can contain anything
 
 
@@ -229,4 +231,4 @@ def _is_header(block: bytes, left: int) -> bool:
     except (tarfile.TarError, ValueError):
         return False
     # tarfile takes an empty checksum for 0, which is a sum of signed bytes in some pictures.
-    return member.chksum > 0 and member.name != "" and 0 <= member.size <= left - tarfile.BLOCKSIZE
+    return member.chksum > 0 and 0 <= member.size <= left - tarfile.BLOCKSIZE

@@ -5,7 +5,7 @@ import random
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,52 +14,23 @@ import pytest
 from prep.archives.units import Unit, read_units
 from prep.cluster import boundaries
 from prep.cluster.boundaries import AHEAD, probe, units_of, walk
-from prep.datasets.description import Archive, Layout, Split
+from prep.datasets.description import Layout, Split
 from prep.errors import IntegrityError, SourceError
 from tests.prep import tars
+from tests.prep.cluster.archives import (
+    NAME,
+    SPLIT,
+    Ranges,
+    member_ends,
+    photographs,
+    random_members,
+    read_whole,
+    tiles,
+)
 
-NAME = "a.tar"
 FORMS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 LAYOUTS: list[Layout] = ["nested", "flat", "folders"]
 GNU_FORMS = ["v7", "oldgnu", "gnu", "ustar", "posix"]
-SPLIT = Split("train", Archive(NAME, "https://example.invalid/a.tar", "0" * 32, None), "folders", "path", 1)
-
-
-class Ranges:
-    """An archive in memory, of which ranges are read; it notes which."""
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.asked: list[tuple[int, int]] = []
-
-    def __call__(self, start: int, end: int) -> bytes:
-        assert 0 <= start < end <= len(self.data), "S3 refuses such a range, or answers with fewer bytes"
-        self.asked.append((start, end))
-        return self.data[start:end]
-
-    @property
-    def bytes(self) -> int:
-        return sum(end - start for start, end in self.asked)
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(8) as threads:
-        yield threads
-
-
-def random_members(seed: int, names: int = 60) -> list[tars.Member]:
-    """Folders and images of any size, also empty ones."""
-    rng = random.Random(seed)  # noqa: S311 - a test
-    members = []
-    for number in range(200):
-        if rng.random() < 0.05:
-            members.append(tars.special(f"n{number}", tarfile.DIRTYPE))
-        size = rng.choice([0, rng.randrange(2000), 512 * rng.randrange(8), rng.randrange(20_000)])
-        letters = rng.choice(["x", "é"]) if names > 100 else "x"
-        name = f"n{number % 7}/{letters * rng.randrange(1, names)}{number}.JPEG"
-        members.append(tars.file(name, rng.randbytes(size)))
-    return members
 
 
 def gnu_tar(folder: Path, form: str, *options: str, seed: int = 3) -> bytes:
@@ -73,29 +44,6 @@ def gnu_tar(folder: Path, form: str, *options: str, seed: int = 3) -> bytes:
             (folder / "images" / info.name).write_bytes(data)
     command = [program, f"--format={form}", *options, "-C", str(folder / "images"), "-cf", "-", "."]
     return subprocess.run(command, capture_output=True, check=True).stdout  # noqa: S603 - our own
-
-
-def read_whole(folder: Path, data: bytes, least: int) -> list[Unit]:
-    """The units as one machine finds them."""
-    path = folder / NAME
-    path.write_bytes(data)
-    return [loaded.unit for loaded in read_units(path, SPLIT, str, lambda _: None, least)]
-
-
-def member_ends(data: bytes) -> set[int]:
-    """Where units may end: between members, and at the end of the archive."""
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-        return {member.offset for member in tar} - {0} | {len(data)}
-
-
-def tiles(units: list[Unit], size: int) -> bool:
-    ends = [0] + [unit.end for unit in units]
-    return (
-        [unit.offset for unit in units] == ends[:-1]
-        and [unit.index for unit in units] == list(range(len(units)))
-        and all(unit.size > 0 for unit in units)
-        and ends[-1] == size
-    )
 
 
 def check_units(folder: Path, data: bytes, pool: ThreadPoolExecutor, end: int | None = None) -> None:
@@ -211,27 +159,6 @@ def test_not_a_tar(tmp_path: Path, pool: ThreadPoolExecutor) -> None:
         assert ranges.bytes < 3 * AHEAD
 
 
-def negative(data: bytes, number: int, size: int) -> bytes:
-    """The archive, whose member of that number has a negative size, in base 256."""
-    offset = tars.header_offsets(data)[number]
-    header = bytearray(data[offset : offset + 512])
-    header[124:136] = b"\xff" + size.to_bytes(11, "big", signed=True)
-    header[148:156] = b" " * 8
-    header[148:156] = f"{sum(header):06o}\0 ".encode()
-    return data[:offset] + bytes(header) + data[offset + 512 :]
-
-
-@pytest.mark.parametrize("size", [-512, -1024, -2048])
-def test_negative_size_ends(size: int, pool: ThreadPoolExecutor) -> None:
-    """A member of negative size would send a naive reader round for ever (CVE-2025-8194)."""
-    data = negative(tars.tar(random_members(1)[:20]), 3, size)
-    with pytest.raises(IntegrityError, match=r"archive a.tar"):
-        walk(Ranges(data), NAME, len(data), 10_000_000)
-    probed = probe(Ranges(data), NAME, len(data), 5000, pool)
-    assert probed is not None
-    assert tiles(probed, len(data))
-
-
 def test_links_and_devices_are_left_to_whoever_reads_the_unit(pool: ThreadPoolExecutor) -> None:
     members = random_members(1)
     kinds = [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.GNUTYPE_SPARSE]
@@ -245,14 +172,6 @@ def test_links_and_devices_are_left_to_whoever_reads_the_unit(pool: ThreadPoolEx
         assert units is not None
         assert tiles(units, len(data))
         assert {unit.end for unit in units} <= member_ends(data)
-
-
-def photographs(number: int, size: int, form: int = tarfile.GNU_FORMAT, seed: int = 4) -> bytes:
-    """An archive of images of about that size."""
-    rng = random.Random(seed)  # noqa: S311 - a test
-    noise = rng.randbytes(2 * size)
-    sizes = [rng.randrange(size // 2, 2 * size) for _ in range(number)]
-    return tars.tar([tars.file(f"n1/{index}.JPEG", noise[:size]) for index, size in enumerate(sizes)], form)
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -324,66 +243,6 @@ def test_walk_where_probes_find_nothing(pool: ThreadPoolExecutor) -> None:
             Ranges(data), NAME, len(data), least
         )
         assert probe(Ranges(data), NAME, len(data), len(data) // 3, pool) == [Unit(NAME, 0, 0, len(data))]
-
-
-def test_a_tar_in_an_image_misleads_the_probe_and_not_the_walk(
-    tmp_path: Path, pool: ThreadPoolExecutor
-) -> None:
-    """The unit before the wrong boundary ends amid a member, which its reader notices."""
-    inner = photographs(20, 10_000)
-    members = [tars.file(f"n1/{number}.JPEG", bytes([number]) * 20_000) for number in range(40)]
-    members.insert(20, tars.file("n1/odd.JPEG", bytes(512 * 4) + inner + b"rest"))
-    data = tars.tar(members)
-    least = tars.header_offsets(data)[20] + len(inner) // 2  # amid the inner archive
-    probed = probe(Ranges(data), NAME, len(data), least, pool)
-    assert probed is not None
-    assert probed[0].end not in member_ends(data)
-    units = walk(Ranges(data), NAME, len(data), least)
-    assert units == read_whole(tmp_path, data, least)
-    assert {unit.end for unit in units} <= member_ends(data)
-
-
-def blocks_like_headers() -> dict[str, bytes]:
-    header = tars.tar_of({"n1/a.JPEG": b"x"})[:512]
-    white = bytearray(512)  # signed, its bytes add up to 0, which is what tarfile takes an empty checksum for
-    white[:100] = b"\xff" * 100
-    white[157:257] = b"\xff" * 100
-    white[300:356] = b"\xff" * 56
-    long = tars.tar([tars.extended("n1/a.JPEG", {"comment": "x" * 2000})], tarfile.PAX_FORMAT)[:512]
-    return {
-        "a header alone": header,
-        "a picture": bytes(white),
-        "an extended header alone": long,
-        "a negative size": negative(header + bytes(1024), 0, -512)[:512],
-        "a member without end": header[:124] + b"77777777777\0" + header[136:],
-    }
-
-
-@pytest.mark.parametrize("block", blocks_like_headers().values(), ids=blocks_like_headers())
-@pytest.mark.parametrize("times", [1, 2, 10])
-def test_what_only_looks_like_a_member(pool: ThreadPoolExecutor, block: bytes, times: int) -> None:
-    """In an image, alone and in rows: unless one leads to another, the true boundary after it is found."""
-    if times > 1 and block == blocks_like_headers()["a header alone"]:
-        block += bytes(1024)  # it would lead to the next
-    image = b"\xff\xd8" + b"\x55" * 1022 + (block + b"\x55" * 1024) * times
-    members = [tars.file(f"n1/{number}.JPEG", image) for number in range(50)]
-    data = tars.tar(members)
-    units = probe(Ranges(data), NAME, len(data), 20_000, pool)
-    assert units is not None
-    assert {unit.end for unit in units} <= member_ends(data)
-    assert len(units) > 3
-
-
-def test_many_candidates_are_given_up(pool: ThreadPoolExecutor) -> None:
-    """Extended headers of a mebibyte each, in every block of an image: no probe follows them all."""
-    header = tars.tar([tars.extended("n1/a.JPEG", {"comment": "x" * (1 << 20)})], tarfile.PAX_FORMAT)[:512]
-    members = [tars.file(f"n1/{number}.JPEG", bytes(1000)) for number in range(9000)]
-    members.insert(4500, tars.file("n1/odd.JPEG", header * 8192))
-    data = tars.tar(members)
-    ranges = Ranges(data)
-    units = probe(ranges, NAME, len(data), len(data) // 2, pool)
-    assert units is None or len(units) == 1
-    assert ranges.bytes < 40 << 20
 
 
 def test_an_error_of_a_read_is_passed_on(pool: ThreadPoolExecutor) -> None:
