@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,19 +105,24 @@ def _check(manifest: Manifest) -> None:
 
 
 def note_damaged(layout: Layout, manifest: Manifest, damaged: Mapping[str, Mapping[str, str]]) -> None:
-    """Write the images whose picture data is damaged, {split: {image: reason}}, into `MANIFEST.json`.
+    """Write the images whose picture data is damaged, {split: {image: reason}}, into `MANIFEST.json`."""
+    noted = with_damaged(manifest, damaged)
+    if noted != manifest:
+        write(layout, noted)
+
+
+def with_damaged(manifest: Manifest, damaged: Mapping[str, Mapping[str, str]]) -> Manifest:
+    """The manifest with the images whose picture data is damaged, {split: {image: reason}}, and no others.
 
     A split has the key `damaged` only if it has damaged images. So the manifest of undamaged images stays as
     `pack` wrote it.
     """
-    before = {split: facts.get("damaged", {}) for split, facts in manifest.splits.items()}
-    if before == {split: dict(damaged.get(split, {})) for split in manifest.splits}:
-        return
+    splits = {}
     for split, facts in manifest.splits.items():
-        facts.pop("damaged", None)
+        splits[split] = {key: value for key, value in facts.items() if key != "damaged"}
         if damaged.get(split):
-            facts["damaged"] = dict(sorted(damaged[split].items()))
-    write(layout, manifest)
+            splits[split]["damaged"] = dict(sorted(damaged[split].items()))
+    return replace(manifest, splits=splits)
 
 
 def inputs(layout: Layout) -> dict[str, Any]:
