@@ -9,11 +9,11 @@ import pytest
 from prep.archives import inventory
 from prep.archives.inventory import Original
 from prep.errors import IntegrityError
+from prep.records.dealing import PackSettings
 from prep.records.examine import Decoded, Rules, Tally, batches, check_run, examine_images
 from prep.records.mxnet_sample import SAMPLE, Line, read_raw_sample, sample_step
 from prep.records.reader import read_run
 from prep.records.recordio import Record, read_records
-from prep.records.dealing import PackSettings
 from tests.prep import pictures
 from tests.prep.small_sets import job, pack, write_folders
 
