@@ -233,6 +233,12 @@ def batches(records: Iterator[NamedRecord]) -> Iterator[list[NamedRecord]]:
         yield batch
 
 
+def examined(records: Iterator[NamedRecord]) -> Iterator[Decoded]:
+    """Every record, in order, with its decoded image; this thread decodes them."""
+    for batch in batches(records):
+        yield from map(Decoded, batch, examine_images([located.record.image for located in batch]))
+
+
 def examine_images(images: Sequence[bytes]) -> list[Examined]:
     """Decode packed JPEGs, and report the problem, the damage and the checksum of each."""
     found, message = with_messages(lambda: list(map(_examine_one, images)))

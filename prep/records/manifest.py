@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prep.errors import IntegrityError
-from prep.state.files import sha256_of, write_json
+from prep.state.files import json_text, sha256_of, write_whole
 from prep.state.layout import Layout
 from prep.state.names import plain_name
 
@@ -53,9 +53,14 @@ def facts_of(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": sha256_of(path).hexdigest()}
 
 
+def text_of(manifest: Manifest) -> bytes:
+    """The text of `MANIFEST.json`."""
+    return json_text(asdict(manifest))
+
+
 def write(layout: Layout, manifest: Manifest) -> None:
     """Write `MANIFEST.json` atomically."""
-    write_json(layout.manifest, asdict(manifest))
+    write_whole(layout.manifest, text_of(manifest))
 
 
 def read(layout: Layout) -> Manifest:

@@ -10,7 +10,7 @@ from prep.archives import inventory
 from prep.archives.inventory import Original
 from prep.errors import IntegrityError
 from prep.records.dealing import PackSettings
-from prep.records.examine import Decoded, Rules, Tally, batches, check_run, examine_images
+from prep.records.examine import Decoded, Rules, Tally, check_run, examined
 from prep.records.mxnet_sample import SAMPLE, Line, read_raw_sample, sample_step
 from prep.records.reader import read_run
 from prep.records.recordio import Record, read_records
@@ -62,9 +62,7 @@ class Packed:
         rec = io.BytesIO(b"".join(map(self.raw, records)))
         idx, lst = (io.BytesIO(b"".join(lines[run.start : run.stop])) for lines in (self.idx, self.lst))
         offset = records[0].offset if records else 0
-        for batch in batches(read_run(rec, idx, lst, "train.rec", run.start, offset)):
-            images = examine_images([located.record.image for located in batch])
-            yield from map(Decoded, batch, images)
+        return examined(read_run(rec, idx, lst, "train.rec", run.start, offset))
 
 
 @pytest.fixture(scope="module")
