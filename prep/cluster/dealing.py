@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import cv2
+import numpy as np
 
 from prep.archives.inventory import original_line
 from prep.archives.units import Image, Unit, read_unit

@@ -6,7 +6,8 @@ files with the manifest, and leaves the receipt beside the packed files.
 
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -37,6 +38,7 @@ from prep.state import receipts
 from prep.state.receipts import Receipt
 
 STAGE = "verify"
+Connect = Callable[[], AbstractContextManager[Engine]]
 
 
 @dataclass
@@ -63,12 +65,12 @@ class _Found:
 
 
 def verify(
-    engine: Engine, description: Description, packed: Place, progress: Progress, strict: bool = False
+    description: Description, packed: Place, connect: Connect, progress: Progress, strict: bool = False
 ) -> Receipt:
-    """Check all packed files and return the receipt, which is beside them then.
+    """Check all packed files on the cluster that `connect` gives, and return the receipt.
 
-    The manifest and the receipt name the images in whose picture data libjpeg reports damage. With `strict`,
-    such images are an error.
+    The receipt is beside the packed files then. It and the manifest name the images in whose picture data
+    libjpeg reports damage. With `strict`, such images are an error.
 
     Raises:
         IntegrityError: a check fails; the message names the object and the record.
@@ -81,11 +83,11 @@ def verify(
     receipt = _standing(packed, text)
     if receipt:
         progress.note(f"{STAGE}: done on {receipt.finished}")
-        progress.finish(STAGE)
     else:
-        found = _check(engine, description, packed, facts, progress)
+        checks, runs = _prepare(description, packed, facts)
+        with connect() as engine:
+            found = _check(engine, checks, runs, facts, progress)
         receipt = _keep(packed, facts, text, found, time.monotonic() - begun)
-        progress.finish(STAGE)
         progress.note(f"{STAGE}: done in {receipt.seconds} s: {receipt.counted()}")
     refuse_damage(receipt, strict)
     return receipt
@@ -123,30 +125,35 @@ def _keep(
     return receipt
 
 
-def _check(
-    engine: Engine, description: Description, packed: Place, facts: Manifest, progress: Progress
-) -> dict[str, _Found]:
-    """Check everything; returns what the records of each split have shown."""
+def _prepare(description: Description, packed: Place, facts: Manifest) -> tuple[Checks, Runs]:
+    """Check what the tasks rely on, and say what they have to do."""
     check_description(description, facts, packed.url(MANIFEST))
     labels = _labels(description, packed, facts)
     _check_sizes(packed, facts)
     runs = parse_runs(packed.get(RANGES), facts, packed.url(RANGES))
-    texts = [name for name in facts.files if name.endswith((".idx", ".lst"))]
-    digests = {name: engine.submit(digest_object, packed, name, facts.files[name]["bytes"]) for name in texts}
     devkit = _devkit(description, packed)
     seed = int(facts.settings["seed"])
     rules = {
         split.name: Rules(split, labels, class_of_file(split, devkit), seed) for split in description.splits
     }
-    found, chains = _run(engine, Checks(packed, rules, _samples(runs)), runs, progress)
+    return Checks(packed, rules, _samples(runs)), runs
+
+
+def _check(
+    engine: Engine, checks: Checks, runs: Runs, facts: Manifest, progress: Progress
+) -> dict[str, _Found]:
+    """Check all records and all files; returns what the records of each split have shown."""
+    packed = checks.packed
+    texts = [name for name in facts.files if name.endswith((".idx", ".lst"))]
+    digests = {name: engine.submit(digest_object, packed, name, facts.files[name]["bytes"]) for name in texts}
+    found, chains = _run(engine, checks, runs, progress)
     for part, chain in chains.items():
         check_digest(packed.url(f"{part}.rec"), chain.finish(), facts.files[f"{part}.rec"]["sha256"])
     for name, digest in digests.items():
         check_digest(packed.url(name), engine.value(digest), facts.files[name]["sha256"])
-    for split in description.splits:
-        total = found[split.name].total
-        check_originals(total.originals, split)
-        check_totals(total, split.name, facts, str(packed))
+    for split, rules in checks.rules.items():
+        check_originals(found[split].total.originals, rules.split)
+        check_totals(found[split].total, split, facts, str(packed))
     return found
 
 

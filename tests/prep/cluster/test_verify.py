@@ -8,8 +8,10 @@ import dataclasses
 import json
 import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ import pytest
 
 from prep.cluster import place as places
 from prep.cluster.engine import Engine, connected
+from prep.cluster.pack import Order
+from prep.cluster.pack import pack as order_pack
 from prep.cluster.place import Place
 from prep.cluster.verify import verify
-from prep.datasets import description
 from prep.errors import IntegrityError
 from prep.job import Job
 from prep.progress import Progress
@@ -30,6 +33,7 @@ from rehearsal.sample.generate import make_sample
 from rehearsal.servers.s3 import S3Server, s3_server
 from tests.prep import pictures
 from tests.prep.cluster.stored import Stored, cut, originals, store
+from tests.prep.commands import run
 from tests.prep.small_sets import job, pack, write_folders
 from tests.prep.stages.test_verify import MISTAKES, SETTINGS, TINY, Packed
 
@@ -52,8 +56,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="module")
-def engine(server: S3Server) -> Iterator[Engine]:
-    """A Ray cluster of its own."""
+def address(server: S3Server) -> Iterator[str]:
+    """The address of a Ray cluster of its own."""
     assert server
     from ray.cluster_utils import Cluster
 
@@ -63,11 +67,17 @@ def engine(server: S3Server) -> Iterator[Engine]:
         head_node_args={"num_cpus": 2, "temp_dir": folder, "object_store_memory": 100 << 20},
     )
     try:
-        with connected(cluster.address, Progress(shown=False)) as made:
-            yield made
+        yield cluster.address
     finally:
         cluster.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def engine(address: str) -> Iterator[Engine]:
+    """An engine on that cluster."""
+    with connected(address, Progress(shown=False)) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +110,7 @@ def stored(work: Job, place: Place) -> Stored:
 
 
 def verified(engine: Engine, work: Job, place: Place, **options: Any) -> Receipt:
-    return verify(engine, work.description, place, Progress(shown=False), **options)
+    return verify(work.description, place, lambda: nullcontext(engine), Progress(shown=False), **options)
 
 
 def complaint(engine: Engine, work: Job, place: Place) -> str:
@@ -547,6 +557,61 @@ def test_nothing_there(engine: Engine, work: Job, place: Place) -> None:
     assert said == f"{place.url('MANIFEST.json')}: does not exist: run pack"
 
 
-def test_description_is_loaded(good: Path) -> None:
-    """Or the tests above would compare nothing."""
-    assert description.load(str(good / "set" / "tiny.toml")).classes == 3
+def test_what_a_cluster_has_packed(
+    engine: Engine, tmp_path: Path, sample: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Verify needs the ranges, the inventory and the devkit that `pack` on a cluster leaves."""
+    monkeypatch.setattr("prep.records.buckets.BUCKET_BYTES", 2 << 20)
+    monkeypatch.setattr("prep.cluster.pack.RANGE_BYTES", 6 << 20)
+    work = pack(sample, tmp_path)
+    source = Place(place.bucket, place.prefix + "archives/")
+    for path in work.layout.archives.iterdir():
+        source.put(path.name, path.read_bytes())
+    packed = Place(place.bucket, place.prefix + "packed/")
+    order = Order(work.description, source, packed, work.settings)
+    order_pack(order, lambda: nullcontext(engine), Progress(shown=False))
+    assert len(Stored(packed).table(".prep/ranges.json")) > 2
+    assert packed.find(".prep/verify.json") is None
+    same_receipt(work, packed, verified(engine, work, packed))
+
+
+def command(work: Job, place: Place, address: str, *more: str) -> subprocess.CompletedProcess[str]:
+    toml = work.layout.root.parent / "tiny.toml"
+    where = ["--on", "ray", "--address", address, "--packed", str(place), "--dataset", str(toml)]
+    return run("verify", *where, "--no-progress", *more)
+
+
+def test_command(address: str, good: Path, work: Job, stored: Stored, tmp_path: Path) -> None:
+    shutil.copy(good / "set" / "tiny.toml", tmp_path)
+    done = command(work, stored.place, address, "--json")
+    assert done.returncode == 0, done.stderr
+    receipt = Receipt(**json.loads(done.stdout))
+    same_receipt(work, stored.place, receipt)
+
+
+def test_command_that_finds_damage(
+    address: str, good: Path, work: Job, stored: Stored, tmp_path: Path
+) -> None:
+    """One line, not what Ray has to say of the error."""
+    shutil.copy(good / "set" / "tiny.toml", tmp_path)
+    stored.change("train.rec", 0)
+    done = command(work, stored.place, address)
+    assert done.returncode == 5
+    assert done.stderr.splitlines() == [
+        f"error: {stored.place.url('train.rec')}: no record begins at byte 0: run pack again"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--against", "s3://b"], "--against: not with --on ray"),
+        (["--threads", "2"], "--threads: not with --on ray"),
+    ],
+)
+def test_options_that_do_not_fit(
+    good: Path, work: Job, place: Place, tmp_path: Path, more: list[str], message: str
+) -> None:
+    shutil.copy(good / "set" / "tiny.toml", tmp_path)
+    done = command(work, place, "", *more)
+    assert (done.returncode, message in done.stderr) == (2, True)
