@@ -25,9 +25,7 @@ LEAST_AHEAD = 64
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it, Ray warns that it will hide no GPUs one day
-    "RAY_task_oom_retries": str(
-        RETRIES
-    ),  # its default is for ever
+    "RAY_task_oom_retries": str(RETRIES),  # its default is for ever
 }
 SILENT_SECONDS = 60.0
 Task = Callable[..., Any]
