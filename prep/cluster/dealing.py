@@ -27,6 +27,7 @@ from prep.records.dealing import Outcome, prepare_images, unit_facts
 CONNECTIONS = 4
 READ_BYTES = 16 << 20  # for each request
 CHUNK = struct.Struct("<II")  # bytes of entries, bytes of originals
+TABLES = ("ends", "counts", "sizes")
 
 
 class BoundaryError(IntegrityError):
@@ -47,7 +48,7 @@ def deal(
         only_read: it is dealt already, and only its bytes are wanted.
         keep: return its bytes, for the digest of the archive.
 
-    Returns its facts, as its journal has them, and its bytes (uint8) or None.
+    Returns its facts, as its journal has them but with arrays, and its bytes (uint8) or None.
 
     Raises:
         BoundaryError: the unit does not consist of whole members.
@@ -96,7 +97,12 @@ def _deal(
     place = {"unit": unit.archive, "offset": unit.offset, "size": unit.size}
     facts = place | unit_facts(split, loaded.images, outcomes) | tables
     work.packed.put_json(unit_name(split_name, number, "json"), facts)
-    return facts
+    return with_arrays(facts)
+
+
+def with_arrays(facts: dict[str, Any]) -> dict[str, Any]:
+    """Facts with the tables about the buckets as arrays (int64), a quarter of the size of lists."""
+    return facts | {table: np.array(facts[table], np.int64) for table in TABLES}
 
 
 def shuffle(

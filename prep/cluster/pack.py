@@ -61,6 +61,7 @@ def pack(order: Order, connect: Connect, progress: Progress) -> Receipt:
     standing = _standing(order, inputs)
     if standing:
         progress.note(f"{STAGE}: done on {standing.finished}")
+        order.packed.remove(order.packed.list(PACKING))  # a kill may have come before this
         return standing
     work = _work(order, found)
     _begin(order.packed, inputs, work)
