@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
@@ -24,11 +25,20 @@ if TYPE_CHECKING:
 
 AT_ONCE = 16  # small objects read at the same time: what they wait for is S3, not this machine
 MOST_REMOVED = 1000  # keys in one call, as S3 allows
+_MAKING = Lock()
+
+
+def client() -> "S3Client":
+    """The client of this process. Threads share it, but boto3 can't make it in several at a time.
+
+    https://docs.aws.amazon.com/boto3/latest/guide/session.html
+    """
+    with _MAKING:
+        return _client()
 
 
 @cache
-def client() -> "S3Client":
-    """The client of this process."""
+def _client() -> "S3Client":
     return clients.s3()
 
 
