@@ -1,6 +1,7 @@
 """Restore: a backup comes back, byte for byte, and only where it is missing."""
 
 import json
+import re
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from prep.errors import IntegrityError, PrepError
 from prep.job import Job
 from prep.state import receipts
+from tests.prep.s3_proxy import Fault, S3Proxy
 from tests.prep.small_sets import TINY, job, pack, packed_files, write_folders
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
@@ -229,6 +231,20 @@ def test_another_manifest_is_not_verified(verified: Job) -> None:
     s3.put_object(**place, Body=json.dumps(table))
     restore(verified, "packed")
     assert not accepted_by_snapshot(verified)
+
+
+def test_a_receipt_that_is_refused(
+    verified: Job, aws: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The files are there all the same."""
+    with S3Proxy(aws) as proxy:
+        proxy.plan = lambda request: Fault.DENIED if request.key.endswith(RECEIPT) else None
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        assert restore(verified, "packed") == {"packed": 4}
+    assert receipts.read(verified.layout, "verify") is None
+    said = [line for line in capfd.readouterr().err.splitlines() if RECEIPT in line]
+    assert len(said) == 1
+    assert re.search(r"^restore: read s3://.*verify.json: .*GetObject; run verify before snapshot$", said[0])
 
 
 def test_the_receipt_comes_after_the_files(verified: Job) -> None:
