@@ -1,4 +1,4 @@
-"""Checking: the tasks that a worker does with one run of records, and with a whole index or list."""
+"""Checking: the tasks that a worker does with one range of records, and with a whole index or list."""
 
 import hashlib
 import io
@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from prep.archives import inventory
+from prep.cluster.packed_ranges import PackedRange
 from prep.cluster.place import Place
-from prep.cluster.runs import Run
 from prep.cluster.transfer import Read, read_blocks, read_parallel
 from prep.cluster.work import inventory_name
 from prep.errors import IntegrityError
@@ -43,14 +43,14 @@ class Checks:
 
 
 class Checked(NamedTuple):
-    """What the records of a run have shown, and how many of them MXNet has read."""
+    """What the records of a range have shown, and how many of them MXNet has read."""
 
     tally: Tally
     read_by_mxnet: int
 
 
-def check(checks: Checks, run: Run) -> tuple[Checked, "np.ndarray[Any, np.dtype[np.uint8]]"]:
-    """Check the records of a run.
+def check(checks: Checks, range_: PackedRange) -> tuple[Checked, "np.ndarray[Any, np.dtype[np.uint8]]"]:
+    """Check the records of a range.
 
     Returns what they have shown, and their bytes, for the digest of the file.
 
@@ -59,24 +59,24 @@ def check(checks: Checks, run: Run) -> tuple[Checked, "np.ndarray[Any, np.dtype[
         AwsError: S3 refuses or fails.
     """
     cv2.setNumThreads(1)
-    packed, split = checks.packed, run.split
-    piece = inventory_name(split, run.number)
+    packed, split = checks.packed, range_.split
+    piece = inventory_name(split, range_.number)
     originals = inventory.parse(packed.get(piece), split, packed.url(piece))
-    (rec, place), idx, lst = (run.place(kind) for kind in ("rec", "idx", "lst"))
+    (rec, place), idx, lst = (range_.place(kind) for kind in ("rec", "idx", "lst"))
     index, names = (io.BytesIO(packed.get_range(file, *extent)) for file, extent in (idx, lst))
     data = read_parallel(_reading(packed, rec), *place)
     records = MemoryFile(data.data.toreadonly())
-    located = read_run(records, index, names, packed.url(rec), run.first, place.offset)
+    located = read_run(records, index, names, packed.url(rec), range_.first, place.offset)
     sampled: list[tuple[Line, memoryview]] = []
-    noting = _noting(located, checks.samples[run.part], data.data, place.offset, sampled)
+    noting = _noting(located, checks.samples[range_.part], data.data, place.offset, sampled)
     with messages_kept():
         tally = check_run(examined(noting), originals, checks.rules[split])
     check_end(index, packed.url(idx[0]), rec)
     check_end(names, packed.url(lst[0]), rec)
-    if tally.records != run.records:
+    if tally.records != range_.records:
         raise IntegrityError(
             f"{packed.url(rec)}: {tally.records} records in the {place.size} bytes from byte {place.offset} "
-            f"on, should be {run.records}: run pack again"
+            f"on, should be {range_.records}: run pack again"
         )
     return Checked(tally, read_raw_sample(sampled, packed.url(rec))), data
 

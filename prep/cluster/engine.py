@@ -163,7 +163,7 @@ class Engine:
                     yield number, result
         finally:
             for reference in running:
-                self._ray.cancel(reference, force=True)
+                self._ray.cancel(reference)
 
     def _wait(self, running: dict[Any, tuple[int, Any]], chains: "set[Chain]") -> list[Any]:
         """Those of the running tasks that have finished, when there is one or a chain has moved on."""

@@ -1,6 +1,6 @@
 """Verify on a cluster: every record of the packed files in S3 is checked, as on one machine.
 
-Each run of records is a task. The driver adds up what the tasks have found, compares the digests of the whole
+A task checks one range of records. The driver adds up what the tasks have found, compares the digests of the
 files with the manifest, and leaves the receipt beside the packed files.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 from prep.cluster.archives import devkit_of
 from prep.cluster.checking import Checked, Checks, Sample, check, digest_object
 from prep.cluster.engine import Chain, Engine
+from prep.cluster.packed_ranges import PackedRange, PackedRanges, parse_ranges
 from prep.cluster.place import Place
-from prep.cluster.runs import Run, Runs, parse_runs
 from prep.cluster.work import CLASSES, MANIFEST, RANGES, devkit_name, receipt_name
 from prep.datasets.classes import Devkit, class_of_file, parse_table
 from prep.datasets.description import Description
@@ -43,7 +43,7 @@ Connect = Callable[[], AbstractContextManager[Engine]]
 
 @dataclass
 class _Found:
-    """What the runs of a split have shown, which are added up in their order."""
+    """What the ranges of a split have shown, which are added up in their order."""
 
     total: Tally = field(default_factory=Tally)
     read_by_mxnet: int = 0
@@ -51,7 +51,7 @@ class _Found:
     waiting: dict[int, Tally] = field(default_factory=dict)
 
     def add(self, number: int, checked: Checked) -> None:
-        """Take what the run with this number has shown; those before it may come later."""
+        """Take what the range with this number has shown; those before it may come later."""
         self.read_by_mxnet += checked.read_by_mxnet
         self.waiting[number] = checked.tally
         while self.added in self.waiting:
@@ -84,9 +84,9 @@ def verify(
     if receipt:
         progress.note(f"{STAGE}: done on {receipt.finished}")
     else:
-        checks, runs = _prepare(description, packed, facts)
+        checks, ranges = _prepare(description, packed, facts)
         with connect() as engine:
-            found = _check(engine, checks, runs, facts, progress)
+            found = _check(engine, checks, ranges, facts, progress)
         receipt = _keep(packed, facts, text, found, time.monotonic() - begun)
         progress.note(f"{STAGE}: done in {receipt.seconds} s: {receipt.counted()}")
     refuse_damage(receipt, strict)
@@ -125,28 +125,28 @@ def _keep(
     return receipt
 
 
-def _prepare(description: Description, packed: Place, facts: Manifest) -> tuple[Checks, Runs]:
+def _prepare(description: Description, packed: Place, facts: Manifest) -> tuple[Checks, PackedRanges]:
     """Check what the tasks rely on, and say what they have to do."""
     check_description(description, facts, packed.url(MANIFEST))
     labels = _labels(description, packed, facts)
     _check_sizes(packed, facts)
-    runs = parse_runs(packed.get(RANGES), facts, packed.url(RANGES))
+    ranges = parse_ranges(packed.get(RANGES), facts, packed.url(RANGES))
     devkit = _devkit(description, packed)
     seed = int(facts.settings["seed"])
     rules = {
         split.name: Rules(split, labels, class_of_file(split, devkit), seed) for split in description.splits
     }
-    return Checks(packed, rules, _samples(runs)), runs
+    return Checks(packed, rules, _samples(ranges)), ranges
 
 
 def _check(
-    engine: Engine, checks: Checks, runs: Runs, facts: Manifest, progress: Progress
+    engine: Engine, checks: Checks, ranges: PackedRanges, facts: Manifest, progress: Progress
 ) -> dict[str, _Found]:
     """Check all records and all files; returns what the records of each split have shown."""
     packed = checks.packed
     texts = [name for name in facts.files if name.endswith((".idx", ".lst"))]
     digests = {name: engine.submit(digest_object, packed, name, facts.files[name]["bytes"]) for name in texts}
-    found, chains = _run(engine, checks, runs, progress)
+    found, chains = _check_ranges(engine, checks, ranges, progress)
     for part, chain in chains.items():
         check_digest(packed.url(f"{part}.rec"), chain.finish(), facts.files[f"{part}.rec"]["sha256"])
     for name, digest in digests.items():
@@ -185,42 +185,42 @@ def _devkit(description: Description, packed: Place) -> Devkit | None:
     return devkit_of(packed.get(name), description.devkit, packed.url(name))
 
 
-def _samples(runs: Runs) -> dict[str, Sample]:
+def _samples(ranges: PackedRanges) -> dict[str, Sample]:
     """Which records of each part MXNet reads: those that it reads on one machine."""
     samples = {}
-    for of_split in runs.values():
-        parts: dict[str, list[Run]] = {}
-        for run in of_split:
-            parts.setdefault(run.part, []).append(run)
+    for of_split in ranges.values():
+        parts: dict[str, list[PackedRange]] = {}
+        for range_ in of_split:
+            parts.setdefault(range_.part, []).append(range_)
         for part, mine in parts.items():
-            step = sample_step(sum(run.records for run in mine), len(parts))
+            step = sample_step(sum(range_.records for range_ in mine), len(parts))
             samples[part] = Sample(mine[0].first, step)
     return samples
 
 
-def _run(
-    engine: Engine, checks: Checks, runs: Runs, progress: Progress
+def _check_ranges(
+    engine: Engine, checks: Checks, ranges: PackedRanges, progress: Progress
 ) -> tuple[dict[str, _Found], dict[str, Chain]]:
-    """Check all runs; returns what those of each split have shown, and the digest of each `.rec` file."""
-    todo = [run for of_split in runs.values() for run in of_split]
-    found = {split: _Found() for split in runs}
-    chains = {run.part: Chain(engine, "sha256") for run in todo}
-    firsts: dict[str, int] = {}  # the number of the first run of each part
+    """Check all ranges; returns what those of each split have shown, and the digest of each `.rec` file."""
+    todo = [range_ for of_split in ranges.values() for range_ in of_split]
+    found = {split: _Found() for split in ranges}
+    chains = {range_.part: Chain(engine, "sha256") for range_ in todo}
+    firsts: dict[str, int] = {}  # the number of the first range of each part
     sizes: dict[str, int] = {}
-    for run in todo:
-        firsts.setdefault(run.part, run.number)
-        sizes[run.part] = sizes.get(run.part, 0) + run.rec.size
+    for range_ in todo:
+        firsts.setdefault(range_.part, range_.number)
+        sizes[range_.part] = sizes.get(range_.part, 0) + range_.rec.size
     for part, size in sizes.items():
         progress.add(f"verify {part}", size)
     shared = engine.share(checks)
 
     def pass_on(call: int, data: Any) -> Chain:
-        run = todo[call]
-        chains[run.part].give(run.number - firsts[run.part], data)
-        return chains[run.part]
+        range_ = todo[call]
+        chains[range_.part].give(range_.number - firsts[range_.part], data)
+        return chains[range_.part]
 
-    for call, checked in engine.run(check, ((shared, run) for run in todo), passing_on=pass_on):
-        run = todo[call]
-        found[run.split].add(run.number, checked)
-        progress.advance(f"verify {run.part}", run.rec.size)
+    for call, checked in engine.run(check, ((shared, range_) for range_ in todo), passing_on=pass_on):
+        range_ = todo[call]
+        found[range_.split].add(range_.number, checked)
+        progress.advance(f"verify {range_.part}", range_.rec.size)
     return found, chains

@@ -1,6 +1,6 @@
-"""Runs: the records that one task of verify checks. `ranges.json` says where each is in the packed files.
+"""Ranges: the records that one task of verify checks. `ranges.json` says where each is in the packed files.
 
-A run is what one merge task has written. Together the runs must cover every byte of every file: otherwise
+A range is what one merge task has written. Together the ranges must cover every byte of every file: otherwise
 there would be records that nobody has checked.
 """
 
@@ -14,8 +14,8 @@ from prep.errors import IntegrityError
 from prep.records.manifest import Manifest
 
 KINDS = ("rec", "idx", "lst")
-Runs = Mapping[str, Sequence["Run"]]
-"""The runs of each split, in order."""
+PackedRanges = Mapping[str, Sequence["PackedRange"]]
+"""The ranges of each split, in order."""
 
 
 class Extent(NamedTuple):
@@ -26,10 +26,10 @@ class Extent(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Run:
+class PackedRange:
     """Records that follow each other in a file.
 
-    `number` counts the runs of the split, `part` is the name of the files without suffix, `first` the index
+    `number` counts the ranges of the split, `part` is the name of the files without suffix, `first` the index
     of the first record in the split. `rec`, `idx` and `lst` are the places in the three files.
     """
 
@@ -48,27 +48,27 @@ class Run:
         return f"{self.part}.{kind}", extents[kind]
 
 
-def parse_runs(text: bytes, facts: Manifest, where: str) -> Runs:
-    """The runs of each split of the manifest, in the text of `ranges.json`, which messages call `where`.
+def parse_ranges(text: bytes, facts: Manifest, where: str) -> PackedRanges:
+    """The ranges of each split of the manifest, in the text of `ranges.json`, which messages call `where`.
 
     Raises:
         IntegrityError: it is damaged, or does not cover the files in the manifest.
     """
     try:
-        found = [_run(row) for row in json.loads(text)]
+        found = [_range(row) for row in json.loads(text)]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise IntegrityError(f"{where}: damaged ({error!r}): run pack again") from error
-    runs = {split: [run for run in found if run.split == split] for split in facts.splits}
+    ranges = {split: [range_ for range_ in found if range_.split == split] for split in facts.splits}
     for split in facts.splits:
-        if wrong := _gap(split, runs[split], facts):
+        if wrong := _gap(split, ranges[split], facts):
             raise IntegrityError(f"{where}: split {split}: {wrong}: run pack again")
-    return runs
+    return ranges
 
 
-def _run(row: Mapping[str, Any]) -> Run:
+def _range(row: Mapping[str, Any]) -> PackedRange:
     number, first, records = (_natural(row[key]) for key in ("number", "first", "records"))
     rec, idx, lst = (Extent(*map(_natural, row[kind])) for kind in KINDS)
-    return Run(str(row["split"]), str(row["part"]), number, first, records, rec, idx, lst)
+    return PackedRange(str(row["split"]), str(row["part"]), number, first, records, rec, idx, lst)
 
 
 def _natural(value: object) -> int:
@@ -77,21 +77,21 @@ def _natural(value: object) -> int:
     return value
 
 
-def _gap(split: str, runs: Sequence[Run], facts: Manifest) -> str:
-    """What is wrong with the runs of a split, or ""."""
+def _gap(split: str, ranges: Sequence[PackedRange], facts: Manifest) -> str:
+    """What is wrong with the ranges of a split, or ""."""
     first = 0
-    for number, run in enumerate(runs):
-        if (run.number, run.first) != (number, first):
+    for number, range_ in enumerate(ranges):
+        if (range_.number, range_.first) != (number, first):
             return f"no range {number} that begins with record {first}"
-        first += run.records
-    parts = [(part, [*group]) for part, group in groupby(runs, key=lambda run: run.part)]
+        first += range_.records
+    parts = [(part, [*group]) for part, group in groupby(ranges, key=lambda range_: range_.part)]
     if [part for part, _ in parts] != facts.splits[split]["parts"]:
         return "other files than in the manifest"
     for _, group in parts:
         for kind in KINDS:
             end = 0
-            for run in group:
-                name, extent = run.place(kind)
+            for range_ in group:
+                name, extent = range_.place(kind)
                 if extent.offset != end:
                     return f"no range of {name} that begins at byte {end}"
                 end += extent.size
