@@ -26,6 +26,7 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it, Ray warns that it will hide no GPUs one day
     "RAY_task_oom_retries": str(RETRIES),  # its default is for ever
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of the second result of a task whose first has raised the error
 }
 SILENT_SECONDS = 60.0
 Task = Callable[..., Any]

@@ -16,6 +16,7 @@ from prep.aws.errors import aws_errors
 from prep.aws.multipart import MISSING
 from prep.aws.objects import read_body
 from prep.errors import AwsError, DescriptionError, IntegrityError
+from prep.state.files import json_text
 from prep.state.memory_file import MemoryFile
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Place:
 
     def put_json(self, name: str, value: object) -> None:
         """Write a value as JSON, in the form of the files on a volume."""
-        self.put(name, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+        self.put(name, json_text(value))
 
     def find_json(self, name: str) -> Any:
         """The value of a JSON object, or None if there is none, or none that can be read."""
