@@ -95,13 +95,14 @@ def ray_nodes(count: int, environment: Mapping[str, str]) -> Iterator[Nodes]:
         BenchError: it does not start.
     """
     # Ray's sockets lie below: the path of one has at most 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))  # noqa: S108 - mkdtemp makes it, for this user only
+    folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))
     (folder / "ray").mkdir()
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PREP_", "RAY_"))}
+    own = SETTINGS | {"RAY_TMPDIR": str(folder), "PYTHONPATH": str(REPOSITORY)}
     process = subprocess.Popen(  # noqa: S603 - this module
         [sys.executable, "-m", "bench.rigs.ray_nodes", str(folder)],
         cwd=REPOSITORY,
-        env=inherited | dict(environment) | SETTINGS | {"RAY_TMPDIR": str(folder), "PYTHONPATH": str(REPOSITORY)},
+        env=inherited | dict(environment) | own,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -196,7 +197,7 @@ class _Cluster:
         pids = {
             each.process.pid for processes in node.all_processes.values() for each in processes
         }  # its raylet; the workers are that one's children
-        for pid in [*pids, *(child for pid in pids for child in _children(pid))]:
+        for pid in [*pids, *(child for parent in pids for child in _children(parent))]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._cluster.remove_node(node, allow_graceful=False)

@@ -40,11 +40,12 @@ def deal_split(job: Job, split: str, checked: bool) -> list[Facts]:
     units = _cut(job, split)
     try:
         return _deal(job, split, units, checked)
-    except BoundaryError as error:
+    except BoundaryError:
         walked = _cut(job, split, walked=True)
         if walked == units:
             raise
-        job.progress.note(f"{error}: looking for its members one by one, as an image may hold a tar file")
+        url = job.work.archives[split].url
+        job.progress.note(f"{url}: looking for its members one by one, as an image may hold a tar file")
         return _deal(job, split, walked, checked)
 
 
@@ -67,6 +68,7 @@ def _cut(job: Job, split: str, walked: bool = False) -> list[Unit]:
                 archive.read, path, archive.size, layout, pool, job.work.unit_bytes(archive.size)
             )
     units = [Unit(archive.archive.file, unit.index, unit.offset, unit.size) for unit in units]
+    job.work.packed.remove([digest_name(split, archive.archive.file)])  # it counts other units
     job.work.packed.put_json(name, {"ends": [unit.end for unit in units]})
     return units
 

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from prep.aws import clients
+from prep.cluster import place
+from prep.cluster.place import Place
 from rehearsal.servers.s3 import S3Server, s3_server
 from tests.prep.bulk import bulk
 from tests.prep.cluster.stand import Stand, stand_at
+from tests.prep.s3_proxy import S3Proxy
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +27,32 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """S3."""
     with s3_server(tmp_path_factory.mktemp("s3")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def proxy(server: S3Server, request: pytest.FixtureRequest) -> Iterator[S3Proxy]:
+    """A proxy before S3, which prep's client of this process talks to; each module has a bucket there."""
+    with S3Proxy(server.endpoint) as proxy:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in (server.environment() | {"AWS_ENDPOINT_URL": proxy.endpoint}).items():
+                patch.setenv(name, value)
+            clients._session.cache_clear()
+            place._client.cache_clear()
+            place.client().create_bucket(Bucket=bucket_of(request))
+            yield proxy
+        clients._session.cache_clear()
+        place._client.cache_clear()
+
+
+def bucket_of(request: pytest.FixtureRequest) -> str:
+    return str(request.module.__name__).rpartition(".")[2].replace("_", "-")
+
+
+@pytest.fixture
+def a_place(proxy: S3Proxy, request: pytest.FixtureRequest) -> Iterator[Place]:
+    """An empty place."""
+    yield Place(bucket_of(request), f"{request.node.name}/")
+    proxy.plan = None
 
 
 @pytest.fixture(scope="session")
@@ -43,5 +73,5 @@ def stand(shared_stand: Stand) -> Iterator[Stand]:
 
 @pytest.fixture(scope="session")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Description of a data set of 40 MB in class folders, whose `.rec` file has several ranges."""
-    return bulk(tmp_path_factory.mktemp("large") / "set", 40, 1_000_000)
+    """Description of a data set of 20 MB in class folders, whose `.rec` file has several ranges."""
+    return bulk(tmp_path_factory.mktemp("large") / "set", 40, 500_000)

@@ -1,8 +1,8 @@
 """A driver that stays connected to a cluster: a job takes a second then, instead of ten.
 
-`python -m tests.prep.cluster.resident ADDRESS` reads lines of JSON. {"main": […]} is the command line of prep,
-in small sizes; {"call": "module:function", "with": […]} a function, which gets the engine first. The answer is
-{"code", "out", "err"} or {"value"}. Ray and its warnings stay out of the process of the tests.
+`python -m tests.prep.cluster.resident ADDRESS` reads lines of JSON. {"main": […]} is the command line of
+prep, in small sizes; {"call": "module:function", "with": […]} a function, which gets the engine first. The
+answer is {"code", "out", "err"} or {"value"}. Ray and its warnings stay out of the process of the tests.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from bench.rigs.scaled_cluster import scale
 from prep.cli import main
 from prep.cluster import engine
 from prep.cluster.engine import Engine
+from prep.images import yuv
 from prep.progress import Progress
 
 
@@ -28,6 +29,16 @@ def command(arguments: list[str]) -> dict[str, Any]:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main()
     return {"code": code, "out": out.getvalue(), "err": err.getvalue()}
+
+
+def with_another_codec(_: Engine, arguments: list[str]) -> dict[str, Any]:
+    """`command`, where this machine would reduce pictures in another way than the nodes."""
+    own = yuv.codec
+    yuv.codec = lambda: "another"
+    try:
+        return command(arguments)
+    finally:
+        yuv.codec = own
 
 
 def serve(connected: Engine) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of the cluster share: S3 behind a proxy, nodes, and a driver that stays connected to them."""
+"""What the tests of a cluster share: S3 behind a proxy, nodes, and a driver that stays connected to them."""
 
 import contextlib
 import hashlib
@@ -84,9 +84,7 @@ class Stand:
         where = ["--address", self.nodes.address, "--source", source, "--packed", packed]
         return ["pack", "--on", "ray", "--dataset", str(toml), *where, *more]
 
-    def pack(
-        self, toml: Path, source: str, packed: str, *more: str
-    ) -> "subprocess.CompletedProcess[str]":
+    def pack(self, toml: Path, source: str, packed: str, *more: str) -> "subprocess.CompletedProcess[str]":
         """Pack with the driver that stays connected."""
         arguments = self.command(toml, source, packed, *more)
         answer = self.resident.ask(main=arguments)
@@ -96,9 +94,7 @@ class Stand:
         """What S3 lists of each object below an address, by its name there."""
         prefix = f"{packed.removeprefix(f's3://{BUCKET}/')}/"
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-        return {
-            each["Key"].removeprefix(prefix): each for page in pages for each in page.get("Contents", [])
-        }
+        return {each["Key"].removeprefix(prefix): each for page in pages for each in page.get("Contents", [])}
 
     def read(self, packed: str, name: str) -> bytes:
         """An object below an address."""

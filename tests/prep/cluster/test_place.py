@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -11,30 +10,7 @@ from prep.aws import clients, retries
 from prep.cluster import place
 from prep.cluster.place import Place
 from prep.errors import AwsError, DescriptionError, IntegrityError
-from rehearsal.servers.s3 import S3Server
 from tests.prep.s3_proxy import Fault, S3Proxy
-
-
-@pytest.fixture(scope="module")
-def proxy(server: S3Server) -> Iterator[S3Proxy]:
-    """A proxy before the server, which prep's client of this process talks to; there is one bucket."""
-    with S3Proxy(server.endpoint) as proxy:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in (server.environment() | {"AWS_ENDPOINT_URL": proxy.endpoint}).items():
-                patch.setenv(name, value)
-            clients._session.cache_clear()
-            place._client.cache_clear()
-            place.client().create_bucket(Bucket="bucket")
-            yield proxy
-        clients._session.cache_clear()
-        place._client.cache_clear()
-
-
-@pytest.fixture
-def here(proxy: S3Proxy, request: pytest.FixtureRequest) -> Iterator[Place]:
-    """An empty place."""
-    yield Place("bucket", f"{request.node.name}/")
-    proxy.plan = None
 
 
 @pytest.mark.parametrize(("address", "bucket", "prefix"), [
@@ -51,87 +27,87 @@ def test_what_is_no_address(address: str) -> None:
         Place.parse(address)
 
 
-def test_put_and_get(here: Place) -> None:
-    here.put("a", memoryview(b"0123456789"))
-    here.put("empty", b"")
-    assert (here.get("a"), here.find("a"), here.get("empty")) == (b"0123456789", b"0123456789", b"")
-    assert here.url("a") == f"s3://bucket/{here.prefix}a"
-    here.put("a", b"other")
-    assert here.get("a") == b"other"
+def test_put_and_get(a_place: Place) -> None:
+    a_place.put("a", memoryview(b"0123456789"))
+    a_place.put("empty", b"")
+    assert (a_place.get("a"), a_place.find("a"), a_place.get("empty")) == (b"0123456789", b"0123456789", b"")
+    assert a_place.url("a") == f"s3://test-place/{a_place.prefix}a"
+    a_place.put("a", b"other")
+    assert a_place.get("a") == b"other"
 
 
-def test_missing_is_none_or_an_error(here: Place) -> None:
-    assert here.find("nothing") is None
-    assert here.find_json("nothing") is None
+def test_missing_is_none_or_an_error(a_place: Place) -> None:
+    assert a_place.find("nothing") is None
+    assert a_place.find_json("nothing") is None
     with pytest.raises(IntegrityError, match="nothing: does not exist: run pack"):
-        here.get("nothing")
+        a_place.get("nothing")
     with pytest.raises(AwsError, match="NoSuchKey"):
-        here.get_range("nothing", 0, 1)
+        a_place.get_range("nothing", 0, 1)
 
 
-def test_ranges(here: Place) -> None:
-    here.put("a", b"0123456789")
-    assert (here.get_range("a", 0, 10), here.get_range("a", 3, 4)) == (b"0123456789", b"3456")
-    assert here.get_range("a", 9, 1) == b"9"
-    assert here.get_range("a", 10, 0) == b""
+def test_ranges(a_place: Place) -> None:
+    a_place.put("a", b"0123456789")
+    assert (a_place.get_range("a", 0, 10), a_place.get_range("a", 3, 4)) == (b"0123456789", b"3456")
+    assert a_place.get_range("a", 9, 1) == b"9"
+    assert a_place.get_range("a", 10, 0) == b""
 
 
 @pytest.mark.parametrize(("offset", "size"), [(0, 11), (8, 3), (10, 1), (50, 1)])
-def test_a_range_beyond_the_end(here: Place, offset: int, size: int) -> None:
-    here.put("a", b"0123456789")
-    with pytest.raises((IntegrityError, AwsError), match="/a: .*: .*run pack again|InvalidRange"):
-        here.get_range("a", offset, size)
+def test_a_range_beyond_the_end(a_place: Place, offset: int, size: int) -> None:
+    a_place.put("a", b"0123456789")
+    with pytest.raises((IntegrityError, AwsError), match=r"/a: .*: .*run pack again|InvalidRange"):
+        a_place.get_range("a", offset, size)
 
 
-def test_json(here: Place) -> None:
-    here.put_json("a", {"ü": [1, None]})
-    here.put("torn", b'{"a": ')
-    here.put("no text", b"\xff\xfe\x00")
-    assert here.get("a") == '{\n  "ü": [\n    1,\n    null\n  ]\n}\n'.encode()
-    found = here.find_all_json(["a", "torn", "nothing", "no text", "a"])
+def test_json(a_place: Place) -> None:
+    a_place.put_json("a", {"ü": [1, None]})
+    a_place.put("torn", b'{"a": ')
+    a_place.put("no text", b"\xff\xfe\x00")
+    assert a_place.get("a") == '{\n  "ü": [\n    1,\n    null\n  ]\n}\n'.encode()
+    found = a_place.find_all_json(["a", "torn", "nothing", "no text", "a"])
     assert found == [{"ü": [1, None]}, None, None, None, {"ü": [1, None]}]
 
 
-def test_listing_and_removing_more_than_one_page(here: Place) -> None:
+def test_listing_and_removing_more_than_one_page(a_place: Place) -> None:
     """S3 lists, and removes, 1,000 objects at a time."""
     names = [f"of/{number:04d}" for number in range(1005)]
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda name: here.put(name, b"x" * (int(name[3:]) % 3)), names))
-    here.put("other", b"")
-    assert here.list("of/") == {name: int(name[3:]) % 3 for name in names}
-    assert here.list("") == here.list("of/") | {"other": 0}
-    here.remove([*names, "nothing"])
-    assert here.list("") == {"other": 0}
-    here.remove([])
+        list(pool.map(lambda name: a_place.put(name, b"x" * (int(name[3:]) % 3)), names))
+    a_place.put("other", b"")
+    assert a_place.list("of/") == {name: int(name[3:]) % 3 for name in names}
+    assert a_place.list("") == a_place.list("of/") | {"other": 0}
+    a_place.remove([*names, "nothing"])
+    assert a_place.list("") == {"other": 0}
+    a_place.remove([])
 
 
-def test_names_are_kept(here: Place) -> None:
+def test_names_are_kept(a_place: Place) -> None:
     for name in ("a b", "ü/+&", "x%20y"):
-        here.put(name, name.encode())
-    assert set(here.list("")) == {"a b", "ü/+&", "x%20y"}
-    assert here.get("x%20y") == b"x%20y"
+        a_place.put(name, name.encode())
+    assert set(a_place.list("")) == {"a b", "ü/+&", "x%20y"}
+    assert a_place.get("x%20y") == b"x%20y"
 
 
-def test_a_refusal_says_what_to_do(here: Place, proxy: S3Proxy) -> None:
-    here.put("a", b"x")
+def test_a_refusal_says_what_to_do(a_place: Place, proxy: S3Proxy) -> None:
+    a_place.put("a", b"x")
     proxy.plan = lambda _: Fault.DENIED
     for call, name in (
-        (lambda: here.get("a"), "GetObject"),
-        (lambda: here.put("a", b""), "PutObject"),
-        (lambda: here.list(""), "ListObjectsV2"),
-        (lambda: here.remove(["a"]), "DeleteObjects"),
+        (lambda: a_place.get("a"), "GetObject"),
+        (lambda: a_place.put("a", b""), "PutObject"),
+        (lambda: a_place.list(""), "ListObjectsV2"),
+        (lambda: a_place.remove(["a"]), "DeleteObjects"),
     ):
         with pytest.raises(AwsError, match=f"{name}: AccessDenied.*: allow this role to call {name}"):
             call()
 
 
-def test_what_passes_is_tried_again(here: Place, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_passes_is_tried_again(a_place: Place, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "LONGEST_PAUSE", 0.01)
     left = [Fault.SLOW_DOWN, Fault.NO_REPLY]
     proxy.plan = lambda _: left.pop() if left else None
-    here.put("a", b"0123456789")
+    a_place.put("a", b"0123456789")
     left += [Fault.SLOW_DOWN]
-    assert here.get_range("a", 3, 4) == b"3456"
+    assert a_place.get_range("a", 3, 4) == b"3456"
     assert left == []
 
 
@@ -164,9 +140,9 @@ def test_the_client_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(made) == 1
 
 
-def test_values_that_are_large(here: Place) -> None:
+def test_values_that_are_large(a_place: Place) -> None:
     """An object as large as that of a unit."""
     data = bytes(range(256)) * (80 << 10)  # 20 MiB
-    here.put("large", memoryview(data))
-    assert here.list("") == {"large": len(data)}
-    assert here.get("large") == data
+    a_place.put("large", memoryview(data))
+    assert a_place.list("") == {"large": len(data)}
+    assert a_place.get("large") == data
