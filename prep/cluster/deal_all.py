@@ -8,7 +8,7 @@ from typing import Any
 
 from prep.archives.units import Unit
 from prep.cluster.boundaries import units_of, walk
-from prep.cluster.dealing import BoundaryError, deal
+from prep.cluster.dealing import BoundaryError, deal, with_arrays
 from prep.cluster.engine import Chain, Engine
 from prep.cluster.place import AT_ONCE
 from prep.cluster.work import Work, digest_name, packing, unit_name, units_name
@@ -108,7 +108,7 @@ def _dealt_before(work: Work, split: str, units: Sequence[Unit]) -> list[Facts |
     known = [name for name in names if name in there]
     found = dict(zip(known, work.packed.find_all_json(known), strict=True))
     return [
-        facts if facts and (facts["offset"], facts["size"]) == (unit.offset, unit.size) else None
+        with_arrays(facts) if facts and (facts["offset"], facts["size"]) == (unit.offset, unit.size) else None
         for unit, facts in zip(units, map(found.get, names), strict=True)
     ]
 

@@ -22,6 +22,12 @@ CORES = 0.66
 RETRIES = 3  # after the loss of a worker or a machine; errors of the task itself are never repeated
 # Tasks that wait beside those that run. They also tell an autoscaler how many machines it should start.
 LEAST_AHEAD = 64
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it, Ray warns that it will hide no GPUs one day
+    "RAY_task_oom_retries": str(RETRIES),  # its default is for ever
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of the second result of a task whose first has raised the error
+}
 SILENT_SECONDS = 60.0
 Task = Callable[..., Any]
 
@@ -34,8 +40,8 @@ def connected(address: str | None, progress: Progress) -> Iterator["Engine"]:
         DescriptionError: Ray is not installed.
         ClusterError: there is no such cluster.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # there are no GPUs to hide
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ModuleNotFoundError as error:

@@ -71,8 +71,8 @@ def _ends(units: Sequence[Facts]) -> "np.ndarray[Any, np.dtype[np.int64]]":
 
 def _open(job: Job, split: str, units: Sequence[Facts]) -> Iterator[_File]:
     """The files of a split, with what an earlier driver has done."""
-    counts = np.sum([facts["counts"] for facts in units], axis=0, dtype=np.int64).tolist()
-    sizes = np.sum([facts["sizes"] for facts in units], axis=0, dtype=np.int64).tolist()
+    counts = sum(facts["counts"] for facts in units).tolist()
+    sizes = sum(facts["sizes"] for facts in units).tolist()
     work = job.work
     planned = plan_ranges(split, counts, sizes, work.settings.part_mib << 20, work.range_bytes)
     there = work.packed.list(packing(split))

@@ -64,6 +64,11 @@ def inventory_name(split: str, number: int) -> str:
     return f"{KEPT}inventory/{split}-{number:05d}.tsv"
 
 
+def devkit_name(file: str) -> str:
+    """The copy of the devkit, for verify."""
+    return f"{KEPT}devkit/{file}"
+
+
 def receipt_name(stage: str) -> str:
     """The receipt of a stage."""
     return f"{KEPT}{stage}.json"
