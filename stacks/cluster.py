@@ -130,7 +130,7 @@ class ClusterStack(Stack):
         )
 
     def _archives(self) -> tuple[str, str]:
-        """Address and ARN of the archives' folder: that of the setting `source` if it is in S3, or the backup."""
+        """Address and ARN of the folder of archives: the setting `source` if it is in S3, or the backup."""
         given = (self._settings.source or "").rstrip("/")
         if given.startswith("s3://"):
             return given, f"arn:{self.partition}:s3:::{given.removeprefix('s3://')}"
