@@ -7,6 +7,7 @@ from aws_cdk import App, Environment, Tags, Validations
 from cdk_nag import AwsSolutionsChecks
 
 from prep import contract
+from stacks.cluster import ClusterStack
 from stacks.dataset import DatasetStack
 from stacks.prep import PrepStack
 from stacks.settings import SettingsError, load_settings
@@ -62,6 +63,16 @@ def build(app: App) -> None:
         dataset=dataset,
         base=base,
     )
+    if settings.cluster_workers:
+        ClusterStack(
+            app,
+            "Cluster",
+            stack_name=contract.stack_name(dataset.name, "cluster"),
+            env=env,
+            settings=settings,
+            dataset=dataset,
+            base=base,
+        )
     Validations.of(app).add_plugins(AwsSolutionsChecks(app))
 
 

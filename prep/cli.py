@@ -24,7 +24,9 @@ SECTIONS = {
     ),
     "Look and use": ("preview", "feed", "export"),
     "Data sets": ("dataset new", "dataset check"),
-    "Owner of the AWS account": ("launch", "snapshots", "snapshots prune", "share", "copy", "destroy"),
+    "Owner of the AWS account": (
+        "launch", "cluster", "snapshots", "snapshots prune", "share", "copy", "destroy",
+    ),
 }  # fmt: skip
 
 

@@ -26,8 +26,9 @@ ENVIRONMENT_NAME: Final = r"[a-z][a-z0-9-]{0,14}"
 # A web address: a host in ASCII, and no "@" anywhere, so that no user name and password can be in it.
 WEB_ADDRESS: Final = r"https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(/[!-?A-~]*)?"
 
-# The three stacks of a data set, in the order of their deployment. The app capitalizes these names.
-STACK_PARTS: Final = ("dataset", "prep", "training")
+# The stacks of a data set, in the order of their deployment. The app capitalizes these names. "cluster" is
+# there only if the setting cluster_workers asks for it.
+STACK_PARTS: Final = ("dataset", "prep", "training", "cluster")
 
 # Defaults of settings that the stacks, the commands and `prep plan` share. Sizes are in GiB.
 DATASET: Final = "ilsvrc2012"
@@ -40,6 +41,8 @@ DATASET_VOLUME_TYPE: Final = "gp3"
 DATASET_VOLUME_GIB: Final = 200
 TRAINING_INSTANCE_TYPE: Final = "g5.xlarge"
 RESTORED_VOLUME_TYPE: Final = "gp3"
+CLUSTER_INSTANCE_TYPE: Final = "c7i.4xlarge"
+CLUSTER_HEAD_TYPE: Final = "m7i.large"
 
 # What gp3 includes at any size: IOPS, and throughput in MiB/s.
 GP3_IOPS: Final = 3000
@@ -49,6 +52,11 @@ GP3_THROUGHPUT: Final = 125
 # volumes. The GPU image takes half of the training instance's; the rest is for frameworks and checkpoints.
 PREP_ROOT_GIB: Final = 16
 TRAINING_ROOT_GIB: Final = 125
+# The cluster's head runs no tasks. A worker needs room for what Ray moves from memory to disk: at worst the
+# merged records that wait for the digest of their file, which are the whole file if one worker does it all.
+# ImageNet's largest file has 60 GB at 480 pixels.
+CLUSTER_HEAD_ROOT_GIB: Final = 16
+CLUSTER_ROOT_GIB: Final = 100
 
 # Tags on volumes, snapshots and instances.
 TAG_DATASET: Final = "dataset"
@@ -59,6 +67,11 @@ TAG_REASON: Final = "dataset-reason"  # on an instance: "<data set>: <word>" for
 # On a restored volume: the ARN of the instance that it was made for, and the snapshot of its bytes.
 TAG_INSTANCE: Final = "dataset-instance"
 TAG_SNAPSHOT: Final = "dataset-snapshot"
+TAG_HEAD: Final = "dataset-head"  # on a worker of the cluster: the private address of its head
+
+# Values of TAG_ROLE on the instances of the cluster.
+ROLE_HEAD: Final = "cluster-head"
+ROLE_WORKER: Final = "cluster-worker"
 
 # The data set site's credentials: a Secrets Manager secret holding JSON with these two keys.
 SECRET_USERNAME: Final = "username"  # noqa: S105 - a key, not a value
@@ -67,6 +80,10 @@ SECRET_ACCESS_KEY: Final = "access_key"  # noqa: S105 - likewise
 # The service that runs `python -m prep run`, and the file of environment variables it reads.
 SERVICE: Final = "dataset-prep.service"
 ENVIRONMENT_FILE: Final = "/etc/dataset-prep.env"
+
+# The services of the cluster: Ray on every machine, the work on the head.
+RAY_SERVICE: Final = "dataset-ray.service"
+CLUSTER_SERVICE: Final = "dataset-cluster.service"
 
 # Environment variables. Each replaces the command line option in its comment.
 ENV_DATASET: Final = "PREP_DATASET"  # --dataset: name or path of a data set description
@@ -115,6 +132,11 @@ def archives_prefix(dataset: str) -> str:
 def packed_prefix(dataset: str) -> str:
     """The S3 key prefix under which the packed files are backed up."""
     return f"{dataset}/packed/"
+
+
+def shuffle_prefix(dataset: str) -> str:
+    """The S3 key prefix of what a cluster keeps while it packs; it deletes that when all is packed."""
+    return f"{packed_prefix(dataset)}.packing/"
 
 
 def images_prefix(dataset: str) -> str:

@@ -91,9 +91,9 @@ def _failure(name: str, log: Sequence[str], machine: Machine, stages: str, cost:
     return Notice(f"Data set {name}: failed", "\n".join(lines))
 
 
-def service_log() -> list[str]:
-    """The last lines of the service's log; none where there is no journal."""
-    command = ["journalctl", "--unit", contract.SERVICE, "--lines", str(SEARCHED_LINES)]
+def service_log(service: str = contract.SERVICE) -> list[str]:
+    """The last lines of a service's log; none where there is no journal."""
+    command = ["journalctl", "--unit", service, "--lines", str(SEARCHED_LINES)]
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments
             [*command, "--output", "cat", "--no-pager"], capture_output=True, check=False

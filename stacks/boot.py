@@ -23,7 +23,11 @@ COMMAND_LINE: Final = {
     "AWS_MAX_ATTEMPTS": "8",
 }
 # The files of functions that a script needs, in order.
-FUNCTIONS: Final = {"prep.sh": ("volume.sh", "permanent.sh"), "training.sh": ("volume.sh",)}
+FUNCTIONS: Final = {
+    "prep.sh": ("common.sh", "volume.sh", "permanent.sh"),
+    "training.sh": ("common.sh", "volume.sh"),
+    "cluster.sh": ("common.sh",),
+}
 LIMIT: Final = 16 * 1024  # bytes
 USERDATA: Final = Path(__file__).parent.parent / "userdata"
 

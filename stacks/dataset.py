@@ -20,6 +20,8 @@ KEEP_REPLACED_FOR: Final = Duration.days(30)
 # The run writes its status every 15 seconds. Of two rules the shorter counts.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/lifecycle-conflicts.html
 KEEP_STATUS_FOR: Final = Duration.days(1)
+# What a cluster deletes when all is packed is as large as the data set, and could be made again.
+KEEP_SHUFFLED_FOR: Final = Duration.days(1)
 SPOT_ACTIONS: Final = (
     "CreateGrant",
     "Decrypt",
@@ -113,6 +115,12 @@ class DatasetStack(Stack):
                 ),
                 s3.LifecycleRule(
                     prefix=contract.status_key(dataset), noncurrent_version_expiration=KEEP_STATUS_FOR
+                ),
+                s3.LifecycleRule(
+                    prefix=contract.shuffle_prefix(dataset),
+                    noncurrent_version_expiration=KEEP_SHUFFLED_FOR,
+                    # A deleted object leaves a marker, which nothing else removes.
+                    expired_object_delete_marker=True,
                 ),
             ],
             removal_policy=RemovalPolicy.RETAIN,

@@ -74,7 +74,7 @@ def add_grants(role: iam.Role, grants: Iterable[Grant]) -> None:
     acknowledge(role, reasons)
 
 
-def _tagged(dataset: str | Sequence[str], role: str | None = None) -> dict[str, Any]:
+def tagged(dataset: str | Sequence[str], role: str | None = None) -> dict[str, Any]:
     """The condition that a resource has the tag of one of these data sets and, if given, this role's tag."""
     names = dataset if isinstance(dataset, str) else list(dataset)
     tags: dict[str, Any] = {f"aws:ResourceTag/{contract.TAG_DATASET}": names}
@@ -127,7 +127,7 @@ def prep_boot(
         Grant(
             ["ec2:AttachVolume"],
             [f"{ec2}:instance/*"],
-            {**_tagged(dataset, ROLE_PREP), **_itself(ec2)},
+            {**tagged(dataset, ROLE_PREP), **_itself(ec2)},
             wildcard="The instance can't be named in a policy that has to exist before it; only to itself.",
         ),
         Grant(["cloudformation:SignalResource"], [stack_id]),
@@ -263,7 +263,7 @@ def training(
     return [
         Grant(["ssm:GetParameter"], parameters),
         Grant(["ec2:DescribeVolumes"], ["*"], wildcard=NO_ARN),
-        Grant(["ec2:CreateVolume"], [f"{arns.snapshots}/*"], _tagged(mounted), newest),
+        Grant(["ec2:CreateVolume"], [f"{arns.snapshots}/*"], tagged(mounted), newest),
         *_own_volumes(arns, mounted, copies=copies),
         *_own_instance(arns, dataset),
         *(_copies(arns, mounted) if copies else ()),
@@ -304,7 +304,7 @@ def _own_instance(arns: Arns, dataset: str) -> list[Grant]:
     instances = [f"{arns.ec2}:instance/*"]
     # In the form of AWS's own policy AWSEC2VssSnapshotPolicy:
     # https://docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSEC2VssSnapshotPolicy.html
-    itself = _tagged(dataset, ROLE_TRAINING) | {
+    itself = tagged(dataset, ROLE_TRAINING) | {
         "ArnLike": {"ec2:SourceInstanceARN": f"{arns.ec2}:instance/${{ec2:InstanceID}}"}
     }
     tags = {"aws:TagKeys": [contract.TAG_STATE, contract.TAG_REASON]}

@@ -2,25 +2,20 @@
 
 from typing import Any, Final
 
-from aws_cdk import ArnFormat, CfnOutput, Duration, RemovalPolicy, Size, Stack, Tags, Token
+from aws_cdk import CfnOutput, Duration, RemovalPolicy, Size, Stack, Tags, Token
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
-from aws_cdk import aws_s3_assets as assets
 from aws_cdk import aws_secretsmanager as secretsmanager
-from aws_cdk import aws_sns as sns
-from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
 from prep import contract
 from prep.ebs import Volume
 from stacks import boot, policies
+from stacks import instance as machines
 from stacks.acknowledge import acknowledge
 from stacks.dataset import DatasetStack
 from stacks.instance import common_exports, make_role, root_disk, tag_role
-from stacks.settings import PACKAGE, Dataset, Settings, SettingsError
-
-APP: Final = "/opt/dataset-prep"
+from stacks.settings import Dataset, Settings, SettingsError
 
 # Covers only the boot: two volumes, Python and its packages take about four minutes on a t2.large.
 BOOT_TIMEOUT: Final = Duration.minutes(20)
@@ -56,15 +51,13 @@ class PrepStack(Stack):
         self.packed_volume = self._make_volume(
             "Packed", settings.dataset_volume, "packed", settings.dataset_snapshot
         )
-        self._package = assets.Asset(self, "Package", path=str(PACKAGE), exclude=["**/__pycache__"])
-        self._description = (
-            None if dataset.shipped else assets.Asset(self, "Description", path=str(dataset.path.resolve()))
-        )
+        self._package = machines.make_package(self)
+        self._description = machines.make_description(self, dataset)
         self._secret = secretsmanager.Secret.from_secret_name_v2(
             self, "Credentials", settings.secret_name or f"{dataset.own_name}/credentials"
         )
-        self._topic = self._make_topic()
-        self._log_group = self._make_log_group()
+        self._topic = machines.make_topic(self, dataset.name, settings, base.key)
+        self._log_group = machines.make_log_group(self, f"/{dataset.name}/prep", settings.log_retention_days)
         self._role = self._make_role()
         self.instance = self._make_instance()
         self._make_outputs()
@@ -105,43 +98,13 @@ class PrepStack(Stack):
         acknowledge(volume, ONE_ZONE)
         return volume
 
-    def _make_topic(self) -> sns.Topic | None:
-        """The topic that is told the end of the work; SNS asks the address to confirm once."""
-        if self._settings.notify is None:
-            return None
-        topic = sns.Topic(
-            self,
-            "Notices",
-            display_name=f"Data set {self._dataset.name}",
-            enforce_ssl=True,
-            master_key=self._base.key,
-        )
-        topic.add_subscription(subscriptions.EmailSubscription(self._settings.notify))
-        return topic
-
-    def _make_log_group(self) -> logs.CfnLogGroup | None:
-        if not self._settings.log_retention_days:
-            return None
-        group = logs.CfnLogGroup(
-            self,
-            "Logs",
-            log_group_name=f"/{self._dataset.name}/prep",
-            retention_in_days=self._settings.log_retention_days,
-        )
-        group.apply_removal_policy(RemovalPolicy.DESTROY)
-        return group
-
     def _make_role(self) -> iam.Role:
         name = self._dataset.name
         work, packed = (
             self._ec2_arn("volume", each.volume_id) for each in (self.work_volume, self.packed_volume)
         )
         snapshot_of = packed if self._settings.snapshot_of == "packed" else work
-        fetched = [
-            asset.bucket.arn_for_objects(asset.s3_object_key)
-            for asset in (self._package, self._description)
-            if asset is not None
-        ]
+        fetched = machines.arns_of([self._package, self._description])
         arns = policies.arns(self, name)
         return make_role(
             self,
@@ -161,14 +124,7 @@ class PrepStack(Stack):
         grants = []
         if self._topic:
             grants += policies.notices(self._topic.topic_arn)
-        if self._log_group:
-            group = self.format_arn(
-                service="logs",
-                resource="log-group",
-                resource_name=self._log_group.log_group_name,
-                arn_format=ArnFormat.COLON_RESOURCE_NAME,
-            )
-            grants += policies.logs(group)
+        grants += machines.log_grants(self, self._log_group)
         if self._base.key:
             key = self._base.key.key_arn
             grants += policies.attach_by_key(key, self.region)
@@ -232,9 +188,7 @@ class PrepStack(Stack):
             "ENVIRONMENT_FILE": contract.ENVIRONMENT_FILE,
             "WHEN_DONE": settings.when_done,
             "LOG_GROUP": self._log_group.log_group_name or "" if self._log_group else "",
-            contract.ENV_DATASET: (
-                f"{APP}/{self._dataset.own_name}.toml" if description else self._dataset.own_name
-            ),
+            contract.ENV_DATASET: machines.description_place(self._dataset),
             contract.ENV_ROOT: contract.WORK_MOUNT,
             contract.ENV_PACKED: contract.PACKED_MOUNT,
             contract.ENV_BUCKET: self._base.bucket.bucket_name,

@@ -23,9 +23,17 @@ GIB: Final = 1024**3
 # A volume each, from /dev/sdf to /dev/sdp: https://docs.aws.amazon.com/ebs/latest/userguide/device_naming.html
 MOST_DATASETS: Final = 11
 
+# 128 workers of the default type cost $90 an hour; a mistyped number must not cost more.
+MOST_WORKERS: Final = 128
+
 # Keys of the CDK command line among the settings, besides keys such as "@aws-cdk/…", "aws:cdk:…" and
 # "availability-zones:account=…".
 CDK_KEYS: Final = frozenset(("acknowledged-issue-numbers", "cli-telemetry"))
+
+INSTANCE_TYPES: Final = (
+    *("prep_instance_type", "training_instance_type"),
+    *("cluster_instance_type", "cluster_head_type"),
+)
 
 SNAPSHOT_ID: Final = "snap-([0-9a-f]{8}|[0-9a-f]{17})"
 
@@ -103,6 +111,10 @@ class Settings:
     dataset_snapshot: str | None = None
     restore: str = "snapshot"
     datasets: str | None = None  # names, separated by commas, of the data sets that training instances mount
+    cluster_workers: int = 0  # most machines that pack at the same time; 0: no Cluster stack
+    cluster_instance_type: str = contract.CLUSTER_INSTANCE_TYPE
+    cluster_head_type: str = contract.CLUSTER_HEAD_TYPE
+    cluster_spot: str = "no"  # yes: the workers are Spot Instances
 
     def mounted(self, dataset: str) -> tuple[str, ...]:
         """The data sets that training instances mount: `dataset` unless the setting names others."""
@@ -158,6 +170,7 @@ def load_settings(context: Mapping[str, Any]) -> tuple[Settings, Dataset]:
     _check_mount_point(settings.mount_point)
     _check_training(settings)
     _check_source(settings.source)
+    _check_cluster(settings)
     return settings, dataset
 
 
@@ -224,7 +237,7 @@ def _check_names(settings: Settings) -> None:
 
 
 def _check_instance_types(settings: Settings) -> None:
-    for name in ("prep_instance_type", "training_instance_type"):
+    for name in INSTANCE_TYPES:
         value = getattr(settings, name)
         match = re.fullmatch(r"([a-z]+\d+)([a-z-]*(?:\d+[a-z]*)?)\.[a-z0-9-]+", value)
         if match is None:
@@ -320,6 +333,13 @@ def _check_training(settings: Settings) -> None:
         )
     if len(names) > MOST_DATASETS:
         raise SettingsError("datasets", settings.datasets, f"an instance mounts at most {MOST_DATASETS}")
+
+
+def _check_cluster(settings: Settings) -> None:
+    if settings.cluster_workers > MOST_WORKERS:
+        raise SettingsError("cluster_workers", settings.cluster_workers, f"must be at most {MOST_WORKERS}")
+    if settings.cluster_spot not in ("yes", "no"):
+        raise SettingsError("cluster_spot", settings.cluster_spot, "must be yes or no")
 
 
 def _check_source(source: str | None) -> None:

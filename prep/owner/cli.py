@@ -18,6 +18,7 @@ from prep.owner import launch as launching
 from prep.owner import reports, snapshots
 from prep.owner import share as sharing
 from prep.owner.account import Account
+from prep.owner.cluster_command import cluster_command
 from prep.owner.options import (
     ACCOUNT_FORM,
     DRY_RUN,
@@ -36,8 +37,8 @@ from prep.progress import Progress, one_line
 
 @click.group(cls=Commands, context_settings=SETTINGS)
 def owner() -> None:
-    """See how far the prep instance is; launch training instances; list, share, copy and delete snapshots;
-    remove everything.
+    """See how far the prep instance is; launch training instances, or a cluster that packs; list, share, copy
+    and delete snapshots; remove everything.
 
     Credentials and Region are those of `aws configure`, or of AWS_PROFILE and AWS_DEFAULT_REGION.
 
@@ -286,7 +287,7 @@ def copy_command(
     type=click.Choice(PARTS),
     multiple=True,
     default=PARTS,
-    help="Stack to delete; may be repeated.  [default: all three]",
+    help="Stack to delete; may be repeated.  [default: all]",
 )
 @click.option(
     "--work-snapshot",
@@ -390,6 +391,7 @@ def _print(as_json: bool, document: object, text: str) -> None:
     click.echo(json.dumps(document, indent=2) if as_json else "\n".join(map(one_line, text.split("\n"))))
 
 
+owner.add_command(cluster_command)
 COMMANDS = tuple(owner.commands.values())
 """The commands, to be added to those of prep, whose `status` is another: that of folders of its machine."""
 owner.add_command(status_command)

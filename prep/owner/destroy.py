@@ -11,7 +11,7 @@ from prep import contract
 from prep.aws.errors import aws_errors, ignored
 from prep.aws.retries import Note
 from prep.errors import AwsError, DescriptionError
-from prep.owner import remains, snapshots, stacks
+from prep.owner import cluster, ec2, remains, snapshots, stacks
 from prep.owner.account import Account, find_stack
 from prep.owner.remains import Thing
 from prep.owner.snapshots import Snapshot
@@ -21,7 +21,6 @@ from prep.prices import Prices
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
-ALIVE = ["pending", "running", "stopping", "stopped"]
 ROLE_TRAINING = "training"
 BATCH = 1000  # the most that one DeleteObjects takes
 
@@ -61,16 +60,11 @@ def make_plan(
     """Look at everything of the data set. `known`: buckets that an earlier plan has found.
 
     Raises:
-        DescriptionError: training instances still use what these stacks have.
+        DescriptionError: instances still use what these stacks have.
         AwsError: a call was refused.
     """
     dataset = wish.dataset
-    running = _instances(account, dataset) if {"training", "dataset"} & set(wish.parts) else []
-    if running:
-        raise DescriptionError(
-            f"destroy: {len(running)} training instances are still there: end them first: "
-            f"aws ec2 terminate-instances --region {account.region} --instance-ids {' '.join(running)}"
-        )
+    _check_nothing_runs(account, wish)
     there = stacks.find_stacks(account, dataset, wish.parts)
     retained = [each for stack in there for each in stack.resources if each.action == stacks.RETAIN]
     named = [each.physical for each in retained if each.type == "AWS::S3::Bucket"]
@@ -125,18 +119,31 @@ def _volumes(there: Sequence[Stack]) -> dict[str, str]:
     }
 
 
-def _instances(account: Account, dataset: str) -> list[str]:
-    filters = {
-        f"tag:{contract.TAG_DATASET}": [dataset],
-        f"tag:{contract.TAG_ROLE}": [ROLE_TRAINING],
-        "instance-state-name": ALIVE,
-    }
-    with aws_errors("look for training instances"):
-        pages = account.ec2.get_paginator("describe_instances").paginate(
-            Filters=[{"Name": name, "Values": values} for name, values in filters.items()]
+def _check_nothing_runs(account: Account, wish: Wish) -> None:
+    """Instances cost money, and hold the network: they are named, not ended.
+
+    Raises:
+        DescriptionError: there are instances of a stack that is to go.
+    """
+    place = f"--region {account.region}"
+    training = ec2.instances_of(account, wish.dataset, [ROLE_TRAINING]) if _goes(wish, "training") else []
+    if training:
+        names = " ".join(each["InstanceId"] for each in training)
+        raise DescriptionError(
+            f"destroy: {len(training)} training instances are still there: end them first: "
+            f"aws ec2 terminate-instances {place} --instance-ids {names}"
         )
-        return [each["InstanceId"] for page in pages for made in page["Reservations"]
-                for each in made["Instances"]]  # fmt: skip
+    if _goes(wish, "cluster") and (there := cluster.machines(account, wish.dataset)):
+        names = " ".join(each["InstanceId"] for each in there)
+        raise DescriptionError(
+            f"destroy: {len(there)} machines of the cluster are still there ({names}): end them first: "
+            f"python -m prep.owner cluster --dataset {wish.dataset} {place} --stop"
+        )
+
+
+def _goes(wish: Wish, part: str) -> bool:
+    """Whether a stack is to go, or the network of its instances."""
+    return bool({part, "dataset"} & set(wish.parts))
 
 
 def delete_stacks(account: Account, plan: Plan, note: Note) -> None:

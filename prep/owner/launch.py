@@ -1,13 +1,9 @@
 """Launch: start training instances, spread over the zones, and wait until each has mounted the data set."""
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
-
-from botocore.exceptions import ClientError
 
 from prep import contract
 from prep.aws.errors import aws_errors
@@ -16,28 +12,15 @@ from prep.errors import DescriptionError, PrepError
 from prep.interrupt import stopping
 from prep.owner import snapshots
 from prep.owner.account import Account, output, published_snapshot
+from prep.owner.ec2 import VERSION, ZONE_REFUSES, answered, code, described, subnets, type_of, zones_with
 from prep.progress import duration
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import InstanceTypeDef
 
-# CloudFormation makes a new version at an update, but leaves the default version as it is.
-# https://github.com/aws-cloudformation/cloudformation-coverage-roadmap/issues/1518
-VERSION = "$Latest"
-# Refusals that concern one zone: the next may have what this one lacks. A quota is one of the Region.
-# https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html
-ZONE_REFUSES = {
-    "InsufficientCapacity",
-    "InsufficientFreeAddressesInSubnet",
-    "InsufficientInstanceCapacity",
-    "UnfulfillableCapacity",
-    "Unsupported",
-}
 # How often the instances are looked at, and how often a line is printed if nothing changes.
 PAUSE = 5.0
 LINE_SECONDS = 30.0
-# A filter takes 200 values at most: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeInstances.html
-FILTER_VALUES = 200
 BOOTING, READY, FAILED = "booting", "ready", "failed"
 STOPPED, GONE = "stopped", "terminated"
 ENDED = {"shutting-down": GONE, "terminated": GONE, "stopping": STOPPED, "stopped": STOPPED}
@@ -118,14 +101,14 @@ def make_plan(account: Account, wish: Wish) -> Plan:
         AwsError: a call was refused.
     """
     template = output(account, wish.dataset, "training", "LaunchTemplateId")
-    subnets = _subnets(account, output(account, wish.dataset, "dataset", "SubnetIds").split(","))
+    there = subnets(account, output(account, wish.dataset, "dataset", "SubnetIds").split(","))
     mounted = output(account, wish.dataset, "training", "Datasets", wish.dataset).split(",")
     published = {name: _usable_snapshot(account, name) for name in mounted}
-    instance_type = wish.instance_type or _type_of(account, template)
-    offered = _zones_with(account, instance_type)
-    wanted = list(wish.zones) or sorted(subnets)
-    lacking = [zone for zone in wanted if zone not in offered or zone not in subnets]
-    usable = sorted(offered & set(subnets))
+    instance_type = wish.instance_type or type_of(account, template)
+    offered = zones_with(account, instance_type)
+    wanted = list(wish.zones) or sorted(there)
+    lacking = [zone for zone in wanted if zone not in offered or zone not in there]
+    usable = sorted(offered & set(there))
     if lacking and wish.zones:
         raise DescriptionError(
             f"launch: {', '.join(lacking)}: no {instance_type} or no subnet there: "
@@ -136,7 +119,7 @@ def make_plan(account: Account, wish: Wish) -> Plan:
             f"launch: no zone of {account.region} with a subnet offers {instance_type}: give another --type"
         )
     zones = [zone for zone in wanted if zone in usable]
-    return Plan(wish, template, instance_type, published, {zone: subnets[zone] for zone in zones})
+    return Plan(wish, template, instance_type, published, {zone: there[zone] for zone in zones})
 
 
 def _usable_snapshot(account: Account, dataset: str) -> str:
@@ -156,31 +139,6 @@ def _usable_snapshot(account: Account, dataset: str) -> str:
     return snapshot
 
 
-def _subnets(account: Account, ids: Sequence[str]) -> dict[str, str]:
-    """The subnet of each zone."""
-    with aws_errors("look at the subnets"):
-        found = account.ec2.describe_subnets(SubnetIds=list(ids))["Subnets"]
-    return {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in found}
-
-
-def _type_of(account: Account, template: str) -> str:
-    with aws_errors(f"look at the launch template {template}"):
-        found = account.ec2.describe_launch_template_versions(LaunchTemplateId=template, Versions=[VERSION])
-    return found["LaunchTemplateVersions"][0]["LaunchTemplateData"]["InstanceType"]
-
-
-def _zones_with(account: Account, instance_type: str) -> set[str]:
-    """The zones of the Region that offer the type."""
-    zones: set[str] = set()
-    with aws_errors(f"look for zones with {instance_type}"):
-        for page in account.ec2.get_paginator("describe_instance_type_offerings").paginate(
-            LocationType="availability-zone",
-            Filters=[{"Name": "instance-type", "Values": [instance_type]}],
-        ):
-            zones |= {offering["Location"] for offering in page["InstanceTypeOfferings"]}
-    return zones
-
-
 def launch(account: Account, plan: Plan, fleet: Fleet, note: Note) -> None:
     """Launch the instances of a plan into the fleet. A zone without capacity is skipped; the others take its
     share. After another refusal, no more are launched: the fleet says why. Instances of a call whose answer
@@ -196,7 +154,7 @@ def launch(account: Account, plan: Plan, fleet: Fleet, note: Note) -> None:
             try:
                 _run_instances(account, plan, fleet, zone, share)
             except PrepError as error:
-                lacks = _code(error) in ZONE_REFUSES
+                lacks = code(error) in ZONE_REFUSES
                 if not lacks:
                     find_lost(account, fleet)
                     if not fleet.instances:
@@ -215,7 +173,7 @@ def _run_instances(account: Account, plan: Plan, fleet: Fleet, zone: str, share:
     """Launch up to `share` instances into the fleet. A repeat of the call with its token makes no more."""
     fleet.tokens.append(f"{fleet.token}-{len(fleet.tokens)}")
     options: dict[str, Any] = {"InstanceMarketOptions": {"MarketType": "spot"}} if plan.wish.spot else {}
-    with _answered(), aws_errors(f"launch {share} {plan.instance_type} in {zone}"):
+    with answered(), aws_errors(f"launch {share} {plan.instance_type} in {zone}"):
         made = account.ec2.run_instances(
             LaunchTemplate={"LaunchTemplateId": plan.template, "Version": VERSION},
             InstanceType=cast(Any, plan.instance_type),  # the stubs know only the types of their day
@@ -233,45 +191,12 @@ def find_lost(account: Account, fleet: Fleet) -> None:
     """Add instances that were launched by calls whose answers were lost. If EC2 does not answer, add none."""
     stopping.set()  # one attempt is enough: somebody waits for the message
     try:
-        for found in _described(account, "client-token", fleet.tokens):
+        for found in described(account, "client-token", fleet.tokens):
             fleet.add(found["InstanceId"], found["Placement"]["AvailabilityZone"])
     except PrepError:
         pass  # the first error is the one to be told
     finally:
         stopping.clear()
-
-
-def _described(account: Account, name: str, values: Sequence[str]) -> "Iterator[InstanceTypeDef]":
-    """The instances that pass a filter."""
-    for first in range(0, len(values), FILTER_VALUES):
-        wanted: Any = {"Name": name, "Values": list(values[first : first + FILTER_VALUES])}
-        with aws_errors("look at the instances"):
-            for page in account.ec2.get_paginator("describe_instances").paginate(Filters=[wanted]):
-                yield from (each for made in page["Reservations"] for each in made["Instances"])
-
-
-@contextmanager
-def _answered() -> Iterator[None]:
-    """Hold back Ctrl-C and SIGTERM until a call is answered: a lost answer hides instances that cost money.
-
-    A call that is being repeated is not repeated any more.
-    """
-    signals = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, lambda *_: stopping.set()) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if stopping.is_set():
-            stopping.clear()
-            raise KeyboardInterrupt
-
-
-def _code(error: PrepError) -> str:
-    """AWS's code of the refusal that an error was made of."""
-    cause = error.__cause__
-    return str(cause.response["Error"].get("Code", "")) if isinstance(cause, ClientError) else ""
 
 
 def _shares(zones: Sequence[str], count: int) -> dict[str, int]:
@@ -313,7 +238,7 @@ def _look(account: Account, fleet: Fleet, seconds: float) -> None:
     """Note the new states of instances that were booting."""
     booting = [each.instance for each in fleet.instances.values() if each.state == BOOTING]
     # A filter, because an ID that EC2 does not know yet would make the whole call fail.
-    for found in _described(account, "instance-id", booting):
+    for found in described(account, "instance-id", booting):
         known = fleet.instances[found["InstanceId"]]
         state, reason = _state(found)
         if state != BOOTING:

@@ -7,6 +7,8 @@ from typing import Any
 from prep import contract
 from prep.owner import keys, remains, stacks
 from prep.owner import snapshots as snapshot_kinds
+from prep.owner.cluster import Head
+from prep.owner.cluster import Plan as Cluster
 from prep.owner.copy import Copied
 from prep.owner.destroy import Plan as Destruction
 from prep.owner.launch import Fleet, Plan
@@ -46,6 +48,62 @@ def launch_text(plan: Plan, fleet: Fleet, dry_run: bool) -> str:
             for each in fleet.instances.values()
         ],
     )
+
+
+def cluster(plan: Cluster, head: Head | None) -> dict[str, Any]:
+    """The document of `cluster`; a dry run has no head."""
+    return {
+        "dataset": plan.dataset,
+        "region": plan.region,
+        "dry_run": head is None,
+        "launch_template": plan.template,
+        "head_type": plan.head_type,
+        "worker_type": plan.worker_type,
+        "most_workers": plan.most_workers,
+        "market": plan.market,
+        "hour_usd": plan.hour_usd,
+        "instance": head.instance if head else None,
+        "zone": head.zone if head else next(iter(plan.subnets)),
+        "watch": list(head.watch) if head else [],
+    }
+
+
+def cluster_text(plan: Cluster, head: Head | None, price_note: str) -> str:
+    """The text of `cluster`."""
+    verb = "is launched" if head else "would be launched"
+    what = f"{head.instance}, {plan.head_type}" if head else plan.head_type
+    zone = head.zone if head else next(iter(plan.subnets))
+    workers = f"up to {plan.most_workers} {plan.worker_type}, {plan.market}"
+    known = plan.hour_usd is not None
+    cost = f"at most {dollars(plan.hour_usd)} an hour ({price_note})" if known else "what is not known here"
+    lines = [
+        f"the head {verb} in {zone}: {what}; it launches {workers}",
+        f"all together cost {cost}, and end themselves when the work is done",
+    ]
+    if head:
+        shell, log, notice = head.watch
+        lines += [
+            "to watch it, open a shell on the head, after a minute or two, and follow the log there:",
+            f"  {shell}",
+            f"  {log}",
+            "what it said at its end:",
+            f"  {notice}",
+            "to end it before:",
+            f"  python -m prep.owner cluster --dataset {plan.dataset} --region {plan.region} --stop",
+        ]
+    return "\n".join(lines)
+
+
+def cluster_ended(dataset: str, region: str, ended: Sequence[str], dry_run: bool) -> dict[str, Any]:
+    """The document of `cluster --stop`."""
+    return {"dataset": dataset, "region": region, "dry_run": dry_run, "ended": list(ended)}
+
+
+def cluster_ended_text(ended: Sequence[str], dry_run: bool) -> str:
+    """The text of `cluster --stop`."""
+    if not ended:
+        return "no machine of the cluster is there"
+    return f"{'would be ended' if dry_run else 'ended'}: {' '.join(ended)}"
 
 
 def snapshots(region: str, dataset: str, found: Sequence[Snapshot]) -> dict[str, Any]:

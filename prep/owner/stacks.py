@@ -1,4 +1,4 @@
-"""The three stacks of a data set as CloudFormation has them: what is in them, and deleting them."""
+"""The stacks of a data set as CloudFormation has them: what is in them, and deleting them."""
 
 import json
 import time
@@ -16,8 +16,8 @@ from prep.progress import duration
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackResourceSummaryTypeDef
 
-# The order of deletion: training and prep use what dataset exports.
-PARTS: Final = ("training", "prep", "dataset")
+# The order of deletion: the others use what dataset exports.
+PARTS: Final = tuple(reversed(contract.STACK_PARTS))
 DELETE, RETAIN, SNAPSHOT = "delete", "retain", "snapshot"
 GONE = "DELETE_COMPLETE"
 PAUSE = 5.0

@@ -20,9 +20,14 @@ PSEUDO = {
 # What a reference to a resource gives, by its type; by default the logical ID in small letters.
 NAMES = {
     "AWS::EC2::Instance": "i-0123456789abcdef0",
+    "AWS::EC2::LaunchTemplate": "lt-0123456789abcdef0",
+    "AWS::EC2::Subnet": "subnet-0123456789abcdef0",
     "AWS::EC2::Volume": "vol-0123456789abcdef0",
+    "AWS::SecretsManager::Secret": f"arn:aws:secretsmanager:{HERE}:secret:sample-abcdef",
     "AWS::SNS::Topic": f"arn:aws:sns:{HERE}:sample",
 }
+# What an attribute other than the ARN gives, by its name.
+ATTRIBUTES = {"GroupId": "sg-0123456789abcdef0"}
 ARNS = {
     "AWS::IAM::Role": f"arn:aws:iam::{ACCOUNT}:role/sample",
     "AWS::KMS::Key": f"arn:aws:kms:{HERE}:key/01234567-89ab-cdef-0123-456789abcdef",
@@ -61,6 +66,8 @@ class Templates:
                 return [self.resolve(part, template) for part in parts]
             case {"Ref": str(name)}:
                 return self._name(name, template)
+            case {"Fn::GetAtt": [str(_), str(attribute)]} if attribute in ATTRIBUTES:
+                return ATTRIBUTES[attribute]
             case {"Fn::GetAtt": [str(name), "Arn"]}:
                 kind = template["Resources"][name]["Type"]
                 if kind not in ARNS:

@@ -38,6 +38,7 @@ mount --bind "$ETC" /etc
 mount --bind "$STATE" /var/lib
 systemctl() { :; }
 set -euo pipefail
+source "$USERDATA/common.sh"
 source "$USERDATA/volume.sh"
 set +e
 (set -e; source "$USERDATA/training.sh")

@@ -20,6 +20,7 @@ mount --bind "$ROOT/etc" /etc
 mount --bind "$ROOT/opt" /opt
 dnf() { [[ $* != *"$MISSING"* ]]; }
 systemctl() { :; }
+source "$USERDATA/common.sh"
 source "$USERDATA/volume.sh"
 source "$USERDATA/permanent.sh"
 source <(sed '$d' "$USERDATA/prep.sh")
@@ -198,6 +199,7 @@ def test_a_boot_that_fails_is_told_once(signalled: str, topic: str, calls: list[
 
 GROW = """
 resize2fs() { printf 'resize2fs 1.47\\nresize2fs: Permission denied\\n'; return "$STATUS"; }
+source "$USERDATA/common.sh"
 source "$USERDATA/volume.sh"
 source <(sed '$d' "$USERDATA/prep.sh")
 grow /dev/nvme1n1

@@ -12,7 +12,7 @@ import pytest
 from tests.userdata.cloud import ZONE, Metadata
 
 USERDATA = Path(__file__).parent.parent.parent / "userdata"
-FUNCTIONS = f"source {USERDATA}/volume.sh; source {USERDATA}/permanent.sh"
+FUNCTIONS = "; ".join(f"source {USERDATA}/{name}" for name in ("common.sh", "volume.sh", "permanent.sh"))
 MIB = 1024 * 1024
 
 

@@ -260,4 +260,4 @@ def test_refused(call: Command, proxy: Proxy) -> None:
     proxy.plan = lambda each: Refusal("AccessDenied", 403) if each.name == "DescribeStacks" else None
     answer = call("destroy", "--yes")
     assert (answer.code, answer.out, proxy.changes()) == (7, "", [])
-    assert "look at the stack pets-training: DescribeStacks: AccessDenied" in answer.err
+    assert "look at the stack pets-cluster: DescribeStacks: AccessDenied" in answer.err

@@ -8,11 +8,20 @@ from prep.owner.snapshots import Snapshot
 from prep.owner.stacks import Resource
 from prep.reporting.costs import Cost
 from prep.reporting.verdict import Instance as StatusInstance
-from tests.prep.owner import documented, test_copy, test_destroy, test_launch, test_share, test_status
+from tests.prep.owner import (
+    documented,
+    test_cluster,
+    test_copy,
+    test_destroy,
+    test_launch,
+    test_share,
+    test_status,
+)
 
 
 def test_fields() -> None:
     assert documented.fields("launch") == test_launch.SHAPE
+    assert documented.fields("cluster") == test_cluster.SHAPE
     assert documented.fields("snapshots") == {"dataset", "region", "snapshots", "month_usd", "deleted"}
     assert documented.fields("share") == test_share.SHAPE
     assert documented.fields("copy") == test_copy.SHAPE

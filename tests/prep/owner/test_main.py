@@ -17,7 +17,7 @@ IMAGES = ("cv2", "mxnet", "numpy", "scipy", "turbojpeg")
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["launch"], ["snapshots"], ["share"], ["copy"], ["destroy"], ["status"]]
+    "command", [[], ["launch"], ["cluster"], ["snapshots"], ["share"], ["copy"], ["destroy"], ["status"]]
 )
 def test_no_package_for_images_is_needed(command: list[str]) -> None:
     program = (
@@ -44,12 +44,15 @@ def test_error_of_the_system_names_no_option_that_is_not_there() -> None:
 
 
 def test_they_are_commands_of_prep_as_well() -> None:
-    assert {command.name for command in COMMANDS} == {"launch", "snapshots", "share", "copy", "destroy"}
+    names = {"launch", "cluster", "snapshots", "share", "copy", "destroy"}
+    assert {command.name for command in COMMANDS} == names
     assert all(cli.commands[str(command.name)] is command for command in COMMANDS)
     assert cli.commands["status"] is not owner.commands["status"]
 
 
-@pytest.mark.parametrize("command", ["snapshots", "launch", "copy --to eu-west-1", "destroy --yes"])
+@pytest.mark.parametrize(
+    "command", ["snapshots", "launch", "cluster", "copy --to eu-west-1", "destroy --yes"]
+)
 def test_without_credentials(command: str) -> None:
     env: dict[str, str | None] = dict.fromkeys(name for name in os.environ if name.startswith("AWS_"))
     env |= {
