@@ -7,15 +7,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 
 from bench.report import BenchError
 from bench.rigs import ours
 from bench.rigs.process import peak_memory, run
-from bench.rigs.process_tree import Memory, MemoryWatch, title, tree, tree_seconds
+from bench.rigs.process_tree import Memory, TreeWatch, started
 from bench.rigs.ray_head import is_worker, pinned, ray_head
 from bench.workloads.workload import Workload, scratch
 from rehearsal.servers.s3 import REGION, S3Server
@@ -77,13 +76,13 @@ class Store:
             self.client.delete_bucket(Bucket=name)
 
 
-def store(server: S3Server, data: Workload) -> Store:
-    """The store, with the archives of a workload sent to it."""
+def store(server: S3Server, *workloads: Workload) -> Store:
+    """The store, with the archives of these workloads sent to it."""
     client = client_of(server.endpoint, server)
     client.create_bucket(Bucket=ARCHIVES)
-    for path in sorted(data.archives.iterdir()):
+    for path in sorted(path for data in workloads for path in data.archives.iterdir()):
         client.upload_file(str(path), ARCHIVES, f"{ARCHIVES}/{path.name}")
-    pids = [pid for pid in tree(os.getpid()) if Path(title(pid).partition(" ")[0]).name.startswith("weed")]
+    pids = started("weed")
     if not pids:
         raise BenchError("cluster: the S3 server's process was not found: correct bench/rigs/engines.py")
     return Store(server, pids[0], client)
@@ -112,9 +111,9 @@ class Task:
 def on_disk(there: Store, task: Task, threads: int) -> Packed:
     """Local `pack`: archives and packed files on this machine's disk."""
     place = ours.beside(scratch(FOLDER), task.data.archives, task.data.description)
-    meter = Meter(there)
-    step = _prep(place, task, "pack", *_local(place), "--threads", str(threads))
-    return _packed({"pack": step}, meter.used(), _manifest_on(place))
+    with Meter(there) as meter:
+        step = _prep(place, task, "pack", *_local(place), "--threads", str(threads))
+    return _packed({"pack": step}, meter, _manifest_on(place))
 
 
 def through_s3(there: Store, task: Task, threads: int) -> Packed:
@@ -123,16 +122,15 @@ def through_s3(there: Store, task: Task, threads: int) -> Packed:
     environment = there.server.environment()
     local, source = _local(place), ("--source", f"s3://{ARCHIVES}/{ARCHIVES}")
     with there.bucket() as bucket:
-        meter = Meter(there)
-        steps = {
-            "download": _prep(place, task, "download", *local, *source, environment=environment),
-            "pack": _prep(place, task, "pack", *local, "--threads", str(threads)),
-            "send": _send(place, task, bucket, environment),
-        }
-        used = meter.used()
+        with Meter(there) as meter:
+            steps = {
+                "download": _prep(place, task, "download", *local, *source, environment=environment),
+                "pack": _prep(place, task, "pack", *local, "--threads", str(threads)),
+                "send": _send(place, task, bucket, environment),
+            }
         manifest = _manifest_on(place)
         _check(there, bucket, manifest["files"])
-    return _packed(steps, used, manifest)
+    return _packed(steps, meter, manifest)
 
 
 def on_ray(there: Store, task: Task, cpus: int, endpoint: str | None = None) -> Packed:
@@ -142,15 +140,12 @@ def on_ray(there: Store, task: Task, cpus: int, endpoint: str | None = None) -> 
     with there.bucket() as bucket, ray_head(cpus, environment, task.cores) as head:
         places = ("--source", f"s3://{ARCHIVES}/{ARCHIVES}", "--packed", f"s3://{bucket}/{PACKED}")
         on = ("--on", "ray", "--address", head.address)
-        meter = Meter(there, *head.pids)
-        with MemoryWatch(head.pids[0], is_worker) as watch:
+        with Meter(there, head.pids) as meter:
             step = _prep(place, task, "pack", *on, *places, environment=environment | dict(head.environment))
-        used = meter.used()
-        manifest = json.loads(
-            there.client.get_object(Bucket=bucket, Key=f"{PACKED}/MANIFEST.json")["Body"].read()
-        )
+        answer = there.client.get_object(Bucket=bucket, Key=f"{PACKED}/MANIFEST.json")
+        manifest = json.loads(answer["Body"].read())
         _check(there, bucket, manifest["files"])
-    return _packed({"pack": step}, used, manifest, head.seconds, tuple(watch.peaks.values()))
+    return _packed({"pack": step}, meter, manifest, head.seconds)
 
 
 @dataclass(frozen=True)
@@ -163,22 +158,37 @@ class _Step:
 
 
 class Meter:
-    """Processor time of our commands, of Ray's nodes (by the first process of each) and of the S3 server."""
+    """What our commands, Ray's nodes and the S3 server use, for the length of a `with` block.
 
-    def __init__(self, there: Store, *ray: int) -> None:
-        self._there, self._ray = there, ray
+    `nodes` are the first processes of Ray's nodes. Afterwards, `ours` and `server` are processor seconds, and
+    `workers` the most memory of each process of Ray's that ran tasks.
+    """
+
+    def __init__(self, there: Store, nodes: Sequence[int] = ()) -> None:
+        self.ours = self.server = 0.0
+        self.workers: tuple[Memory, ...] = ()
+        self._ray = TreeWatch(nodes, is_worker)
+        self._server = TreeWatch([there.pid])
+
+    def __enter__(self) -> Self:
         os.sync()  # what the one before left to be written is not this one's to wait for
-        self._before = self._now()
+        self._before = _commands()
+        self._ray.__enter__()
+        self._server.__enter__()
+        return self
 
-    def used(self) -> tuple[float, float]:
-        """Processor seconds since the begin, of ours with Ray and of the S3 server."""
-        (ours_before, server_before), (ours_now, server_now) = self._before, self._now()
-        return ours_now - ours_before, server_now - server_before
+    def __exit__(self, *error: object) -> None:
+        self._server.__exit__(None, None, None)
+        self._ray.__exit__(None, None, None)
+        self.ours = _commands() - self._before + self._ray.seconds
+        self.server = self._server.seconds
+        self.workers = tuple(self._ray.peaks.values())
 
-    def _now(self) -> tuple[float, float]:
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        ray = sum(map(tree_seconds, self._ray))
-        return children.ru_utime + children.ru_stime + ray, tree_seconds(self._there.pid)
+
+def _commands() -> float:
+    """Processor seconds of the commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _place(task: Task) -> ours.Place:
@@ -236,11 +246,7 @@ def _check(there: Store, bucket: str, files: Files) -> None:
 
 
 def _packed(
-    steps: Mapping[str, _Step],
-    used: tuple[float, float],
-    manifest: Mapping[str, Any],
-    ray_start: float = 0.0,
-    workers: tuple[Memory, ...] = (),
+    steps: Mapping[str, _Step], meter: Meter, manifest: Mapping[str, Any], ray_start: float = 0.0
 ) -> Packed:
     resident = steps["pack"].memory
     return Packed(
@@ -248,8 +254,9 @@ def _packed(
         sum(step.seconds for step in steps.values()),
         sum(step.inner for step in steps.values()),
         ray_start,
-        *used,
-        workers or (Memory(resident, resident),),
+        meter.ours,
+        meter.server,
+        meter.workers or (Memory(resident, resident),),
         {name: step.inner for name, step in steps.items()},
         manifest["files"],
     )

@@ -3,14 +3,16 @@
 import os
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-LOOK_SECONDS = 0.5
-TICKS = os.sysconf("SC_CLK_TCK")
+from bench.rigs.process import processor_seconds
+
+LOOK_SECONDS = 0.2
+MEMORY_EVERY = 3  # looks
 MEMORY = re.compile(r"^(Rss|Pss):\s*(\d+) kB$", re.MULTILINE)
 
 
@@ -22,30 +24,25 @@ class Memory:
     share: int
 
 
-def tree(pid: int) -> list[int]:
-    """A process and all that descend from it, as far as they are there."""
+def tree(*pids: int) -> list[int]:
+    """Processes and all that descend from them, as far as they are there."""
     children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and (fields := _stat(int(entry.name))):
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found = [pid]
+    for name in os.listdir("/proc"):  # noqa: PTH208 - many times a second
+        if name.isdecimal() and (parent := _parent(int(name))) is not None:
+            children.setdefault(parent, []).append(int(name))
+    found = [*pids]
     for one in found:
         found += children.get(one, [])
     return found
 
 
-def tree_seconds(pid: int) -> float:
-    """Seconds of processor time that a tree has had so far: of processes there, and of those waited for."""
-    return sum(sum(map(int, fields[11:15])) for one in tree(pid) if (fields := _stat(one))) / TICKS
-
-
-def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat from the state on; none once the process is gone."""
+def _parent(pid: int) -> int | None:
+    """The parent of a process; None once it is gone."""
     try:
         # The name of the program, in brackets, can hold anything.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
-        return []
+        return None
 
 
 def title(pid: int) -> str:
@@ -54,6 +51,11 @@ def title(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
         return ""
+
+
+def started(program: str) -> list[int]:
+    """The processes that run a program with that name and descend from this one."""
+    return [pid for pid in tree(os.getpid()) if Path(title(pid).partition(" ")[0]).name == program]
 
 
 def memory(pid: int) -> Memory | None:
@@ -65,20 +67,24 @@ def memory(pid: int) -> Memory | None:
     return Memory(int(found["Rss"]) * 1024, int(found["Pss"]) * 1024) if len(found) == 2 else None
 
 
-class MemoryWatch:
-    """The most memory of each process of a tree that `counts`, for the length of a `with` block.
+class TreeWatch:
+    """Processor time and memory of trees of processes, for the length of a `with` block.
 
-    `counts` gets the title of a process. `peaks` has the most of both figures, by process ID.
+    What a process used in its last fifth of a second is not seen. `peaks` has the most of both figures of
+    memory, by process ID, of the processes that `counts`; it gets the title of a process.
     """
 
-    def __init__(self, pid: int, counts: Callable[[str], bool]) -> None:
-        self._pid = pid
+    def __init__(self, pids: Sequence[int], counts: Callable[[str], bool] = lambda _: False) -> None:
+        self.peaks: dict[int, Memory] = {}
+        self._pids = pids
         self._counts = counts
+        self._seconds: dict[int, float] = {}
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.peaks: dict[int, Memory] = {}
 
     def __enter__(self) -> Self:
+        self._look()
+        self._before = sum(self._seconds.values())
         self._thread.start()
         return self
 
@@ -87,10 +93,27 @@ class MemoryWatch:
     ) -> None:
         self._end.set()
         self._thread.join()
+        self._look()
+
+    @property
+    def seconds(self) -> float:
+        """Processor seconds of all processes seen, since the begin."""
+        return sum(self._seconds.values()) - self._before
+
+    def _look(self) -> None:
+        for pid in tree(*self._pids) if self._pids else ():
+            self._seconds[pid] = max(self._seconds.get(pid, 0.0), processor_seconds(pid))
 
     def _watch(self) -> None:
+        looks = 0
         while not self._end.wait(LOOK_SECONDS):
-            for pid in tree(self._pid):
-                if self._counts(title(pid)) and (now := memory(pid)):
-                    most = self.peaks.get(pid, now)
-                    self.peaks[pid] = Memory(max(most.resident, now.resident), max(most.share, now.share))
+            self._look()
+            looks += 1
+            if looks % MEMORY_EVERY == 0:
+                self._look_at_memory()
+
+    def _look_at_memory(self) -> None:
+        for pid in [*self._seconds]:
+            if self._counts(title(pid)) and (now := memory(pid)):
+                most = self.peaks.get(pid, now)
+                self.peaks[pid] = Memory(max(most.resident, now.resident), max(most.share, now.share))
