@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -18,7 +19,8 @@ from bench.rigs.process import kill
 # Loopback, an address for each node; Ray puts another address of the machine in the place of 127.0.0.1.
 IPS = ("127.0.0.2", "127.0.0.3")
 READY_SECONDS, STOP_SECONDS, LOOK_SECONDS = 60.0, 40.0, 0.02
-STARTED = "Ray runtime started"
+STARTED = re.compile(r"(Ray runtime started)")
+ADDRESS = re.compile(r"ray start --address='([^']+)'")  # what a head says about further nodes
 OBJECT_STORE = 1 << 30  # bytes
 SERVANTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
@@ -82,10 +84,10 @@ def ray_head(
             begun = time.perf_counter()
             node = _start(words, settings, log)
             stack.callback(_stop, node)
-            _wait(node, log)
+            told = _wait(node, log, STARTED if number else ADDRESS)
             seconds.append(time.perf_counter() - begun)
             pids.append(node.pid)
-            address = address or (folder / "ray_current_cluster").read_text().strip()
+            address = address or told
         yield RayHead(address, tuple(pids), seconds[0], clients)
 
 
@@ -110,12 +112,12 @@ def _start(words: list[str], environment: Mapping[str, str], log: Path) -> Proce
         )
 
 
-def _wait(node: Process, log: Path) -> None:
-    """Until a node is there."""
+def _wait(node: Process, log: Path, told: re.Pattern[str]) -> str:
+    """Until a node is there and has told something; returns the first group of that."""
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and node.poll() is None:
-        if STARTED in log.read_text(errors="replace"):
-            return
+        if found := told.search(log.read_text(errors="replace")):
+            return found.group(1)
         time.sleep(LOOK_SECONDS)
     lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
     raise BenchError(f"ray start: no node within {READY_SECONDS:.0f} s: {lines[-1].strip()}")

@@ -101,7 +101,10 @@ def ray_nodes(count: int, environment: Mapping[str, str]) -> Iterator[Nodes]:
     process = subprocess.Popen(  # noqa: S603 - this module
         [sys.executable, "-m", "bench.rigs.ray_nodes", str(folder)],
         cwd=REPOSITORY,
-        env=inherited | dict(environment) | SETTINGS | {"RAY_TMPDIR": str(folder), "PYTHONPATH": str(REPOSITORY)},
+        env=inherited
+        | dict(environment)
+        | SETTINGS
+        | {"RAY_TMPDIR": str(folder), "PYTHONPATH": str(REPOSITORY)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -6,10 +6,12 @@ from functools import cached_property
 
 from bench.scale.facts import GIB, LARGEST_OBJECT, LARGEST_PART, MEASURED, MOST_PARTS
 from prep.archives.units import unit_bytes
-from prep.cluster.dealing import READ_BYTES
 from prep.cluster.ranges import RANGE_BYTES
+from prep.cluster.transfer import READ_BYTES
 from prep.cluster.work import LARGEST_UNIT
 from prep.records.buckets import BUCKET_BYTES, MOST_BUCKETS
+
+TABLES, NUMBER = 3, 8  # the driver's tables of a unit: ends, counts, sizes; bytes of a number
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,6 @@ class Design:
         part_bytes: of a `.rec` file, as --part-mib says; 0 for one file.
         interleaved: the files of a split are merged side by side, so that each has a chain of its own.
         two_rounds: objects of units are combined before they are merged.
-        arrays: the driver keeps the tables of the units as arrays of 8-byte numbers.
         asks_memory: tasks tell Ray how much memory they need.
     """
 
@@ -44,7 +45,6 @@ class Design:
     part_bytes: int = 0
     interleaved: bool = False
     two_rounds: bool = False
-    arrays: bool = False
     asks_memory: bool = False
 
 
@@ -87,8 +87,8 @@ class Cut:
     def buckets(self) -> int:
         """Buckets."""
         wanted = math.ceil(self.archive / BUCKET_BYTES)
-        if self.design.most_buckets > MOST_BUCKETS:  # more of them, but no more than there are ranges
-            wanted = min(wanted, math.ceil(self.packed / self.design.range_bytes))
+        if self.design.most_buckets > MOST_BUCKETS:  # a bucket is a range then
+            wanted = min(wanted, int(self.packed / self.design.range_bytes))
         return max(1, min(self.design.most_buckets, wanted))
 
     @cached_property
@@ -149,8 +149,8 @@ class Cut:
         if self.design.two_rounds:
             numbers = self.units * self.columns + self.groups * self.ranges
         else:
-            numbers = self.units * self.buckets * (1 if self.design.arrays else 3)
-        return numbers * self.data.splits * (8 if self.design.arrays else MEASURED.number)
+            numbers = self.units * self.buckets
+        return TABLES * numbers * self.data.splits * NUMBER
 
     def impossible(self, driver_memory: float) -> list[str]:
         """What S3 or the driver's machine does not allow."""

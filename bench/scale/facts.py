@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from prep.cluster.place import AT_ONCE
+from prep.cluster.transfer import CONNECTIONS
 from prep.cluster.work import PREFIXES
 from prep.plan.machines import instance_types
 from prep.prices import shipped
@@ -68,7 +69,7 @@ SYSTEM_MEMORY: Final = 1 * GIB  # the operating system, and Ray's own processes
 # boto3's upload_fileobj, of a stream whose size it does not know: 10,000 parts of this size.
 STREAM_PART: Final = 8 * MIB
 LIST_LINE: Final = 60  # bytes of a line of .lst
-CONNECTIONS_DEAL: Final = 4
+CONNECTIONS_DEAL: Final = CONNECTIONS
 CONNECTIONS_MERGE: Final = AT_ONCE
 SPREAD_OVER: Final = PREFIXES
 
@@ -86,8 +87,8 @@ class Costs:
         sha256, md5: bytes a second of a chain.
         link: seconds between two links of a chain.
         packed: bytes of records for a byte of the archive.
-        heap: bytes of a worker's memory for a byte of its unit or range; `base` without any.
-        number: bytes of the driver's memory for a number of a unit's tables.
+        deal_heap, merge_heap: bytes of a worker's memory for a byte of its unit, or of its range.
+        base: bytes of a worker's memory without any.
     """
 
     deal: float
@@ -99,22 +100,22 @@ class Costs:
     md5: float
     link: float
     packed: float
-    heap: float
+    deal_heap: float
+    merge_heap: float
     base: int
-    number: float
 
 
 MEASURED: Final = Costs(
     deal=8.0e-9,
     merge=3.0e-9,
-    get=0.8e-3,
+    get=0.9e-3,
     task=2e-3,
-    copy=0.5e-9,
-    sha256=1.4e9,
-    md5=0.6e9,
-    link=0.01,
+    copy=0.15e-9,
+    sha256=2.0e9,
+    md5=0.85e9,
+    link=0.004,
     packed=0.81,
-    heap=3.0,
-    base=120 * MIB,
-    number=36.0,
+    deal_heap=3.7,
+    merge_heap=2.2,
+    base=140 * MIB,
 )

@@ -9,6 +9,7 @@ from bench.scale.facts import (
     CONNECTIONS_DEAL,
     CONNECTIONS_MERGE,
     GETS_A_SECOND,
+    GIB,
     LATENCY,
     MACHINE,
     MEASURED,
@@ -17,6 +18,7 @@ from bench.scale.facts import (
     SPREAD_OVER,
     STORE_SHARE,
     SYSTEM_MEMORY,
+    TIB,
     Machine,
 )
 from prep.cluster.engine import CORES, LEAST_AHEAD
@@ -71,11 +73,11 @@ class Phase:
         gets, puts: requests of a task.
         core: processor seconds of a task.
         reads, writes: seconds that a task alone waits for S3, before and after it computes.
-        places: tasks that a node runs at a time.
         piece: bytes of a task that go through a chain; 0 without one.
         digest: bytes a second of a chain.
         chains: chains that move at the same time.
         heap: bytes of memory of a worker.
+        asks_memory: a task tells Ray how much it needs.
     """
 
     name: str
@@ -87,11 +89,17 @@ class Phase:
     core: float
     reads: float
     writes: float
-    places: int
     heap: float
     piece: float = 0.0
     digest: float = 1.0
     chains: int = 1
+    asks_memory: bool = False
+
+    def places(self, cluster: Cluster) -> int:
+        """Tasks that a node runs at a time."""
+        places = int(cluster.machine.cores / CORES)
+        fitting = max(1, int(cluster.heap / self.heap))
+        return min(places, fitting) if self.asks_memory else places
 
     @property
     def alone(self) -> float:
@@ -107,7 +115,7 @@ class Phase:
             NETWORK: n * max(self.received, self.sent) / (nodes * machine.network),
             GETS: n * self.gets / cluster.gets,
             PUTS: n * self.puts / cluster.puts,
-            PLACES: n * self.alone / (nodes * self.places),
+            PLACES: n * self.alone / (nodes * self.places(cluster)),
             DIGEST: n * link / self.chains if self.piece else 0.0,
         }
 
@@ -121,7 +129,7 @@ class Phase:
         return max(self.demands(cluster).values()) + self.alone
 
 
-def phases(cut: Cut, cluster: Cluster, digest_known: bool = True) -> list[Phase]:
+def phases(cut: Cut, digest_known: bool = True) -> list[Phase]:
     """The phases of one split; `digest_known` is that of the archive."""
     costs, splits = MEASURED, cut.data.splits
     dealt = cut.unit * costs.packed
@@ -138,12 +146,12 @@ def phases(cut: Cut, cluster: Cluster, digest_known: bool = True) -> list[Phase]
             writes=_writes(dealt, 2),
             piece=0.0 if digest_known else cut.unit,
             digest=costs.md5,
-            heap=_heap(cut.unit),
-            places=_places(cut, cluster, cut.unit),
+            asks_memory=cut.design.asks_memory,
+            heap=costs.base + costs.deal_heap * cut.unit,
         )
     ]
     if cut.combines:
-        found.append(_combine(cut, cluster))
+        found.append(_combine(cut))
     slices = cut.groups
     found.append(
         Phase(
@@ -159,14 +167,14 @@ def phases(cut: Cut, cluster: Cluster, digest_known: bool = True) -> list[Phase]
             piece=cut.range_bytes,
             digest=costs.sha256,
             chains=cut.files * splits if cut.design.interleaved else 1,
-            heap=_heap(cut.range_bytes),
-            places=_places(cut, cluster, cut.range_bytes),
+            asks_memory=cut.design.asks_memory,
+            heap=costs.base + costs.merge_heap * cut.range_bytes,
         )
     )
     return found
 
 
-def _combine(cut: Cut, cluster: Cluster) -> Phase:
+def _combine(cut: Cut) -> Phase:
     column = cut.packed / cut.combines
     return Phase(
         "combine",
@@ -178,8 +186,8 @@ def _combine(cut: Cut, cluster: Cluster) -> Phase:
         core=MEASURED.task + cut.group * MEASURED.get + column * MEASURED.merge,
         reads=_reads(column, cut.group, CONNECTIONS_MERGE),
         writes=_writes(column, 2),
-        heap=_heap(column),
-        places=_places(cut, cluster, column),
+        asks_memory=cut.design.asks_memory,
+        heap=MEASURED.base + MEASURED.merge_heap * column,
     )
 
 
@@ -190,19 +198,6 @@ def _reads(size: float, requests: int, connections: int) -> float:
 
 def _writes(size: float, requests: int) -> float:
     return requests * LATENCY + size / CONNECTION
-
-
-def _heap(size: float) -> float:
-    """Memory of a worker whose task has so many bytes."""
-    return MEASURED.base + MEASURED.heap * size
-
-
-def _places(cut: Cut, cluster: Cluster, size: float) -> int:
-    """Tasks with so many bytes that a node runs at a time."""
-    places = int(cluster.machine.cores / CORES)
-    if cut.design.asks_memory:
-        places = max(1, min(places, int(cluster.heap / _heap(size))))
-    return places
 
 
 @dataclass(frozen=True)
@@ -216,7 +211,7 @@ class Plan:
     @property
     def phases(self) -> list[Phase]:
         """Those of one split."""
-        return phases(self.cut, self.cluster, self.digest_known)
+        return phases(self.cut, self.digest_known)
 
     @property
     def seconds(self) -> float:
@@ -255,12 +250,16 @@ class Plan:
         """What does not work."""
         yield from self.cut.impossible(self.cluster.heap)
         for phase in self.phases:
-            if phase.heap * phase.places > self.cluster.heap:
-                needed, there = phase.heap * phase.places / 2**30, self.cluster.heap / 2**30
-                yield f"{phase.name}: {phase.places} tasks need {needed:,.0f} GiB of a node's {there:.0f}"
+            places = phase.places(self.cluster)
+            if phase.heap * places > self.cluster.heap:
+                needed, there = phase.heap * places / GIB, self.cluster.heap / GIB
+                yield f"{phase.name}: {places} tasks need {needed:,.0f} GiB of a node's {there:.0f}"
             waiting = self.cluster.ahead * phase.piece
-            if waiting > self.cluster.store and phase.tasks >= self.cluster.ahead:
+            if (
+                phase.limit(self.cluster) == DIGEST
+                and min(waiting, phase.tasks * phase.piece) > self.cluster.store
+            ):
                 yield (
-                    f"{phase.name}: up to {waiting / 2**40:.1f} TiB wait for the digest, Ray's object store "
-                    f"has {self.cluster.store / 2**40:.1f}"
+                    f"{phase.name}: up to {waiting / TIB:.1f} TiB wait for the digest, Ray's object store "
+                    f"has {self.cluster.store / TIB:.1f}"
                 )

@@ -122,7 +122,7 @@ class Simulation:
             Task(number, math.exp(rng.gauss(-spread * spread / 2, spread))) for number in range(phase.tasks)
         ]
         paces = [0.5 if number < self.trouble.slow else 1.0 for number in range(cluster.nodes)]
-        self.nodes = [Node(cluster, phase.places, pace) for pace in paces]
+        self.nodes = [Node(cluster, phase.places(cluster), pace) for pace in paces]
         self.gets, self.puts = Bucket(cluster.gets), Bucket(cluster.puts)
         self.outcome = Outcome()
         self._calls = deque(range(phase.tasks))  # not given to the cluster yet
@@ -247,7 +247,7 @@ class Simulation:
             self._submit(at)
 
         def replace(at: float) -> None:
-            self.nodes[-1] = Node(self.cluster, self.phase.places, 1.0)
+            self.nodes[-1] = Node(self.cluster, self.phase.places(self.cluster), 1.0)
             self._submit(at)
 
         self._at(now + self.trouble.notice, repeat)
