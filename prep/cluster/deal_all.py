@@ -41,6 +41,7 @@ def deal_split(job: Job, split: str, checked: bool) -> list[Facts]:
     try:
         return _deal(job, split, units, checked)
     except BoundaryError:
+        job.engine.settle()  # they would write over what is dealt of the other units
         walked = _cut(job, split, walked=True)
         if walked == units:
             raise

@@ -8,6 +8,7 @@ until it is asked for.
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ SETTINGS = {
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of the second result of a task whose first has raised the error
 }
 SILENT_SECONDS = 60.0
+CONNECT_SECONDS = 10.0
+ADDRESS = "RAY_ADDRESS"
 Task = Callable[..., Any]
 
 
@@ -49,16 +52,17 @@ def connected(address: str | None, progress: Progress) -> Iterator["Engine"]:
             "--on ray: Ray is not installed: run `pip install -r requirements-cluster.txt`"
         ) from error
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    named = address or os.environ.get(ADDRESS)
     try:
         ray.init(
-            address=address,
+            address=_address(named),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise ClusterError(
-            f"connect to the Ray cluster{f' at {address}' if address else ''}: {_first_line(error)}: "
+            f"connect to the Ray cluster{f' at {named}' if named else ''}: {_first_line(error)}: "
             "check --address, and on the head `ray status`"
         ) from error
     for number, handler in handlers.items():  # Ray would end the process in its own way
@@ -69,7 +73,41 @@ def connected(address: str | None, progress: Progress) -> Iterator["Engine"]:
         ray.shutdown()
 
 
+def _address(named: str | None) -> str:
+    """The address for ray.init, which by itself tries for 14 minutes to reach a cluster that isn't there.
+
+    Raises:
+        OSError: nobody answers.
+    """
+    from ray._private import services
+
+    if named:
+        _reach(named)
+        return named
+    # `ray start` and `ray.init` note the address of their cluster. The note stays when that is killed.
+    noted = services.find_bootstrap_address(None)
+    try:
+        if noted:
+            _reach(noted)
+    except OSError:
+        return "local"
+    return noted or "local"
+
+
+def _reach(address: str) -> None:
+    """Connect to host:port; addresses of another form are for Ray to judge."""
+    host, _, port = address.rpartition(":")
+    if "/" in host or not port.isdecimal():
+        return
+    # After this, one try of Ray's, which takes 40 s, instead of 20.
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
+    with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS):
+        pass
+
+
 def _first_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
@@ -80,6 +118,7 @@ class Engine:
         self._ray = ray
         self._progress = progress
         self._remote: dict[tuple[Task, int, float], Any] = {}
+        self._left: list[Any] = []
 
     def share(self, value: object) -> Any:
         """Send a value to the cluster once; tasks get it where what this returns is an argument."""
@@ -138,7 +177,7 @@ class Engine:
                 are no more calls while chains are behind.
 
         Raises:
-            PrepError: what a task has raised; the others are cancelled.
+            PrepError: what a task has raised. The others go on; they end with the connection.
         """
         running: dict[Any, tuple[int, Any]] = {}
         chains: set[Chain] = set()
@@ -162,8 +201,14 @@ class Engine:
                         chains.add(chain)
                     yield number, result
         finally:
-            for reference in running:
-                self._ray.cancel(reference)
+            self._left += running  # told to cancel them, and disconnected, Ray may abort the process
+
+    def settle(self) -> None:
+        """Wait until the tasks have ended that were under way when an error ended `run`."""
+        while self._left:
+            _, self._left = self._ray.wait(
+                self._left, num_returns=len(self._left), timeout=SILENT_SECONDS, fetch_local=False
+            )
 
     def _wait(self, running: dict[Any, tuple[int, Any]], chains: "set[Chain]") -> list[Any]:
         """Those of the running tasks that have finished, when there is one or a chain has moved on."""

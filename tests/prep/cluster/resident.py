@@ -49,6 +49,7 @@ def serve(connected: Engine) -> None:
         request = json.loads(line)
         if "main" in request:
             answer = command(request["main"])
+            connected.settle()  # as if it were disconnected
         else:
             module, _, name = request["call"].partition(":")
             answer = {"value": getattr(importlib.import_module(module), name)(connected, *request["with"])}
