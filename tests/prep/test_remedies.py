@@ -29,6 +29,7 @@ PASSED_ON = {
     ("prep/datasets/description.py", "data set description {}: {}{}"),  # a Mistake has one, by its type
     ("prep/describe/new.py", "the description would be wrong: {}"),  # the same
     ("prep/owner/cli.py", "{}"),  # launch.shortfall
+    ("prep/owner/cluster.py", "{}"),  # what EC2 said in each zone
     (
         "prep/sources/http.py",
         "{}: stopped because another range failed",
