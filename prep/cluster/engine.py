@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prep.errors import ClusterError, DescriptionError, PrepError
-from prep.progress import Progress
+from prep.progress import Progress, duration
 from prep.state import midstate
 
 # Three tasks share two cores: while one waits for S3, the others compute.
@@ -30,6 +30,7 @@ SETTINGS = {
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of the second result of a task whose first has raised the error
 }
 SILENT_SECONDS = 60.0
+LONGEST_WITHOUT_CORES = 1800.0  # seconds: a worker has joined ten minutes after its launch, or never
 CONNECT_SECONDS = 10.0
 ADDRESS = "RAY_ADDRESS"
 Task = Callable[..., Any]
@@ -119,6 +120,7 @@ class Engine:
         self._progress = progress
         self._remote: dict[tuple[Task, int, float], Any] = {}
         self._left: list[Any] = []
+        self._without_cores = 0.0  # seconds
 
     def share(self, value: object) -> Any:
         """Send a value to the cluster once; tasks get it where what this returns is an argument."""
@@ -151,7 +153,8 @@ class Engine:
                 raise error.cause from None
             raise ClusterError(
                 f"a task of the cluster failed: {_first_line(error.cause or error)}: run again; what is done "
-                "is kept; if it fails again, the logs of Ray in /tmp/ray/session_latest/logs say more"
+                "is kept; if it fails again, look into Ray's logs, session_latest/logs below /tmp/ray or its "
+                "--temp-dir"
             ) from error
         except exceptions.RayError as error:
             raise ClusterError(
@@ -219,11 +222,25 @@ class Engine:
         for chain in chains:
             chain.move_on()
         if not ready:
-            self._progress.note(
-                f"no task has finished for {SILENT_SECONDS:.0f} s; {len(running)} wait or run on "
-                f"{self.cores():.0f} cores"
-            )
+            self._say_that_nothing_happens(len(running))
         return self._ready(running)
+
+    def _say_that_nothing_happens(self, waiting: int) -> None:
+        """Note it; an error if there has been no core for long: no worker has come, and none may ever come.
+
+        Raises:
+            ClusterError: as said.
+        """
+        cores = self.cores()
+        self._progress.note(
+            f"no task has finished for {SILENT_SECONDS:.0f} s; {waiting} wait or run on {cores:.0f} cores"
+        )
+        self._without_cores = self._without_cores + SILENT_SECONDS if cores == 0 else 0.0
+        if self._without_cores >= LONGEST_WITHOUT_CORES:
+            raise ClusterError(
+                f"the cluster has had no worker for {duration(self._without_cores)}: `ray status` on its head "
+                "says why; check the quota of vCPUs, then run again"
+            )
 
     def _ready(self, references: Iterable[Any]) -> list[Any]:
         """Those of which the results are there."""
