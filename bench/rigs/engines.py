@@ -138,14 +138,29 @@ def on_ray(there: Store, task: Task, cpus: int, endpoint: str | None = None) -> 
     place = _place(task)
     environment = there.server.environment() | ({"AWS_ENDPOINT_URL": endpoint} if endpoint else {})
     with there.bucket() as bucket, ray_head(cpus, environment, task.cores) as head:
-        places = ("--source", f"s3://{ARCHIVES}/{ARCHIVES}", "--packed", f"s3://{bucket}/{PACKED}")
-        on = ("--on", "ray", "--address", head.address)
+        on = ("--on", "ray", "--address", head.address, *_in_s3(bucket))
         with Meter(there, head.pids) as meter:
-            step = _prep(place, task, "pack", *on, *places, environment=environment | dict(head.environment))
-        answer = there.client.get_object(Bucket=bucket, Key=f"{PACKED}/MANIFEST.json")
-        manifest = json.loads(answer["Body"].read())
-        _check(there, bucket, manifest["files"])
+            step = _prep(place, task, "pack", *on, environment=environment | dict(head.environment))
+        manifest = _manifest_in(there, bucket)
     return _packed({"pack": step}, meter, manifest, head.seconds)
+
+
+def without_ray(there: Store, task: Task, _cores: int) -> Packed:
+    """The tasks of `pack --on ray` in one process, one after the other."""
+    place = _place(task)
+    environment = there.server.environment()
+    with there.bucket() as bucket:
+        words = [
+            "bench.rigs.without_ray",
+            "--dataset",
+            str(place.description),
+            *_in_s3(bucket),
+            *task.options,
+        ]
+        with Meter(there) as meter:
+            step = _run(place, task, words, environment, None)
+        manifest = _manifest_in(there, bucket)
+    return _packed({"pack": step}, meter, manifest)
 
 
 @dataclass(frozen=True)
@@ -232,6 +247,18 @@ def _run(
 
 def _manifest_on(place: ours.Place) -> dict[str, Any]:
     document: dict[str, Any] = json.loads((place.packed / "MANIFEST.json").read_text())
+    return document
+
+
+def _in_s3(bucket: str) -> tuple[str, ...]:
+    return ("--source", f"s3://{ARCHIVES}/{ARCHIVES}", "--packed", f"s3://{bucket}/{PACKED}")
+
+
+def _manifest_in(there: Store, bucket: str) -> dict[str, Any]:
+    """The manifest in a bucket, whose files are there."""
+    answer = there.client.get_object(Bucket=bucket, Key=f"{PACKED}/MANIFEST.json")
+    document: dict[str, Any] = json.loads(answer["Body"].read())
+    _check(there, bucket, document["files"])
     return document
 
 
