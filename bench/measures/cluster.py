@@ -233,7 +233,8 @@ def _steps(found: Sequence[Runs]) -> str:
 def _rates(found: Sequence[Runs]) -> Table:
     header = (
         "settings", "contender", "cores", "images/s", "least to most", "without start", "seconds", "start",
-        "processor s, ours", "processor s, S3 server", "processes", "most memory, GiB", "its share, GiB",
+        "processor s, ours", "processor s, S3 server", "processor s, others", "processes", "most memory, GiB",
+        "its share, GiB",
     )  # fmt: skip
     return Table("Rates", header, tuple(_rate(each) for each in found))
 
@@ -252,6 +253,7 @@ def _rate(each: Runs) -> tuple[str, ...]:
         f"{each.start:.1f}",
         f"{each.ours:.1f}",
         f"{each.server:.1f}",
+        f"{statistics.median(run.others for run in each.runs):.1f}",
         str(max(len(run.workers) for run in each.runs)),
         f"{max(one.resident for one in workers) / GIB:.2f}",
         f"{max(one.share for one in workers) / GIB:.2f}",

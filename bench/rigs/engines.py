@@ -14,7 +14,7 @@ import boto3
 from bench.report import BenchError
 from bench.rigs import ours
 from bench.rigs.process import peak_memory, run
-from bench.rigs.process_tree import Memory, TreeWatch, started
+from bench.rigs.process_tree import Memory, TreeWatch, busy_seconds, started
 from bench.rigs.ray_head import is_worker, pinned, ray_head
 from bench.workloads.workload import Workload, scratch
 from rehearsal.servers.s3 import REGION, S3Server
@@ -39,6 +39,7 @@ class Packed:
         ray_start: until Ray's cluster was there; 0 without Ray.
         ours: processor seconds of our processes and Ray's.
         server: processor seconds of the S3 server meanwhile.
+        others: processor seconds of everything else on this machine meanwhile.
         workers: the most memory of each process that has run tasks; without Ray, of the command `pack`.
         steps: seconds of each command, its start not included, by name.
         files: what the manifest says of the packed files.
@@ -50,6 +51,7 @@ class Packed:
     ray_start: float
     ours: float
     server: float
+    others: float
     workers: tuple[Memory, ...]
     steps: Mapping[str, float]
     files: Files
@@ -175,19 +177,19 @@ class _Step:
 class Meter:
     """What our commands, Ray's nodes and the S3 server use, for the length of a `with` block.
 
-    `nodes` are the first processes of Ray's nodes. Afterwards, `ours` and `server` are processor seconds, and
-    `workers` the most memory of each process of Ray's that ran tasks.
+    `nodes` are the first processes of Ray's nodes. Afterwards, `ours`, `server` and `others` are processor
+    seconds, and `workers` the most memory of each process of Ray's that ran tasks.
     """
 
     def __init__(self, there: Store, nodes: Sequence[int] = ()) -> None:
-        self.ours = self.server = 0.0
+        self.ours = self.server = self.others = 0.0
         self.workers: tuple[Memory, ...] = ()
         self._ray = TreeWatch(nodes, is_worker)
         self._server = TreeWatch([there.pid])
 
     def __enter__(self) -> Self:
         os.sync()  # what the one before left to be written is not this one's to wait for
-        self._before = _commands()
+        self._before, self._busy = _commands(), busy_seconds()
         self._ray.__enter__()
         self._server.__enter__()
         return self
@@ -197,6 +199,7 @@ class Meter:
         self._ray.__exit__(None, None, None)
         self.ours = _commands() - self._before + self._ray.seconds
         self.server = self._server.seconds
+        self.others = max(0.0, busy_seconds() - self._busy - self.ours - self.server)
         self.workers = tuple(self._ray.peaks.values())
 
 
@@ -283,6 +286,7 @@ def _packed(
         ray_start,
         meter.ours,
         meter.server,
+        meter.others,
         meter.workers or (Memory(resident, resident),),
         {name: step.inner for name, step in steps.items()},
         manifest["files"],

@@ -20,7 +20,7 @@ GIB = 1 << 30
 def packed(seconds: float, ours: float) -> Packed:
     files = {"train.rec": {"bytes": 1, "sha256": "0"}}
     memory = (Memory(GIB, GIB // 2), Memory(GIB // 4, GIB // 4))
-    return Packed(1000, seconds, seconds, 3.0, ours, 2.0, memory, {"pack": seconds}, files)
+    return Packed(1000, seconds, seconds, 3.0, ours, 2.0, 0.5, memory, {"pack": seconds}, files)
 
 
 def runs(contender: str, cores: int, seconds: float, ours: float) -> Runs:
