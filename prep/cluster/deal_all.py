@@ -8,7 +8,7 @@ from typing import Any
 
 from prep.archives.units import Unit
 from prep.cluster.boundaries import units_of, walk
-from prep.cluster.dealing import BoundaryError, deal, with_arrays
+from prep.cluster.dealing import BoundaryError, deal, memory_for, with_arrays
 from prep.cluster.engine import Chain, Engine
 from prep.cluster.place import AT_ONCE
 from prep.cluster.work import Work, digest_name, packing, unit_name, units_name
@@ -90,12 +90,15 @@ def _deal(job: Job, split: str, units: Sequence[Unit], checked: bool) -> list[Fa
             last = number + 1 == len(units)
             yield job.shared, split, number, units[number], last, facts[number] is not None, bool(chain)
 
+    def memory(call: int) -> int:
+        return memory_for(units[todo[call]])
+
     def pass_on(call: int, data: Any) -> Chain | None:
         if chain:
             chain.give(todo[call], data)
         return chain
 
-    for call, found in job.engine.run(deal, calls(), passing_on=pass_on):
+    for call, found in job.engine.run(deal, calls(), passing_on=pass_on, memory=memory):
         number = todo[call]
         facts[number] = facts[number] or found
         job.progress.advance(task, units[number].size)

@@ -23,6 +23,7 @@ CORES = 0.66
 RETRIES = 3  # after the loss of a worker or a machine; errors of the task itself are never repeated
 # Tasks that wait beside those that run. They also tell an autoscaler how many machines it should start.
 LEAST_AHEAD = 64
+MEMORY_STEP = 256 << 20  # bytes: a worker goes from task to task only while they want the same
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it, Ray warns that it will hide no GPUs one day
@@ -118,7 +119,7 @@ class Engine:
     def __init__(self, ray: Any, progress: Progress) -> None:
         self._ray = ray
         self._progress = progress
-        self._remote: dict[tuple[Task, int, float], Any] = {}
+        self._remote: dict[Task, Any] = {}
         self._left: list[Any] = []
         self._without_cores = 0.0  # seconds
 
@@ -130,14 +131,18 @@ class Engine:
         """The cores of the cluster at the moment."""
         return float(self._ray.cluster_resources().get("CPU", 0.0))
 
-    def submit(self, task: Task, *arguments: object, returns: int = 1, cores: float = CORES) -> Any:
-        """Start a task; returns a reference to its result, or a list of `returns` references."""
-        key = (task, returns, cores)
-        if key not in self._remote:
-            self._remote[key] = self._ray.remote(task).options(
-                num_returns=returns, num_cpus=cores, max_retries=RETRIES, retry_exceptions=False
-            )
-        return self._remote[key].remote(*arguments)
+    def submit(
+        self, task: Task, *arguments: object, returns: int = 1, cores: float = CORES, memory: int = 0
+    ) -> Any:
+        """Start a task where there are cores and memory (bytes, rounded up) for it.
+
+        Returns a reference to its result, or a list of `returns` references.
+        """
+        if task not in self._remote:
+            self._remote[task] = self._ray.remote(max_retries=RETRIES, retry_exceptions=False)(task)
+        rounded = -(-memory // MEMORY_STEP) * MEMORY_STEP or None
+        wanted = self._remote[task].options(num_returns=returns, num_cpus=cores, memory=rounded)
+        return wanted.remote(*arguments)
 
     def value(self, reference: Any) -> Any:
         """The result of a task, when it is there.
@@ -167,6 +172,7 @@ class Engine:
         calls: Iterable[tuple[Any, ...]],
         *,
         passing_on: "Callable[[int, Any], Chain | None] | None" = None,
+        memory: Callable[[int], int] = lambda _: 0,
     ) -> Iterator[tuple[int, Any]]:
         """Run a task once for each tuple of arguments; yields (number of the call, result) as they finish.
 
@@ -178,6 +184,7 @@ class Engine:
             passing_on: the task has a second result, bytes, which stay on the cluster. This function gets the
                 number of the call and a reference to them, and returns the chain that has taken them. There
                 are no more calls while chains are behind.
+            memory: how much the call with that number needs, in bytes; 0 for little.
 
         Raises:
             PrepError: what a task has raised. The others go on; they end with the connection.
@@ -194,7 +201,8 @@ class Engine:
                     if call is None:
                         more = False
                         break
-                    made = self.submit(task, *call[1], returns=2 if passing_on else 1)
+                    returns, needed = 2 if passing_on else 1, memory(call[0])
+                    made = self.submit(task, *call[1], returns=returns, memory=needed)
                     first, second = made if passing_on else (made, None)
                     running[first] = (call[0], second)
                 for reference in self._wait(running, chains):
@@ -238,8 +246,8 @@ class Engine:
         self._without_cores = self._without_cores + SILENT_SECONDS if cores == 0 else 0.0
         if self._without_cores >= LONGEST_WITHOUT_CORES:
             raise ClusterError(
-                f"the cluster has had no worker for {duration(self._without_cores)}: `ray status` on its head "
-                "says why; check the quota of vCPUs, then run again"
+                f"the cluster has had no worker for {duration(self._without_cores)}: `ray status` on its "
+                "head says why; check the quota of vCPUs, then run again"
             )
 
     def _ready(self, references: Iterable[Any]) -> list[Any]:
