@@ -11,13 +11,13 @@ from typing import Any
 import click
 
 from bench import report
-from bench.measures import cluster, cold, fidelity, kill, pack, read, scale, size, whole
+from bench.measures import cluster, cluster_kill, cold, fidelity, kill, pack, read, scale, size, whole
 from bench.report import BenchError, Figure, Result, Table
 from bench.rigs import process
 from bench.workloads.workload import CACHE, Given
 from rehearsal.servers.s3 import S3ServerError
 
-NAMES = ("pack", "fidelity", "cold", "whole", "size", "kill", "read", "cluster", "scale")
+NAMES = ("pack", "fidelity", "cold", "whole", "size", "kill", "read", "cluster", "cluster-kill", "scale")
 RESULTS = report.REPOSITORY / "bench" / "RESULTS.md"
 KEPT = CACHE / "results"
 MEASUREMENTS = report.REPOSITORY / "docs" / "measurements.md"
@@ -223,6 +223,24 @@ def scale_command(images: Path | None, archives: Path | None, dataset: Path | No
       python -m bench scale
     """
     _measure(lambda: scale.measure(Given(images, archives, dataset)))
+
+
+@cli.command("cluster-kill")
+@_data
+@click.option("--kills", type=click.IntRange(min=1), default=20, show_default=True, help="How many jobs.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the moments.")
+def cluster_kill_command(
+    images: Path | None, archives: Path | None, dataset: Path | None, kills: int, seed: int
+) -> None:
+    """Kill workers, nodes and drivers of a cluster.
+
+    Checks that `pack --on ray`, run again, ends with the bytes of one machine, and does nothing twice.
+
+    \b
+    Example:
+      python -m bench cluster-kill --kills 3
+    """
+    _measure(lambda: cluster_kill.measure(Given(images, archives, dataset), kills, seed))
 
 
 @cli.command("all")

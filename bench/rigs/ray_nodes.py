@@ -22,7 +22,6 @@ from typing import Any
 from bench.report import REPOSITORY, BenchError
 
 STORE_BYTES = 80 << 20  # the smallest that Ray takes is 75 MiB
-START_SECONDS = 120.0  # for the head and each node; 3 to 7 on a quiet machine
 STOP_SECONDS = 20.0
 TASKS = ("ray::deal", "ray::merge")
 SETTINGS = {
@@ -39,10 +38,14 @@ SYSTEM = {
 
 
 class Nodes:
-    """The cluster. `address` is that of its head, which runs no tasks."""
+    """The cluster. `address` is that of its head, which runs no tasks; all processes are in one session.
+
+    `leader` is the process that leads the session.
+    """
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
+        self.leader = process.pid
         self.address: str = self._answer()["address"]
 
     def add(self) -> int:
@@ -59,9 +62,7 @@ class Nodes:
 
     def kill_worker(self, seed: int) -> str | None:
         """Kill a worker that deals or merges; returns the title of its process, or None if there is none."""
-        found = sorted(
-            (pid, title) for pid, title in session(self._process.pid).items() if title.startswith(TASKS)
-        )
+        found = sorted((pid, title) for pid, title in session(self.leader).items() if title.startswith(TASKS))
         if not found:
             return None
         pid, title = random.Random(seed).choice(found)  # noqa: S311 - a choice, no secret

@@ -7,17 +7,17 @@ import sys
 
 from prep.archives import units
 from prep.cli import main
-from prep.cluster import pack
+from prep.cluster import ranges
 from prep.records import buckets
 
 MIB = 1 << 20
 RANGE_BYTES = 5 * MIB  # S3 takes no smaller parts, but for the last
 
 
-def scale(range_bytes: int = RANGE_BYTES) -> None:
+def scale() -> None:
     """Have prep use the small sizes in this process: all are read where they are used."""
     units.SMALLEST = buckets.BUCKET_BYTES = MIB
-    pack.RANGE_BYTES = range_bytes
+    ranges.RANGE_BYTES = RANGE_BYTES
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ class AtOnce(Engine):
         calls: Iterable[tuple[Any, ...]],
         *,
         passing_on: Callable[[int, Any], Chain | None] | None = None,
+        memory: Callable[[int], int] = lambda _: 0,  # noqa: ARG002 - one task runs at a time
     ) -> Iterator[tuple[int, Any]]:
         """Run the calls in order."""
         for number, arguments in enumerate(calls):

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from prep.archives.units import Unit
-from prep.cluster.boundaries import units_of, walk
+from prep.cluster.boundaries import least_bytes, units_of, walk
 from prep.cluster.dealing import BoundaryError, deal, memory_for, with_arrays
 from prep.cluster.engine import Chain, Engine
 from prep.cluster.place import AT_ONCE
@@ -61,13 +61,11 @@ def _cut(job: Job, split: str, walked: bool = False) -> list[Unit]:
         return [Unit(archive.archive.file, n, start, end - start) for n, (start, end) in enumerate(pairs)]
     job.progress.note(f"{archive.url}: looking for the boundaries of its members")
     if walked:
-        units = walk(archive.read, path, archive.size, job.work.unit_bytes(archive.size))
+        units = walk(archive.read, path, archive.size, least_bytes(archive.size))
     else:
         layout = job.work.splits[split].layout
         with ThreadPoolExecutor(AT_ONCE, "probe") as pool:
-            units = units_of(
-                archive.read, path, archive.size, layout, pool, job.work.unit_bytes(archive.size)
-            )
+            units = units_of(archive.read, path, archive.size, layout, pool)
     units = [Unit(archive.archive.file, unit.index, unit.offset, unit.size) for unit in units]
     job.work.packed.remove([digest_name(split, archive.archive.file)])  # it counts other units
     job.work.packed.put_json(name, {"ends": [unit.end for unit in units]})

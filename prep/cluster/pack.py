@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+from prep.cluster import ranges
 from prep.cluster.archives import Found, find_archives, read_devkit_of
 from prep.cluster.deal_all import Job, deal_split
 from prep.cluster.engine import Engine
 from prep.cluster.merge_all import merge_all
 from prep.cluster.place import Place
-from prep.cluster.ranges import RANGE_BYTES
 from prep.cluster.uploads import abort_upload, find_upload
 from prep.cluster.work import CLASSES, KEPT, MANIFEST, PACKING, PLAN, RANGES, Work, devkit_name, receipt_name
 from prep.datasets.classes import class_table
@@ -133,7 +133,7 @@ def _work(order: Order, found: Mapping[str, Found]) -> Work:
         order.settings,
         order.settings.made_with(),
         read_devkit_of(order.source, order.description),
-        RANGE_BYTES,
+        ranges.RANGE_BYTES,
     )
 
 
