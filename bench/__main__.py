@@ -11,13 +11,13 @@ from typing import Any
 import click
 
 from bench import report
-from bench.measures import cluster, cluster_kill, cold, fidelity, kill, pack, read, size, whole
+from bench.measures import cluster, cluster_kill, cold, fidelity, kill, pack, read, scale, size, whole
 from bench.report import BenchError, Figure, Result, Table
 from bench.rigs import process
 from bench.workloads.workload import CACHE, Given
 from rehearsal.servers.s3 import S3ServerError
 
-NAMES = ("pack", "fidelity", "cold", "whole", "size", "kill", "read", "cluster", "cluster-kill")
+NAMES = ("pack", "fidelity", "cold", "whole", "size", "kill", "read", "cluster", "cluster-kill", "scale")
 RESULTS = report.REPOSITORY / "bench" / "RESULTS.md"
 KEPT = CACHE / "results"
 MEASUREMENTS = report.REPOSITORY / "docs" / "measurements.md"
@@ -208,6 +208,21 @@ def cluster_command(
       python -m bench cluster --rounds 1 --scale 0.1
     """
     _measure(lambda: cluster.measure(Given(images, archives, dataset), rounds, scale))
+
+
+@cli.command("scale")
+@_data
+def scale_command(images: Path | None, archives: Path | None, dataset: Path | None) -> None:
+    """What the model of a large cluster rests on.
+
+    Measures what single things cost, and compares it with what the model assumes; compares the model with a
+    simulation. docs/cluster-scale.md has what follows from them. Needs Ray.
+
+    \b
+    Example:
+      python -m bench scale
+    """
+    _measure(lambda: scale.measure(Given(images, archives, dataset)))
 
 
 @cli.command("cluster-kill")

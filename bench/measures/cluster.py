@@ -1,8 +1,9 @@
 """Cluster: `pack --on ray` beside the local engine, at equal cores, against a real S3 server.
 
 The contenders take turns. "Local, archives and packed files in S3" does the work that a cluster does: it
-downloads the archives from the same S3 server, packs, and sends the packed files to it. Where a contender has
-one core, it is kept to that core, and the S3 server may use the other; with two, the S3 server shares them.
+downloads the archives from the same S3 server, packs, and sends the packed files to it. "The tasks of the
+cluster, without Ray" are the same tasks in one process: what Ray costs is the difference to that. A contender
+with one core is kept to that core, and the S3 server may use the other; with two, the S3 server shares them.
 The start is what the same commands need for a few images. The requests are counted in a run of their own,
 because the proxy that counts them takes processor time.
 """
@@ -34,13 +35,18 @@ DISK, LOCAL, RAY = (
     "local, archives and packed files in S3",
     "on Ray",
 )
+WITHOUT = "the tasks of the cluster, without Ray"
 Contend = Callable[[Store, Task, int], Packed]
-CONTENDERS: Mapping[str, Contend] = {
-    DISK: engines.on_disk,
-    LOCAL: engines.through_s3,
-    RAY: engines.on_ray,
+CONTENDERS: Mapping[int, Mapping[str, Contend]] = {
+    1: {
+        DISK: engines.on_disk,
+        LOCAL: engines.through_s3,
+        WITHOUT: engines.without_ray,
+        RAY: engines.on_ray,
+    },
+    2: {DISK: engines.on_disk, LOCAL: engines.through_s3, RAY: engines.on_ray},
 }
-CORES = (1, 2)
+CORES = tuple(CONTENDERS)
 GIB = 1 << 30
 
 
@@ -111,7 +117,7 @@ def race(there: Store, data: Workload, few: Workload, rounds: int) -> list[Runs]
             options = ("--resize", str(resize), "--quality", str(quality))
             made = set()
             for cores in CORES:
-                for name, contend in CONTENDERS.items():
+                for name, contend in CONTENDERS[cores].items():
                     run = partial(_run, there, contend, options, cores)
                     both = run(data), run(few)
                     runs[f"{resize}/{quality}", name, cores].append(both)
@@ -186,6 +192,11 @@ def _ratios(found: Sequence[Runs]) -> Iterator[Figure]:
             )
             yield Figure(f"{name}, seconds with start", ray.seconds / local.seconds, unit)
             yield Figure(f"{name}, processor seconds of ours", ray.ours / max(0.001, local.ours), unit)
+        ray, alone = by_key[setting, RAY, 1], by_key[setting, WITHOUT, 1]
+        rates = f"{ray.images / ray.inner:.0f} against {ray.images / alone.inner:.0f} images/s"
+        name, unit = f"pack on Ray, {setting}, 1 core", "times the same tasks without Ray"
+        yield Figure(f"{name}, seconds without start", ray.inner / alone.inner, unit, OVERHEAD, "most", rates)
+        yield Figure(f"{name}, processor seconds of ours", ray.ours / max(0.001, alone.ours), unit)
 
 
 def _request_figures(counts: Mapping[tuple[str, str], Count], images: int) -> Iterator[Figure]:
@@ -222,7 +233,8 @@ def _steps(found: Sequence[Runs]) -> str:
 def _rates(found: Sequence[Runs]) -> Table:
     header = (
         "settings", "contender", "cores", "images/s", "least to most", "without start", "seconds", "start",
-        "processor s, ours", "processor s, S3 server", "processes", "most memory, GiB", "its share, GiB",
+        "processor s, ours", "processor s, S3 server", "processor s, others", "processes", "most memory, GiB",
+        "its share, GiB",
     )  # fmt: skip
     return Table("Rates", header, tuple(_rate(each) for each in found))
 
@@ -241,6 +253,7 @@ def _rate(each: Runs) -> tuple[str, ...]:
         f"{each.start:.1f}",
         f"{each.ours:.1f}",
         f"{each.server:.1f}",
+        f"{statistics.median(run.others for run in each.runs):.1f}",
         str(max(len(run.workers) for run in each.runs)),
         f"{max(one.resident for one in workers) / GIB:.2f}",
         f"{max(one.share for one in workers) / GIB:.2f}",

@@ -14,7 +14,7 @@ import boto3
 from bench.report import BenchError
 from bench.rigs import ours
 from bench.rigs.process import peak_memory, run
-from bench.rigs.process_tree import Memory, TreeWatch, started
+from bench.rigs.process_tree import Memory, TreeWatch, busy_seconds, started
 from bench.rigs.ray_head import is_worker, pinned, ray_head
 from bench.workloads.workload import Workload, scratch
 from rehearsal.servers.s3 import REGION, S3Server
@@ -39,6 +39,7 @@ class Packed:
         ray_start: until Ray's cluster was there; 0 without Ray.
         ours: processor seconds of our processes and Ray's.
         server: processor seconds of the S3 server meanwhile.
+        others: processor seconds of everything else on this machine meanwhile.
         workers: the most memory of each process that has run tasks; without Ray, of the command `pack`.
         steps: seconds of each command, its start not included, by name.
         files: what the manifest says of the packed files.
@@ -50,6 +51,7 @@ class Packed:
     ray_start: float
     ours: float
     server: float
+    others: float
     workers: tuple[Memory, ...]
     steps: Mapping[str, float]
     files: Files
@@ -138,14 +140,29 @@ def on_ray(there: Store, task: Task, cpus: int, endpoint: str | None = None) -> 
     place = _place(task)
     environment = there.server.environment() | ({"AWS_ENDPOINT_URL": endpoint} if endpoint else {})
     with there.bucket() as bucket, ray_head(cpus, environment, task.cores) as head:
-        places = ("--source", f"s3://{ARCHIVES}/{ARCHIVES}", "--packed", f"s3://{bucket}/{PACKED}")
-        on = ("--on", "ray", "--address", head.address)
+        on = ("--on", "ray", "--address", head.address, *_in_s3(bucket))
         with Meter(there, head.pids) as meter:
-            step = _prep(place, task, "pack", *on, *places, environment=environment | dict(head.environment))
-        answer = there.client.get_object(Bucket=bucket, Key=f"{PACKED}/MANIFEST.json")
-        manifest = json.loads(answer["Body"].read())
-        _check(there, bucket, manifest["files"])
+            step = _prep(place, task, "pack", *on, environment=environment | dict(head.environment))
+        manifest = _manifest_in(there, bucket)
     return _packed({"pack": step}, meter, manifest, head.seconds)
+
+
+def without_ray(there: Store, task: Task, _cores: int) -> Packed:
+    """The tasks of `pack --on ray` in one process, one after the other."""
+    place = _place(task)
+    environment = there.server.environment()
+    with there.bucket() as bucket:
+        words = [
+            "bench.rigs.without_ray",
+            "--dataset",
+            str(place.description),
+            *_in_s3(bucket),
+            *task.options,
+        ]
+        with Meter(there) as meter:
+            step = _run(place, task, words, environment, None)
+        manifest = _manifest_in(there, bucket)
+    return _packed({"pack": step}, meter, manifest)
 
 
 @dataclass(frozen=True)
@@ -160,19 +177,19 @@ class _Step:
 class Meter:
     """What our commands, Ray's nodes and the S3 server use, for the length of a `with` block.
 
-    `nodes` are the first processes of Ray's nodes. Afterwards, `ours` and `server` are processor seconds, and
-    `workers` the most memory of each process of Ray's that ran tasks.
+    `nodes` are the first processes of Ray's nodes. Afterwards, `ours`, `server` and `others` are processor
+    seconds, and `workers` the most memory of each process of Ray's that ran tasks.
     """
 
     def __init__(self, there: Store, nodes: Sequence[int] = ()) -> None:
-        self.ours = self.server = 0.0
+        self.ours = self.server = self.others = 0.0
         self.workers: tuple[Memory, ...] = ()
         self._ray = TreeWatch(nodes, is_worker)
         self._server = TreeWatch([there.pid])
 
     def __enter__(self) -> Self:
         os.sync()  # what the one before left to be written is not this one's to wait for
-        self._before = _commands()
+        self._before, self._busy = _commands(), busy_seconds()
         self._ray.__enter__()
         self._server.__enter__()
         return self
@@ -182,6 +199,7 @@ class Meter:
         self._ray.__exit__(None, None, None)
         self.ours = _commands() - self._before + self._ray.seconds
         self.server = self._server.seconds
+        self.others = max(0.0, busy_seconds() - self._busy - self.ours - self.server)
         self.workers = tuple(self._ray.peaks.values())
 
 
@@ -235,6 +253,18 @@ def _manifest_on(place: ours.Place) -> dict[str, Any]:
     return document
 
 
+def _in_s3(bucket: str) -> tuple[str, ...]:
+    return ("--source", f"s3://{ARCHIVES}/{ARCHIVES}", "--packed", f"s3://{bucket}/{PACKED}")
+
+
+def _manifest_in(there: Store, bucket: str) -> dict[str, Any]:
+    """The manifest in a bucket, whose files are there."""
+    answer = there.client.get_object(Bucket=bucket, Key=f"{PACKED}/MANIFEST.json")
+    document: dict[str, Any] = json.loads(answer["Body"].read())
+    _check(there, bucket, document["files"])
+    return document
+
+
 def _check(there: Store, bucket: str, files: Files) -> None:
     """Every file of the manifest is in the bucket, with its size."""
     for name, facts in files.items():
@@ -256,6 +286,7 @@ def _packed(
         ray_start,
         meter.ours,
         meter.server,
+        meter.others,
         meter.workers or (Memory(resident, resident),),
         {name: step.inner for name, step in steps.items()},
         manifest["files"],

@@ -53,6 +53,13 @@ def title(pid: int) -> str:
         return ""
 
 
+def busy_seconds() -> float:
+    """Seconds that the processors of this machine have worked so far, for whomever."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    user, nice, system, _idle, _iowait, irq, softirq = map(int, fields[:7])
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
 def started(program: str) -> list[int]:
     """The processes that run a program with that name and descend from this one."""
     return [pid for pid in tree(os.getpid()) if Path(title(pid).partition(" ")[0]).name == program]

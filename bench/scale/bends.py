@@ -13,36 +13,83 @@ from bench.scale.facts import (
     LIST_LINE,
     MOST_PARTS,
     NODES,
+    SPREAD_OVER,
     STREAM_PART,
 )
 from bench.scale.model import DIGEST, GETS, NETWORK, Cluster, Plan
-from bench.scale.requests import requests
 
 LEAST, MOST = 1e9, 1e18  # bytes of archives
-UNCAPPED = replace(PRESENT, most_buckets=10**9, name="without a limit of buckets")
+UNCAPPED = replace(PRESENT, name="without a limit of buckets", most_buckets=10**9)
 
 
 @dataclass(frozen=True)
 class Bend:
-    """What bends, from where on, why, and what then."""
+    """What bends, from where on (bytes of the archive; 0 for any), why, and what then."""
 
     what: str
+    size: float
     at: str
     why: str
     then: str
 
 
-def first(holds: Callable[[float], bool], least: float = LEAST, most: float = MOST) -> float | None:
-    """The smallest size from which on `holds` is true, within a thousandth; None if it never is.
+def bends() -> list[Bend]:
+    """Those that the model knows, the first first."""
+    found = [*_of_digests(), *_of_memory(), *_of_objects(), *_of_requests()]
+    return sorted(found, key=lambda bend: bend.size)
 
-    `holds` must not become false again.
+
+def first(holds: Callable[[float], bool], least: float = LEAST, most: float = MOST) -> float:
+    """The smallest size from which on `holds` is true, within a thousandth.
+
+    `holds` must not become false again, and must be true in the end.
     """
-    if not holds(most):
-        return None
+    assert holds(most)  # noqa: S101 - a mistake of this program
     while most / least > 1.001:
         middle = (least * most) ** 0.5
         least, most = (least, middle) if holds(middle) else (middle, most)
     return most
+
+
+def _of_digests() -> Iterator[Bend]:
+    yield Bend(
+        "digest of a file",
+        0,
+        f"{digest_nodes()} machines",
+        "SHA-256 takes the bytes of a file in order: from here on one chain is slower than the other work",
+        "several files (`--part-mib`) that are merged side by side, each with its chain",
+    )
+    yield Bend(
+        "digest of an archive, if it is not known",
+        0,
+        f"{md5_nodes()} machines",
+        "MD5 takes the bytes of an archive in order, and splits are dealt one after the other",
+        "send the archives with `backup`, which notes their digests; or deal splits side by side",
+    )
+
+
+def _of_memory() -> Iterator[Bend]:
+    heap = Cluster().heap / GIB
+    places = plan(IMAGENET).phases[0].places(Cluster())
+    yield _bend(
+        "memory of workers that deal",
+        first(_overfull(0)),
+        f"{places} tasks of a machine hold a unit each, a thousandth of the archive, up to 1 GiB; workers "
+        f"have {heap:.0f} GiB there",
+        "smaller units; or tasks that ask Ray for the memory that they need, so that fewer run at a time",
+    )
+    yield _bend(
+        "memory of workers that merge",
+        first(_overfull(1)),
+        "there are 4,096 buckets at most, so a bucket grows with the data set, and a task holds one",
+        "several archives; or more buckets",
+    )
+    yield _bend(
+        "memory of the driver",
+        first(lambda size: Cut(sized(size), PRESENT).driver_bytes > Cluster().heap),
+        "three tables of units x buckets numbers of 8 bytes",
+        "a larger machine for the driver; several jobs",
+    )
 
 
 def _overfull(phase: int) -> Callable[[float], bool]:
@@ -54,89 +101,53 @@ def _overfull(phase: int) -> Callable[[float], bool]:
     return holds
 
 
-def bends() -> Iterator[Bend]:
-    """Those that the model knows, the first first."""
-    deals, merges = first(_overfull(0)), first(_overfull(1))
-    heap = Cluster().heap / GIB
-    places = plan(IMAGENET).phases[0].places(Cluster())
-    yield Bend(
-        "digest of a file",
-        f"{_nodes(digest_nodes())} nodes",
-        "SHA-256 takes the bytes of a file in order: one chain is slower than the rest of the work there",
-        "more nodes make merging no faster; several files side by side (`--part-mib`), each with its chain",
-    )
-    yield Bend(
-        "digest of an archive whose digest is not known",
-        f"{_nodes(md5_nodes())} nodes",
-        "MD5 takes the bytes of an archive in order, and splits are dealt one after the other",
-        "send the archives with `backup`, which notes their digests; or deal splits side by side",
-    )
-    yield Bend(
-        "memory of workers that deal",
-        _size(deals),
-        f"{places} tasks of a node hold a unit each, a thousandth of the archive, up to 1 GiB; workers have "
-        f"{heap:.0f} GiB there",
-        "units of 512 MiB at most; or tasks that tell Ray what they need, so that fewer run at a time",
-    )
-    yield Bend(
-        "memory of workers that merge",
-        _size(merges),
-        "4,096 buckets at most: a bucket grows with the data set, and a task holds one",
-        "several archives; or more buckets: the order of records does not depend on their number",
-    )
-    yield Bend(
-        "memory of the driver",
-        _size(first(lambda size: Cut(sized(size), PRESENT).driver_bytes > Cluster().heap)),
-        "three tables of units x buckets numbers of 8 bytes",
-        "a larger machine for the driver; several jobs",
-    )
-    yield Bend(
+def _of_objects() -> Iterator[Bend]:
+    yield _bend(
         "part of an upload",
-        _size(first(lambda size: Cut(sized(size), PRESENT).range_bytes > LARGEST_PART)),
+        first(lambda size: Cut(sized(size), PRESENT).range_bytes > LARGEST_PART),
         "a range is a part, and a bucket is the smallest range; S3 takes parts of 5 GiB",
         "several archives, or more buckets",
     )
-    yield Bend(
+    yield _bend(
         "object",
-        _size(LARGEST_OBJECT),
+        LARGEST_OBJECT,
         "10,000 parts of 5 GiB are 48.8 TiB, which is also S3's largest object",
         "several archives; `--part-mib` for the packed files",
     )
-    yield from _of_requests()
-    images = MOST_PARTS * STREAM_PART / LIST_LINE
-    yield Bend(
+    yield _bend(
         "list of a file",
-        f"{images / 1e9:.1f} billion images",
-        "boto3 sends a stream in 10,000 parts of 8 MiB, and the `.lst` is one stream",
+        MOST_PARTS * STREAM_PART / LIST_LINE * ISSUE_BYTES / ISSUE_IMAGES,
+        f"boto3 sends a stream in 10,000 parts of 8 MiB; the `.lst` is one stream, of {LIST_LINE} bytes an "
+        "image",
         "`--part-mib`; or larger parts for that upload",
     )
 
 
 def _of_requests() -> Iterator[Bend]:
-    issue = plan(ISSUE)
-    one = issue.cut.slices / GETS_A_SECOND
+    slices = plan(ISSUE).cut.slices
+    one = slices / GETS_A_SECOND / 3600
     yield Bend(
         "S3's request rate",
+        1,
         "any size",
-        f"S3 gives 5,500 GETs a second until it has split the prefix; 16 prefixes have 88,000. "
-        f"The issue's case has {issue.cut.slices / 1e6:,.0f} million slices: "
-        f"{one / 3600:.1f} h at the first rate, {one / 16 / 3600:.1f} h at the other",
-        "nothing: requests that S3 refuses are repeated, and the rate grows while they are",
+        f"a prefix has {GETS_A_SECOND:,} GETs a second, but S3 has to notice first that there are "
+        f"{SPREAD_OVER}. {slices / 1e6:,.0f} million slices take {one:.1f} h with one and "
+        f"{one / SPREAD_OVER:.1f} h with all",
+        "nothing: a request that S3 refuses is repeated, and meanwhile the rate grows",
     )
     size = first(lambda size: _dear(plan(sized(size), UNCAPPED)), least=TB)
-    cut = Cut(sized(size or MOST), UNCAPPED)
-    yield Bend(
-        "requests of the shuffle, with as many buckets as ranges want",
-        _size(size),
-        f"units x ranges: {cut.units:,} x {cut.ranges:,} slices of {cut.slice_bytes / 1e3:.0f} KB take four "
-        "times as long as the bytes, and their number grows with the square",
-        "larger units and ranges; or two rounds, of which each has the square root of the ranges",
+    cut = Cut(sized(size), UNCAPPED)
+    yield _bend(
+        "requests of the shuffle, if ranges stayed at 128 MiB",
+        size,
+        f"{cut.units:,} units x {cut.ranges:,} ranges: slices of {cut.slice_bytes / 1e3:.0f} KB take four "
+        "times as long as their bytes, and their number grows with the square",
+        "larger units and ranges; or two rounds",
     )
-    size = first(lambda size: Cut(sized(size), UNCAPPED).ranges > MOST_PARTS)
-    yield Bend(
-        "parts of an upload, with as many buckets as ranges want",
-        _size(size),
-        "10,000 parts of 128 MiB or a bucket more",
+    yield _bend(
+        "parts of an upload, if ranges stayed at 128 MiB",
+        first(lambda size: Cut(sized(size), UNCAPPED).ranges > MOST_PARTS),
+        "S3 takes 10,000 parts",
         "`--part-mib`, or larger ranges",
     )
 
@@ -161,17 +172,7 @@ def _from(holds: Callable[[int], bool]) -> int:
     return next(nodes for nodes in range(1, 10 * NODES) if holds(nodes))
 
 
-def _nodes(count: int) -> str:
-    return f"{count}"
-
-
-def _size(size: float | None) -> str:
-    if size is None:
-        return "never"
-    told = f"{size / 1e12:.1f} TB" if size >= 1e12 else f"{size / 1e9:.0f} GB"
-    return f"{told}, {size * ISSUE_IMAGES / ISSUE_BYTES / 1e6:,.0f} million images"
-
-
-def money(found: Plan) -> tuple[float, float]:
-    """Dollars of a plan: requests, and machines."""
-    return requests(found.cut, found.digest_known).dollars, found.machine_dollars
+def _bend(what: str, size: float, why: str, then: str) -> Bend:
+    told = f"{size / 1e12:,.1f} TB" if size >= 1e12 else f"{size / 1e9:,.0f} GB"
+    images = size * ISSUE_IMAGES / ISSUE_BYTES / 1e6
+    return Bend(what, size, f"{told}, {images:,.0f} million images", why, then)

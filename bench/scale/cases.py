@@ -1,5 +1,6 @@
 """The data sets and the designs that the document compares."""
 
+from dataclasses import replace
 from typing import Final
 
 from bench.scale.design import PRESENT, Cut, DataSet, Design
@@ -20,25 +21,16 @@ ISSUE: Final = DataSet("400 million images", ISSUE_IMAGES, ISSUE_BYTES)
 SIZES: Final = (IMAGENET, _times(10), _times(100), ISSUE)
 IN_SPLITS: Final = DataSet(f"{SPLITS} archives", ISSUE_IMAGES, ISSUE_BYTES, SPLITS)
 
-CAREFUL: Final = Design("units of 512 MiB at most", largest_unit=512 * MIB)
-BESIDE: Final = Design("that, and files merged side by side", largest_unit=512 * MIB, interleaved=True)
-MORE: Final = Design(
-    "a bucket for each 512 MiB",
-    largest_unit=512 * MIB,
+CAREFUL: Final = replace(PRESENT, name="tasks ask Ray for memory", asks_memory=True)
+BESIDE: Final = replace(CAREFUL, name="that, and files side by side", interleaved=True)
+MORE: Final = replace(
+    BESIDE,
+    name="that, a bucket for each 512 MiB, `--part-mib` of 1 TB",
     most_buckets=10**9,
     range_bytes=512 * MIB,
     part_bytes=TB,
-    interleaved=True,
 )
-ROUNDS: Final = Design(
-    "that, in two rounds",
-    largest_unit=512 * MIB,
-    most_buckets=10**9,
-    range_bytes=512 * MIB,
-    part_bytes=TB,
-    interleaved=True,
-    two_rounds=True,
-)
+ROUNDS: Final = replace(MORE, name="that, in two rounds", two_rounds=True)
 ANSWERS: Final = (
     (ISSUE, PRESENT),
     (IN_SPLITS, PRESENT),

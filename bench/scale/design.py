@@ -6,9 +6,9 @@ from functools import cached_property
 
 from bench.scale.facts import GIB, LARGEST_OBJECT, LARGEST_PART, MEASURED, MOST_PARTS
 from prep.archives.units import unit_bytes
+from prep.cluster.boundaries import LARGEST
 from prep.cluster.ranges import RANGE_BYTES
 from prep.cluster.transfer import READ_BYTES
-from prep.cluster.work import LARGEST_UNIT
 from prep.records.buckets import BUCKET_BYTES, MOST_BUCKETS
 
 TABLES, NUMBER = 3, 8  # the driver's tables of a unit: ends, counts, sizes; bytes of a number
@@ -39,7 +39,7 @@ class Design:
     """
 
     name: str
-    largest_unit: int = LARGEST_UNIT
+    largest_unit: int = LARGEST
     most_buckets: int = MOST_BUCKETS
     range_bytes: int = RANGE_BYTES
     part_bytes: int = 0

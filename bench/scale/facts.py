@@ -107,7 +107,7 @@ class Costs:
 
 MEASURED: Final = Costs(
     deal=8.0e-9,
-    merge=3.0e-9,
+    merge=3.3e-9,
     get=0.9e-3,
     task=2e-3,
     copy=0.15e-9,

@@ -7,8 +7,8 @@ from bench.scale.design import Cut
 from bench.scale.facts import GET_PRICE, PUT_PRICE
 
 LISTED = 1000  # objects in an answer of LIST, and in a call of DeleteObjects
-HEADER_READS = 3  # small GETs for a unit, to find its boundaries: as counted by `bench cluster`
-SPLIT_GETS = 3  # of a driver that finds no journal: units, two digests
+HEADER_READS = 1  # small GETs for a unit, to find its boundary; `bench cluster` counts them
+SPLIT_GETS = 4  # of a driver that finds no journal: units, digest, upload; and the archive's HEAD
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,40 @@ class Requests:
         return self.gets * GET_PRICE + self.puts * PUT_PRICE
 
 
+@dataclass(frozen=True)
+class Counts:
+    """What a split is cut into. `unit_reads`: GETs of a unit; `combines`: objects of a second round."""
+
+    units: int
+    unit_reads: int
+    combines: int
+    ranges: int
+    slices: int
+    files: int
+
+
 def requests(cut: Cut, digest_known: bool) -> Requests:
     """The requests of a job without interruptions.
 
     `digest_known`: that of the archives; else each step of its chain is noted too.
     """
-    splits, units, ranges, files = cut.data.splits, cut.units, cut.ranges, cut.files
+    counts = Counts(cut.units, cut.unit_reads, cut.combines, cut.ranges, cut.slices, cut.files)
+    return of_splits(counts, cut.data.splits, digest_known)
+
+
+def of_splits(counts: Counts, splits: int, digest_known: bool) -> Requests:
+    """The requests of so many splits that are cut in this way."""
+    units, ranges, files = counts.units, counts.ranges, counts.files
+    objects = units + counts.combines
     noted = ranges + (0 if digest_known else units)
-    dealt, merged = 2 * (units + cut.combines), 2 * (units + cut.combines) + 3 * ranges
+    dealt, merged = 2 * objects, 2 * objects + 3 * ranges
     return Requests(
-        archive_gets=splits * (units * (cut.unit_reads + HEADER_READS) + 1),
-        slice_gets=splits * cut.slices,
+        archive_gets=splits * (units * (counts.unit_reads + HEADER_READS) + 1),
+        slice_gets=splits * counts.slices,
         other_gets=splits * (2 * ranges + SPLIT_GETS) + 2,
-        entry_puts=splits * (units + cut.combines),
+        entry_puts=splits * objects,
         piece_puts=splits * 3 * ranges,
-        journal_puts=splits * (units + cut.combines + ranges + noted + 1 + 3 * files) + 5,
+        journal_puts=splits * (objects + ranges + noted + 1 + 3 * files) + 5,
         parts=splits * ranges,
         posts=splits * 2 * files,
         lists=splits * (ceil(dealt / LISTED) + ceil(merged / LISTED)) + 2,

@@ -34,6 +34,11 @@ MAGIC = slice(257, 262)
 EMPTY = (slice(257, 329), slice(345, 512))
 
 
+def least_bytes(size: int) -> int:
+    """The smallest size in bytes of a unit of an archive of `size` bytes: `unit_bytes`, but at most 1 GiB."""
+    return min(unit_bytes(size), LARGEST)
+
+
 def units_of(
     read: Read, name: str, size: int, layout: Layout, pool: ThreadPoolExecutor, least: int | None = None
 ) -> list[Unit]:
@@ -45,12 +50,12 @@ def units_of(
         size: its size in bytes.
         layout: what its members are.
         pool: its threads read; the caller must be none of them.
-        least: smallest size of a unit in bytes, for tests; the default is `unit_bytes`, but at most 1 GiB.
+        least: smallest size of a unit in bytes, for tests; the default is `least_bytes`.
 
     Raises:
         IntegrityError: the archive is incomplete or is not a tar file. Not every damage is found here.
     """
-    least = least or min(unit_bytes(size), LARGEST)
+    least = least or least_bytes(size)
     units = None if layout == "nested" else probe(read, name, size, least, pool)
     return walk(read, name, size, least) if units is None else units
 

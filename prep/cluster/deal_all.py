@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 from prep.archives.units import Unit
-from prep.cluster.boundaries import units_of, walk
-from prep.cluster.dealing import BoundaryError, deal, with_arrays
+from prep.cluster.boundaries import least_bytes, units_of, walk
+from prep.cluster.dealing import BoundaryError, deal, memory_for, with_arrays
 from prep.cluster.engine import Chain, Engine
 from prep.cluster.place import AT_ONCE
 from prep.cluster.work import Work, digest_name, packing, unit_name, units_name
@@ -61,13 +61,11 @@ def _cut(job: Job, split: str, walked: bool = False) -> list[Unit]:
         return [Unit(archive.archive.file, n, start, end - start) for n, (start, end) in enumerate(pairs)]
     job.progress.note(f"{archive.url}: looking for the boundaries of its members")
     if walked:
-        units = walk(archive.read, path, archive.size, job.work.unit_bytes(archive.size))
+        units = walk(archive.read, path, archive.size, least_bytes(archive.size))
     else:
         layout = job.work.splits[split].layout
         with ThreadPoolExecutor(AT_ONCE, "probe") as pool:
-            units = units_of(
-                archive.read, path, archive.size, layout, pool, job.work.unit_bytes(archive.size)
-            )
+            units = units_of(archive.read, path, archive.size, layout, pool)
     units = [Unit(archive.archive.file, unit.index, unit.offset, unit.size) for unit in units]
     job.work.packed.remove([digest_name(split, archive.archive.file)])  # it counts other units
     job.work.packed.put_json(name, {"ends": [unit.end for unit in units]})
@@ -90,12 +88,15 @@ def _deal(job: Job, split: str, units: Sequence[Unit], checked: bool) -> list[Fa
             last = number + 1 == len(units)
             yield job.shared, split, number, units[number], last, facts[number] is not None, bool(chain)
 
+    def memory(call: int) -> int:
+        return memory_for(units[todo[call]])
+
     def pass_on(call: int, data: Any) -> Chain | None:
         if chain:
             chain.give(todo[call], data)
         return chain
 
-    for call, found in job.engine.run(deal, calls(), passing_on=pass_on):
+    for call, found in job.engine.run(deal, calls(), passing_on=pass_on, memory=memory):
         number = todo[call]
         facts[number] = facts[number] or found
         job.progress.advance(task, units[number].size)

@@ -26,6 +26,7 @@ from prep.records.dealing import Outcome, prepare_images, unit_facts
 
 CHUNK = struct.Struct("<II")  # bytes of entries, bytes of originals
 TABLES = ("ends", "counts", "sizes")
+MEMORY = 160 << 20, 4  # bytes of a worker, and times its unit: a little more than `bench scale` has measured
 
 
 class BoundaryError(IntegrityError):
@@ -83,6 +84,11 @@ def _deal(
     facts = place | unit_facts(split, loaded.images, outcomes) | tables
     work.packed.put_json(unit_name(split_name, number, "json"), facts)
     return with_arrays(facts)
+
+
+def memory_for(unit: Unit) -> int:
+    """The memory that dealing this unit takes, in bytes."""
+    return MEMORY[0] + MEMORY[1] * unit.size
 
 
 def with_arrays(facts: dict[str, Any]) -> dict[str, Any]:
