@@ -31,7 +31,7 @@ rehearse: system .cache/python .cache/node ## Run all steps on this machine, wit
 	@python -m rehearsal $(ARGS)
 
 test: ## Lint, then run all tests, including the rehearsal
-	@$(MAKE) --jobs=2 lint system .cache/readers/installed # both take a minute or two the first time
+	@$(MAKE) --jobs=2 lint system .cache/readers/installed .cache/cluster # these take a minute or two the first time
 	@python -m pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 lint: .cache/python .cache/node ## Check code, shell, templates and policies
@@ -50,7 +50,7 @@ lint: .cache/python .cache/node ## Check code, shell, templates and policies
 	@python -m tests.stacks.policy_lint $(TEMPLATES)
 	@echo 'lint: nothing found'
 
-bench: system .cache/python .cache/node ## Measure prep against im2rec.py and write bench/RESULTS.md (about an hour and a quarter)
+bench: system .cache/python .cache/node .cache/cluster ## Measure prep against im2rec.py and write bench/RESULTS.md (about an hour and a quarter)
 	@python -m bench all $(ARGS)
 
 synth: .cache/python .cache/node ## Write the CloudFormation templates to cdk.out
@@ -102,6 +102,12 @@ clean: ## Remove what the other targets installed or wrote, except rehearsal-out
 	.venv/bin/pip --quiet --quiet --disable-pip-version-check --python .cache/readers/bin/python \
 	  install --requirement requirements-readers.txt || skip 'pip failed'; \
 	touch $@
+
+# Ray, for `pack --on ray` on this machine. Instances of the rehearsal install their own.
+.cache/cluster: requirements-cluster.txt prep/requirements-cluster.txt .cache/python
+	@echo 'make: installing Ray'
+	@.venv/bin/pip install --quiet --quiet --disable-pip-version-check --requirement requirements-cluster.txt
+	@touch $@
 
 .cache/node: package.json package-lock.json .cache/python
 	@echo 'make: installing the CDK command line'

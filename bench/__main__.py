@@ -11,13 +11,13 @@ from typing import Any
 import click
 
 from bench import report
-from bench.measures import cold, fidelity, kill, pack, read, size, whole
+from bench.measures import cluster, cluster_kill, cold, fidelity, kill, pack, read, scale, size, whole
 from bench.report import BenchError, Figure, Result, Table
 from bench.rigs import process
 from bench.workloads.workload import CACHE, Given
 from rehearsal.servers.s3 import S3ServerError
 
-NAMES = ("pack", "fidelity", "cold", "whole", "size", "kill", "read")
+NAMES = ("pack", "fidelity", "cold", "whole", "size", "kill", "read", "cluster", "cluster-kill", "scale")
 RESULTS = report.REPOSITORY / "bench" / "RESULTS.md"
 KEPT = CACHE / "results"
 MEASUREMENTS = report.REPOSITORY / "docs" / "measurements.md"
@@ -177,6 +177,70 @@ def read_command(images: Path | None, archives: Path | None, dataset: Path | Non
       python -m bench read --rounds 1
     """
     _measure(lambda: read.measure(Given(images, archives, dataset), rounds))
+
+
+@cli.command("cluster")
+@_data
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="How often each command is run.",
+)
+@click.option(
+    "--scale",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Share of the generated set's 80 classes; less than 1 leaves out the shuffle alone.",
+)
+def cluster_command(
+    images: Path | None, archives: Path | None, dataset: Path | None, rounds: int, scale: float
+) -> None:
+    """Pack on Ray, beside the local engine at equal cores.
+
+    With a real S3 server. Measures also the requests to S3, the memory of a worker, and the shuffle alone:
+    through S3, and through Ray's object store. Needs Ray.
+
+    \b
+    Example:
+      python -m bench cluster --rounds 1 --scale 0.1
+    """
+    _measure(lambda: cluster.measure(Given(images, archives, dataset), rounds, scale))
+
+
+@cli.command("scale")
+@_data
+def scale_command(images: Path | None, archives: Path | None, dataset: Path | None) -> None:
+    """What the model of a large cluster rests on.
+
+    Measures what single things cost, and compares it with what the model assumes; compares the model with a
+    simulation. docs/cluster-scale.md has what follows from them. Needs Ray.
+
+    \b
+    Example:
+      python -m bench scale
+    """
+    _measure(lambda: scale.measure(Given(images, archives, dataset)))
+
+
+@cli.command("cluster-kill")
+@_data
+@click.option("--kills", type=click.IntRange(min=1), default=20, show_default=True, help="How many jobs.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the moments.")
+def cluster_kill_command(
+    images: Path | None, archives: Path | None, dataset: Path | None, kills: int, seed: int
+) -> None:
+    """Kill workers, nodes and drivers of a cluster.
+
+    Checks that `pack --on ray`, run again, ends with the bytes of one machine, and does nothing twice.
+
+    \b
+    Example:
+      python -m bench cluster-kill --kills 3
+    """
+    _measure(lambda: cluster_kill.measure(Given(images, archives, dataset), kills, seed))
 
 
 @cli.command("all")

@@ -106,6 +106,23 @@ def check(deployed: Deployed, dataset: str, region: str, stacks: Collection[str]
     return [_check_state(stack, dataset, region, state) for stack, state in states.items()]
 
 
+def check_left_out(deployed: Deployed, dataset: str, region: str, workers: int) -> list[Finding]:
+    """Whether the Cluster stack is there, although the settings ask for none.
+
+    The Dataset stack would no longer export what it uses, which CloudFormation refuses.
+    """
+    if workers or not deployed.has("Cluster"):
+        return []
+    destroy = f"python -m prep.owner destroy --dataset {dataset} --region {region} --stack cluster"
+    return [
+        fails(
+            "stack Cluster",
+            f"{stack_name(dataset, 'Cluster')} uses what the Dataset stack would no longer export",
+            f"keep the setting cluster_workers, or run `{destroy}` first",
+        )
+    ]
+
+
 def _check_state(stack: str, dataset: str, region: str, state: str) -> Finding:
     """The states and what may follow them:
     https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html

@@ -37,6 +37,7 @@ def examine(account: Account, settings: Settings, dataset: Dataset, stacks: Coll
             return Examination([caller])
         there, unknown = looking.result()
         states = [unknown] if unknown else deployed.check(there, dataset.name, account.region, stacks)
+        states += deployed.check_left_out(there, dataset.name, account.region, settings.cluster_workers)
         checks = _checks(account, settings, there)
         if "Prep" not in stacks:
             results = [pool.submit(_perform, *check) for check in checks]
@@ -96,6 +97,12 @@ def _checks(account: Account, settings: Settings, there: Deployed) -> list[Check
         ("VPCs", lambda: quotas.check_vpcs(account, there)),
         (image.CHECK, lambda: image.check(account)),
     ]
+    if settings.cluster_workers:
+        head, worker = settings.cluster_head_type, settings.cluster_instance_type
+        checks += [
+            ("cluster zones", lambda: zones.check_cluster(account, head, worker)),
+            ("vCPUs cluster", lambda: quotas.check_cluster_vcpus(account, settings)),
+        ]
     key = settings.key
     if key and key.startswith("arn:"):
         checks.append(("key", lambda: keys.check_setting(account, key)))

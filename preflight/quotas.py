@@ -41,6 +41,12 @@ FAMILIES: Final = {
     "x": Quota("ec2", "L-7295265B", "Running On-Demand X instances"),
 } | dict.fromkeys(("a", "c", "d", "h", "i", "im", "is", "m", "r", "t", "z"), STANDARD)
 
+# The quota of the Spot Instances of the same families. Other families have others, which are not checked.
+# https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-spot-limits.html
+STANDARD_SPOT: Final = Quota(
+    "ec2", "L-34B43A08", "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests"
+)
+
 # https://docs.aws.amazon.com/ebs/latest/userguide/ebs-resource-quotas.html; codes as above
 STORAGE: Final = {
     "gp2": Quota("ebs", "L-D18FCD1D", "Storage for General Purpose SSD (gp2) volumes, in TiB"),
@@ -126,11 +132,36 @@ def check_training_vcpus(account: Account, settings: Settings) -> Finding:
     return _check_vcpus(account, "vCPUs training", wanted, f"each {wanted}", now=False)
 
 
-def _check_vcpus(account: Account, check: str, instance_type: str, what: str, *, now: bool) -> Finding:
-    quota = family(instance_type)
+def check_cluster_vcpus(account: Account, settings: Settings) -> list[Finding]:
+    """The vCPUs of the cluster: the head, and all workers at the same time, on demand or spot."""
+    head, worker, count = (
+        settings.cluster_head_type,
+        settings.cluster_instance_type,
+        settings.cluster_workers,
+    )
+    all_workers, spot = f"a cluster of {count} {worker}", settings.cluster_spot == "yes"
+    return [
+        _check_vcpus(account, "vCPUs head", head, f"the head {head}", now=False),
+        _check_vcpus(account, "vCPUs workers", worker, all_workers, now=False, count=count, spot=spot),
+    ]
+
+
+def _check_vcpus(
+    account: Account,
+    check: str,
+    instance_type: str,
+    what: str,
+    *,
+    now: bool,
+    count: int = 1,
+    spot: bool = False,
+) -> Finding:
+    quota = counted = family(instance_type)
+    if spot:
+        quota = STANDARD_SPOT if counted == STANDARD else None
     if quota is None:
         return warning(check, f"not checked: no quota is known for {instance_type}")
-    running = [each for each in usage.running_types(account) if family(each) == quota]
+    running = [each for each in usage.running_types(account, spot) if family(each) == counted]
     try:
         vcpus = usage.vcpus(account, {*running, instance_type})
     except ClientError as error:
@@ -140,7 +171,8 @@ def _check_vcpus(account: Account, check: str, instance_type: str, what: str, *,
             check, f"this Region has no instance type {instance_type}", "set another type"
         )
     used = sum(vcpus[each] for each in running)
-    return compare(check, quota, used, limit(account, quota), [Need(what, vcpus[instance_type], now)])
+    needs = [Need(what, count * vcpus[instance_type], now)]
+    return compare(check, quota, used, limit(account, quota), needs)
 
 
 def check_storage(account: Account, settings: Settings, deployed: Deployed) -> list[Finding]:

@@ -10,8 +10,8 @@ from preflight.account import Account
 SNAPSHOT_PAGES: Final = 5
 
 
-def running_types(account: Account) -> list[str]:
-    """The type of each On-Demand Instance that runs. Stopped instances and Spot Instances do not count."""
+def running_types(account: Account, spot: bool = False) -> list[str]:
+    """The type of each On-Demand Instance that runs, or of each Spot Instance. Stopped ones do not count."""
     pages = account.ec2.get_paginator("describe_instances").paginate(
         Filters=[{"Name": "instance-state-name", "Values": ["pending", "running"]}]
     )
@@ -20,7 +20,7 @@ def running_types(account: Account) -> list[str]:
         for page in pages
         for reservation in page["Reservations"]
         for instance in reservation["Instances"]
-        if instance.get("InstanceLifecycle") != "spot"
+        if (instance.get("InstanceLifecycle") == "spot") == spot
     ]
 
 

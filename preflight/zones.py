@@ -77,11 +77,23 @@ def not_known(error: Finding) -> Finding:
 
 def check_training(account: Account, instance_type: str) -> Finding:
     """Which zones offer the training instances' type."""
+    return _check_type(account, "training zones", instance_type, "training_instance_type")
+
+
+def check_cluster(account: Account, head: str, worker: str) -> list[Finding]:
+    """Which zones offer the types of the cluster's machines."""
+    return [
+        _check_type(account, "head zones", head, "cluster_head_type"),
+        _check_type(account, "worker zones", worker, "cluster_instance_type"),
+    ]
+
+
+def _check_type(account: Account, check: str, instance_type: str, setting: str) -> Finding:
     offered = offering_zones(account, instance_type)
     if not offered:
         return warning(
-            "training zones",
+            check,
             f"no zone of this Region offers {instance_type}",
-            "set another training_instance_type before you launch instances",
+            f"set another {setting} before you launch instances",
         )
-    return ok("training zones", f"{instance_type} is offered in {', '.join(offered)}")
+    return ok(check, f"{instance_type} is offered in {', '.join(offered)}")

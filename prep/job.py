@@ -22,6 +22,7 @@ from prep.images.messages import messages_kept
 from prep.progress import Progress
 from prep.records import manifest
 from prep.records.dealing import DEFAULT_SETTINGS, PackSettings
+from prep.records.examine import refuse_damage
 from prep.sources.choose import choose_source
 from prep.sources.fetch import check_small
 from prep.stages import adopt, backup, backup_images, download, restore, snapshot, verify
@@ -94,7 +95,7 @@ class Job:
         """Check the packed files and, with `back_up`, send them to S3 while they are in memory."""
         standing = self.standing("verify", manifest.inputs(self.layout), {}, self.layout.manifest)
         if standing:
-            verify.refuse_damage(standing, self.strict)
+            refuse_damage(standing, self.strict)
             return standing
         consumer = None
         if back_up:
@@ -107,7 +108,7 @@ class Job:
     def keep_verified(self, receipt: Receipt) -> Receipt:
         """Write the receipt of verify, then refuse damaged images with `strict`."""
         kept = self.keep(receipt)
-        verify.refuse_damage(kept, self.strict)
+        refuse_damage(kept, self.strict)
         return kept
 
     def preview(self) -> Receipt:

@@ -23,6 +23,7 @@ from typing import Any, Final
 from aws_cdk import CfnOutput, Stack, Tags
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3_assets as assets
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
@@ -60,6 +61,7 @@ class ClusterStack(Stack):
         self._settings = settings
         self._dataset = dataset
         self._base = base
+        self._bucket = base.export_value(base.bucket.bucket_arn)
         self._package = machines.make_package(self)
         self._description = machines.make_description(self, dataset)
         self._topic = machines.make_topic(self, dataset.name, settings, base.key)
@@ -68,9 +70,10 @@ class ClusterStack(Stack):
         )
         self._group = self._make_security_group()
         self._token = self._make_token()
-        self._worker_role = self._make_role("WorkerRole", "a worker", [])
+        self._worker_role = self._make_role("WorkerRole", "a worker", [self._package], [])
         self.workers = self._make_workers()
-        self._head_role = self._make_role("HeadRole", "the head", self._head_grants())
+        fetched = [self._package, self._description]
+        self._head_role = self._make_role("HeadRole", "the head", fetched, self._head_grants())
         self.head = self._make_head()
         self._make_outputs()
 
@@ -100,28 +103,39 @@ class ClusterStack(Stack):
         )
         return token
 
-    def _make_role(self, construct_id: str, what: str, grants: list[policies.Grant]) -> iam.Role:
+    def _make_role(
+        self,
+        construct_id: str,
+        what: str,
+        fetched: list[assets.Asset | None],
+        grants: list[policies.Grant],
+    ) -> iam.Role:
         name, key = self._dataset.name, self._base.key
         return make_role(
             self,
             f"What {what} of the cluster of {name} may do",
             [
                 *cluster_policies.machine(
-                    self._base.export_value(self._base.bucket.bucket_arn),
+                    self._bucket,
                     name,
+                    self._archives()[1],
                     self._token.secret_arn,
-                    machines.arns_of([self._package, self._description]),
+                    machines.arns_of(fetched),
                 ),
-                *policies.s3_source(self.partition, self._settings.source),
                 *machines.log_grants(self, self._log_group),
-                *(policies.data_keys(key.key_arn, self.region, self._services()) if key else []),
+                *(policies.data_keys(key.key_arn, self.region, ["s3"]) if key else []),
                 *grants,
             ],
             construct_id,
         )
 
-    def _services(self) -> list[str]:
-        return ["s3", "sns"] if self._topic else ["s3"]
+    def _archives(self) -> tuple[str, str]:
+        """Address and ARN of the folder of archives: the setting `source` if it is in S3, or the backup."""
+        given = (self._settings.source or "").rstrip("/")
+        if given.startswith("s3://"):
+            return given, f"arn:{self.partition}:s3:::{given.removeprefix('s3://')}"
+        folder = contract.archives_prefix(self._dataset.name).rstrip("/")
+        return f"s3://{self._base.bucket.bucket_name}/{folder}", f"{self._bucket}/{folder}"
 
     def _head_grants(self) -> list[policies.Grant]:
         ec2_arns = policies.arns(self, self._dataset.name).ec2
@@ -136,10 +150,12 @@ class ClusterStack(Stack):
             self._worker_role.role_arn,
         )
         return [
+            *cluster_policies.driver(self._bucket, self._dataset.name),
             *cluster_policies.head(self._dataset.name, launch),
             *(cluster_policies.spot(self.partition) if self._settings.cluster_spot == "yes" else []),
             *(policies.notices(self._topic.topic_arn) if self._topic else []),
             *(policies.use_key(key.key_arn, self.region) if key else []),
+            *(policies.data_keys(key.key_arn, self.region, ["sns"]) if key and self._topic else []),
         ]
 
     def _make_workers(self) -> ec2.LaunchTemplate:
@@ -217,15 +233,13 @@ class ClusterStack(Stack):
 
     def _head_exports(self) -> dict[str, str]:
         settings, name, bucket = self._settings, self._dataset.name, self._base.bucket.bucket_name
-        backup = f"s3://{bucket}/{contract.archives_prefix(name).rstrip('/')}"
-        source = settings.source or ""
         exports = {
             "DESCRIPTION_URL": self._description.s3_object_url if self._description else "",
             "AUTOSCALER": self.to_json_string(self._autoscaler()),
             "WORKER_TYPE": settings.cluster_instance_type,
             "WHEN_DONE": settings.when_done,
             contract.ENV_DATASET: machines.description_place(self._dataset),
-            contract.ENV_SOURCE: source if source.startswith("s3://") else backup,
+            contract.ENV_SOURCE: self._archives()[0],
             contract.ENV_PACKED: f"s3://{bucket}/{contract.packed_prefix(name).rstrip('/')}",
             contract.ENV_BUCKET: bucket,
             contract.ENV_RESIZE: str(settings.resize),

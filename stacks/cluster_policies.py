@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from prep import contract
 from stacks.policies import NO_ARN, Grant, tagged
+
+PACKED: Final = "The keys are the packed files, and what is kept until they are done."
 
 
 @dataclass(frozen=True)
@@ -24,34 +26,35 @@ class Launch:
     role: str
 
 
-def machine(bucket: str, dataset: str, token: str, assets: Sequence[str]) -> list[Grant]:
-    """Allows what every machine of the cluster does: to read the archives' backup, to write, to read and to
-    delete packed files, to fetch the package, and to read Ray's token.
+def machine(bucket: str, dataset: str, archives: str, token: str, assets: Sequence[str]) -> list[Grant]:
+    """Allows what every machine of the cluster does: to read archives, to write and to read packed files, to
+    fetch the package, and to read Ray's token.
 
-    bucket, token, assets: ARNs.
+    bucket, token, assets: ARNs; archives: the ARN of the folder that they are in, without "/*".
     """
-    packed = contract.packed_prefix(dataset)
+    return [
+        Grant(["s3:GetObject", "s3:PutObject"], [packed(bucket, dataset)], wildcard=PACKED),
+        Grant(["s3:GetObject"], [f"{archives}/*"], wildcard="The keys are the archives' file names."),
+        Grant(["s3:GetObject"], assets),
+        Grant(["secretsmanager:GetSecretValue"], [token]),
+    ]
+
+
+def packed(bucket: str, dataset: str) -> str:
+    """The ARN of the packed files, and of what is kept until they are done. bucket: its ARN."""
+    return f"{bucket}/{contract.packed_prefix(dataset)}*"
+
+
+def driver(bucket: str, dataset: str) -> list[Grant]:
+    """Allows what the head does besides: to find what is done, and to clear up. bucket: its ARN."""
     return [
         Grant(
-            [
-                "s3:AbortMultipartUpload",
-                "s3:DeleteObject",
-                "s3:GetObject",
-                "s3:ListMultipartUploadParts",
-                "s3:PutObject",
-            ],
-            [f"{bucket}/{packed}*"],
-            wildcard="The keys are the packed files, and what is kept until they are done.",
-        ),
-        Grant(
-            ["s3:GetObject"],
-            [f"{bucket}/{contract.archives_prefix(dataset)}*"],
-            wildcard="The keys are the archives' file names.",
+            ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:ListMultipartUploadParts"],
+            [packed(bucket, dataset)],
+            wildcard=PACKED,
         ),
         # No condition on the prefix: HeadObject has no prefix, and would return 403 for a missing object.
         Grant(["s3:ListBucket"], [bucket]),
-        Grant(["s3:GetObject"], assets),
-        Grant(["secretsmanager:GetSecretValue"], [token]),
     ]
 
 

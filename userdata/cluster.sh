@@ -237,8 +237,15 @@ UNIT
 # The machine is gone when the work has ended, and its logs with it, unless they are in CloudWatch.
 start_log_agent() {
   local -r home=/opt/aws/amazon-cloudwatch-agent
+  local more=
   if [[ -z ${LOG_GROUP} ]]; then
     return
+  fi
+  if [[ ${ROLE} == head ]]; then
+    # Why there is no worker, for example, or one less.
+    more=",
+  {\"file_path\": \"${RAY_FOLDER}/session_2*/logs/monitor.log\", \"log_group_name\": \"${LOG_GROUP}\",
+    \"log_stream_name\": \"${ROLE}/{instance_id}/autoscaler\"}"
   fi
   if ! dnf install --assumeyes --quiet amazon-cloudwatch-agent; then
     log "could not install the CloudWatch agent: the logs stay on this instance"
@@ -260,7 +267,7 @@ UNIT
 {"logs": {"logs_collected": {"files": {"collect_list": [
   {"file_path": "/var/log/cloud-init-output.log", "log_group_name": "${LOG_GROUP}",
     "log_stream_name": "${ROLE}/{instance_id}/boot"},
-  {"file_path": "${SERVICE_LOG}", "log_group_name": "${LOG_GROUP}", "log_stream_name": "${ROLE}/{instance_id}/service"}
+  {"file_path": "${SERVICE_LOG}", "log_group_name": "${LOG_GROUP}", "log_stream_name": "${ROLE}/{instance_id}/service"}${more}
 ]}}}}
 CONFIG
   systemctl daemon-reload
@@ -283,7 +290,9 @@ main() {
   if [[ ${ROLE} == head ]]; then
     refuse_second_head
   else
+    # It becomes a part of a unit, and who may set tags may not be who may run commands here.
     HEAD="$(imds "tags/instance/${TAG_HEAD}")"
+    [[ ${HEAD} =~ ^[0-9]{1,3}(\.[0-9]{1,3}){3}$ ]] || die "the tag ${TAG_HEAD} is no address: ${HEAD}"
   fi
   install_package
   write_token

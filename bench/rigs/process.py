@@ -58,10 +58,10 @@ def run(
             code = _wait(process, begun, limit, watch)
             seconds = time.perf_counter() - begun
         except BaseException:
-            _kill(process)
+            kill(process)
             raise
     if code is None:
-        _kill(process)
+        kill(process)
         raise BenchError(
             f"{_name(command)}: did not end within {limit:.0f} s: {_shown(log)} has what it said"
         )
@@ -91,7 +91,7 @@ def _wait(
     return None
 
 
-def _kill(process: "subprocess.Popen[bytes]") -> None:
+def kill(process: "subprocess.Popen[bytes]") -> None:
     """The process and all that it started: im2rec.py's workers would outlive it."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, 9)

@@ -5,7 +5,7 @@
 
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from prep.archives.journal import UnitJournal
@@ -88,8 +88,29 @@ def read(layout: Layout, split: str) -> dict[str, Original]:
     Raises:
         IntegrityError: the inventory is missing or damaged, or a name occurs twice.
     """
+    return _by_name(_lines(layout, split), split)
+
+
+def parse(text: bytes, split: str, where: str) -> dict[str, Original]:
+    """The images in a piece of the inventory, by name: its lines have name, size and CRC-32.
+
+    Raises:
+        IntegrityError: it is damaged, which the message says of `where`; or a name occurs twice.
+    """
+    try:
+        *lines, rest = text.decode().split("\n")
+        if rest:
+            raise ValueError("cut short")
+        rows = [line.split("\t") for line in lines]
+        found = [(name, Original(int(size), int(crc32))) for name, size, crc32 in rows]
+    except ValueError as error:
+        raise IntegrityError(f"verify: {where}: damaged: run pack again") from error
+    return _by_name(found, split)
+
+
+def _by_name(images: Iterable[tuple[str, Original]], split: str) -> dict[str, Original]:
     originals: dict[str, Original] = {}
-    for name, original in _lines(layout, split):
+    for name, original in images:
         if name in originals:
             raise IntegrityError(
                 f"verify: the archive of split {split} holds {name} twice: correct the archive"

@@ -245,10 +245,9 @@ def _members(
     """
     members: list[_Member] = []
     with _tar_errors(path, offset), tarfile.open(fileobj=window, mode="r:") as tar:
-        while (member := tar.next()) is not None:
+        for member in _in_order(tar):
             if not _is_folder(path, member):
                 members.append(_Member(member.name, member.offset_data, member.size))
-            tar.members.clear()  # type: ignore[attr-defined]  # it would otherwise keep every member it has seen
             boundary = tar.offset
             window.extend_to(boundary)
             if boundary >= least:
@@ -259,6 +258,17 @@ def _members(
                 f"archive {path}: damaged header at byte {offset + tar.offset}: download it again"
             )
     return members, None
+
+
+def _in_order(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The members of an archive, of which tarfile keeps none in memory."""
+    end = -1
+    while (member := tar.next()) is not None:
+        tar.members.clear()  # type: ignore[attr-defined]  # not in the stubs
+        if tar.offset <= end:  # a size below zero: it would come again and again
+            raise tarfile.ReadError(f"a member of {member.size} bytes")
+        end = tar.offset
+        yield member
 
 
 class _Loaded(MemoryFile):
@@ -327,7 +337,8 @@ class _Window(MemoryFile):
 def _tar_errors(path: Path, offset: int) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, ValueError) as error:  # extended headers are read without care
+    # tarfile reads extended headers without care.
+    except (tarfile.TarError, ValueError, IndexError, RecursionError) as error:
         raise IntegrityError(
             f"archive {path}: not a readable tar file at byte {offset} ({error}): download it again"
         ) from error
@@ -358,8 +369,7 @@ def _images(
 def _inner_images(path: Path, wnid: str, body: memoryview) -> Iterator[Image]:
     where = Path(f"{path}/{wnid}.tar")
     with _tar_errors(where, 0), tarfile.open(fileobj=MemoryFile(body), mode="r:") as tar:
-        while (member := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]  # not in the stubs
+        for member in _in_order(tar):
             if _is_folder(where, member):
                 continue
             name = relative_path(member.name, f"archive {where}")

@@ -74,11 +74,20 @@ def read_devkit_of(source: Place, description: Description) -> Devkit | None:
     data = source.find(wanted.file)
     if data is None:
         raise SourceError(f"{source.url(wanted.file)}: does not exist: check --source")
+    return devkit_of(data, wanted, source.url(wanted.file))
+
+
+def devkit_of(data: bytes, wanted: Archive, url: str) -> Devkit:
+    """The contents of a devkit, of which these are the bytes.
+
+    Raises:
+        IntegrityError: it is not what the description says.
+    """
     found = md5(data, usedforsecurity=False).hexdigest()
     if found != wanted.md5:
         raise IntegrityError(
-            f"{source.url(wanted.file)}: its MD5 is {found}, should be {wanted.md5}: put the right file "
-            "there, or correct the description"
+            f"{url}: its MD5 is {found}, should be {wanted.md5}: put the right file there, or correct the "
+            "description"
         )
     with tempfile.TemporaryDirectory(prefix="devkit-") as folder:
         path = Path(folder) / wanted.file

@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 from prep.archives.units import Unit
-from prep.cluster.boundaries import units_of, walk
-from prep.cluster.dealing import BoundaryError, deal
+from prep.cluster.boundaries import least_bytes, units_of, walk
+from prep.cluster.dealing import BoundaryError, deal, memory_for, with_arrays
 from prep.cluster.engine import Chain, Engine
 from prep.cluster.place import AT_ONCE
 from prep.cluster.work import Work, digest_name, packing, unit_name, units_name
@@ -40,11 +40,13 @@ def deal_split(job: Job, split: str, checked: bool) -> list[Facts]:
     units = _cut(job, split)
     try:
         return _deal(job, split, units, checked)
-    except BoundaryError as error:
+    except BoundaryError:
+        job.engine.settle()  # they would write over what is dealt of the other units
         walked = _cut(job, split, walked=True)
         if walked == units:
             raise
-        job.progress.note(f"{error}: looking for its members one by one, as an image may hold a tar file")
+        url = job.work.archives[split].url
+        job.progress.note(f"{url}: looking for its members one by one, as an image may hold a tar file")
         return _deal(job, split, walked, checked)
 
 
@@ -59,14 +61,13 @@ def _cut(job: Job, split: str, walked: bool = False) -> list[Unit]:
         return [Unit(archive.archive.file, n, start, end - start) for n, (start, end) in enumerate(pairs)]
     job.progress.note(f"{archive.url}: looking for the boundaries of its members")
     if walked:
-        units = walk(archive.read, path, archive.size, job.work.unit_bytes(archive.size))
+        units = walk(archive.read, path, archive.size, least_bytes(archive.size))
     else:
         layout = job.work.splits[split].layout
         with ThreadPoolExecutor(AT_ONCE, "probe") as pool:
-            units = units_of(
-                archive.read, path, archive.size, layout, pool, job.work.unit_bytes(archive.size)
-            )
+            units = units_of(archive.read, path, archive.size, layout, pool)
     units = [Unit(archive.archive.file, unit.index, unit.offset, unit.size) for unit in units]
+    job.work.packed.remove([digest_name(split, archive.archive.file)])  # it counts other units
     job.work.packed.put_json(name, {"ends": [unit.end for unit in units]})
     return units
 
@@ -87,12 +88,15 @@ def _deal(job: Job, split: str, units: Sequence[Unit], checked: bool) -> list[Fa
             last = number + 1 == len(units)
             yield job.shared, split, number, units[number], last, facts[number] is not None, bool(chain)
 
+    def memory(call: int) -> int:
+        return memory_for(units[todo[call]])
+
     def pass_on(call: int, data: Any) -> Chain | None:
         if chain:
             chain.give(todo[call], data)
         return chain
 
-    for call, found in job.engine.run(deal, calls(), passing_on=pass_on):
+    for call, found in job.engine.run(deal, calls(), passing_on=pass_on, memory=memory):
         number = todo[call]
         facts[number] = facts[number] or found
         job.progress.advance(task, units[number].size)
@@ -108,7 +112,7 @@ def _dealt_before(work: Work, split: str, units: Sequence[Unit]) -> list[Facts |
     known = [name for name in names if name in there]
     found = dict(zip(known, work.packed.find_all_json(known), strict=True))
     return [
-        facts if facts and (facts["offset"], facts["size"]) == (unit.offset, unit.size) else None
+        with_arrays(facts) if facts and (facts["offset"], facts["size"]) == (unit.offset, unit.size) else None
         for unit, facts in zip(units, map(found.get, names), strict=True)
     ]
 

@@ -8,13 +8,14 @@ until it is asked for.
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from prep.errors import ClusterError, DescriptionError, PrepError
-from prep.progress import Progress
+from prep.progress import Progress, duration
 from prep.state import midstate
 
 # Three tasks share two cores: while one waits for S3, the others compute.
@@ -22,7 +23,17 @@ CORES = 0.66
 RETRIES = 3  # after the loss of a worker or a machine; errors of the task itself are never repeated
 # Tasks that wait beside those that run. They also tell an autoscaler how many machines it should start.
 LEAST_AHEAD = 64
+MEMORY_STEP = 256 << 20  # bytes: a worker goes from task to task only while they want the same
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it, Ray warns that it will hide no GPUs one day
+    "RAY_task_oom_retries": str(RETRIES),  # its default is for ever
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of the second result of a task whose first has raised the error
+}
 SILENT_SECONDS = 60.0
+LONGEST_WITHOUT_CORES = 1800.0  # seconds: a worker has joined ten minutes after its launch, or never
+CONNECT_SECONDS = 10.0
+ADDRESS = "RAY_ADDRESS"
 Task = Callable[..., Any]
 
 
@@ -34,8 +45,8 @@ def connected(address: str | None, progress: Progress) -> Iterator["Engine"]:
         DescriptionError: Ray is not installed.
         ClusterError: there is no such cluster.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # there are no GPUs to hide
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -43,16 +54,17 @@ def connected(address: str | None, progress: Progress) -> Iterator["Engine"]:
             "--on ray: Ray is not installed: run `pip install -r requirements-cluster.txt`"
         ) from error
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    named = address or os.environ.get(ADDRESS)
     try:
         ray.init(
-            address=address,
+            address=_address(named),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
     except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise ClusterError(
-            f"connect to the Ray cluster{f' at {address}' if address else ''}: {_first_line(error)}: "
+            f"connect to the Ray cluster{f' at {named}' if named else ''}: {_first_line(error)}: "
             "check --address, and on the head `ray status`"
         ) from error
     for number, handler in handlers.items():  # Ray would end the process in its own way
@@ -63,7 +75,41 @@ def connected(address: str | None, progress: Progress) -> Iterator["Engine"]:
         ray.shutdown()
 
 
+def _address(named: str | None) -> str:
+    """The address for ray.init, which by itself tries for 14 minutes to reach a cluster that isn't there.
+
+    Raises:
+        OSError: nobody answers.
+    """
+    from ray._private import services
+
+    if named:
+        _reach(named)
+        return named
+    # `ray start` and `ray.init` note the address of their cluster. The note stays when that is killed.
+    noted = services.find_bootstrap_address(None)
+    try:
+        if noted:
+            _reach(noted)
+    except OSError:
+        return "local"
+    return noted or "local"
+
+
+def _reach(address: str) -> None:
+    """Connect to host:port; addresses of another form are for Ray to judge."""
+    host, _, port = address.rpartition(":")
+    if "/" in host or not port.isdecimal():
+        return
+    # After this, one try of Ray's, which takes 40 s, instead of 20.
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
+    with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS):
+        pass
+
+
 def _first_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
@@ -73,7 +119,9 @@ class Engine:
     def __init__(self, ray: Any, progress: Progress) -> None:
         self._ray = ray
         self._progress = progress
-        self._remote: dict[tuple[Task, int, float], Any] = {}
+        self._remote: dict[Task, Any] = {}
+        self._left: list[Any] = []
+        self._without_cores = 0.0  # seconds
 
     def share(self, value: object) -> Any:
         """Send a value to the cluster once; tasks get it where what this returns is an argument."""
@@ -83,14 +131,18 @@ class Engine:
         """The cores of the cluster at the moment."""
         return float(self._ray.cluster_resources().get("CPU", 0.0))
 
-    def submit(self, task: Task, *arguments: object, returns: int = 1, cores: float = CORES) -> Any:
-        """Start a task; returns a reference to its result, or a list of `returns` references."""
-        key = (task, returns, cores)
-        if key not in self._remote:
-            self._remote[key] = self._ray.remote(task).options(
-                num_returns=returns, num_cpus=cores, max_retries=RETRIES, retry_exceptions=False
-            )
-        return self._remote[key].remote(*arguments)
+    def submit(
+        self, task: Task, *arguments: object, returns: int = 1, cores: float = CORES, memory: int = 0
+    ) -> Any:
+        """Start a task where there are cores and memory (bytes, rounded up) for it.
+
+        Returns a reference to its result, or a list of `returns` references.
+        """
+        if task not in self._remote:
+            self._remote[task] = self._ray.remote(max_retries=RETRIES, retry_exceptions=False)(task)
+        rounded = -(-memory // MEMORY_STEP) * MEMORY_STEP or None
+        wanted = self._remote[task].options(num_returns=returns, num_cpus=cores, memory=rounded)
+        return wanted.remote(*arguments)
 
     def value(self, reference: Any) -> Any:
         """The result of a task, when it is there.
@@ -106,7 +158,8 @@ class Engine:
                 raise error.cause from None
             raise ClusterError(
                 f"a task of the cluster failed: {_first_line(error.cause or error)}: run again; what is done "
-                "is kept; if it fails again, the logs of Ray in /tmp/ray/session_latest/logs say more"
+                "is kept; if it fails again, look into Ray's logs, session_latest/logs below /tmp/ray or its "
+                "--temp-dir"
             ) from error
         except exceptions.RayError as error:
             raise ClusterError(
@@ -119,6 +172,7 @@ class Engine:
         calls: Iterable[tuple[Any, ...]],
         *,
         passing_on: "Callable[[int, Any], Chain | None] | None" = None,
+        memory: Callable[[int], int] = lambda _: 0,
     ) -> Iterator[tuple[int, Any]]:
         """Run a task once for each tuple of arguments; yields (number of the call, result) as they finish.
 
@@ -130,9 +184,10 @@ class Engine:
             passing_on: the task has a second result, bytes, which stay on the cluster. This function gets the
                 number of the call and a reference to them, and returns the chain that has taken them. There
                 are no more calls while chains are behind.
+            memory: how much the call with that number needs, in bytes; 0 for little.
 
         Raises:
-            PrepError: what a task has raised; the others are cancelled.
+            PrepError: what a task has raised. The others go on; they end with the connection.
         """
         running: dict[Any, tuple[int, Any]] = {}
         chains: set[Chain] = set()
@@ -146,7 +201,8 @@ class Engine:
                     if call is None:
                         more = False
                         break
-                    made = self.submit(task, *call[1], returns=2 if passing_on else 1)
+                    returns, needed = 2 if passing_on else 1, memory(call[0])
+                    made = self.submit(task, *call[1], returns=returns, memory=needed)
                     first, second = made if passing_on else (made, None)
                     running[first] = (call[0], second)
                 for reference in self._wait(running, chains):
@@ -156,8 +212,14 @@ class Engine:
                         chains.add(chain)
                     yield number, result
         finally:
-            for reference in running:
-                self._ray.cancel(reference, force=True)
+            self._left += running  # told to cancel them, and disconnected, Ray may abort the process
+
+    def settle(self) -> None:
+        """Wait until the tasks have ended that were under way when an error ended `run`."""
+        while self._left:
+            _, self._left = self._ray.wait(
+                self._left, num_returns=len(self._left), timeout=SILENT_SECONDS, fetch_local=False
+            )
 
     def _wait(self, running: dict[Any, tuple[int, Any]], chains: "set[Chain]") -> list[Any]:
         """Those of the running tasks that have finished, when there is one or a chain has moved on."""
@@ -168,11 +230,25 @@ class Engine:
         for chain in chains:
             chain.move_on()
         if not ready:
-            self._progress.note(
-                f"no task has finished for {SILENT_SECONDS:.0f} s; {len(running)} wait or run on "
-                f"{self.cores():.0f} cores"
-            )
+            self._say_that_nothing_happens(len(running))
         return self._ready(running)
+
+    def _say_that_nothing_happens(self, waiting: int) -> None:
+        """Note it; an error if there has been no core for long: no worker has come, and none may ever come.
+
+        Raises:
+            ClusterError: as said.
+        """
+        cores = self.cores()
+        self._progress.note(
+            f"no task has finished for {SILENT_SECONDS:.0f} s; {waiting} wait or run on {cores:.0f} cores"
+        )
+        self._without_cores = self._without_cores + SILENT_SECONDS if cores == 0 else 0.0
+        if self._without_cores >= LONGEST_WITHOUT_CORES:
+            raise ClusterError(
+                f"the cluster has had no worker for {duration(self._without_cores)}: `ray status` on its "
+                "head says why; check the quota of vCPUs, then run again"
+            )
 
     def _ready(self, references: Iterable[Any]) -> list[Any]:
         """Those of which the results are there."""

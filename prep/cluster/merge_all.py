@@ -9,7 +9,7 @@ import numpy as np
 
 from prep.cluster.deal_all import Facts, Job
 from prep.cluster.engine import Chain
-from prep.cluster.merging import Slice, join, merge
+from prep.cluster.merging import Slice, join, memory_for, merge
 from prep.cluster.ranges import Range, plan_ranges
 from prep.cluster.uploads import begin_upload, complete_upload, find_upload, is_known, is_object
 from prep.cluster.work import digest_name, packing, range_name
@@ -71,8 +71,8 @@ def _ends(units: Sequence[Facts]) -> "np.ndarray[Any, np.dtype[np.int64]]":
 
 def _open(job: Job, split: str, units: Sequence[Facts]) -> Iterator[_File]:
     """The files of a split, with what an earlier driver has done."""
-    counts = np.sum([facts["counts"] for facts in units], axis=0, dtype=np.int64).tolist()
-    sizes = np.sum([facts["sizes"] for facts in units], axis=0, dtype=np.int64).tolist()
+    counts = sum(facts["counts"] for facts in units).tolist()
+    sizes = sum(facts["sizes"] for facts in units).tolist()
     work = job.work
     planned = plan_ranges(split, counts, sizes, work.settings.part_mib << 20, work.range_bytes)
     there = work.packed.list(packing(split))
@@ -110,6 +110,7 @@ def _chain(job: Job, split: str, part: str, known: bool) -> Chain:
 
 def _merge(job: Job, files: Sequence[_File], ends: Mapping[str, Any], labels: Mapping[str, int]) -> None:
     todo = [(file, n) for file in files for n in range(len(file.ranges)) if not file.is_done(n)]
+    todo.sort(key=lambda one: one[1])  # files take turns: the digest of each is a chain, as fast as one core
     shared = job.engine.share(dict(labels))
     for split in ends:
         mine = [range_.bytes for file in files if file.split == split for range_ in file.ranges]
@@ -123,12 +124,16 @@ def _merge(job: Job, files: Sequence[_File], ends: Mapping[str, Any], labels: Ma
             range_ = file.ranges[number]
             yield job.shared, range_, _slices(range_, ends[file.split]), shared, file.upload
 
+    def memory(call: int) -> int:
+        file, number = todo[call]
+        return memory_for(file.ranges[number])
+
     def pass_on(call: int, data: Any) -> Chain:
         file, number = todo[call]
         file.chain.give(number, data)
         return file.chain
 
-    for call, facts in job.engine.run(merge, calls(), passing_on=pass_on):
+    for call, facts in job.engine.run(merge, calls(), passing_on=pass_on, memory=memory):
         file, number = todo[call]
         file.facts[number] = facts
         job.progress.advance(f"merge {file.split}", file.ranges[number].bytes)

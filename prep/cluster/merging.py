@@ -24,6 +24,16 @@ from prep.records.buckets import entries_in
 from prep.records.merge import address_entries
 from prep.state.memory_file import MemoryFile
 
+MEMORY = (
+    160 << 20,
+    2.5,
+)  # bytes of a worker, and times its range: a little more than `bench scale` has measured
+
+
+def memory_for(range_: Range) -> int:
+    """The memory that merging this range takes, in bytes."""
+    return MEMORY[0] + int(MEMORY[1] * range_.bytes)
+
 
 @dataclass(frozen=True)
 class Slice:

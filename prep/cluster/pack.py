@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+from prep.cluster import ranges
 from prep.cluster.archives import Found, find_archives, read_devkit_of
 from prep.cluster.deal_all import Job, deal_split
 from prep.cluster.engine import Engine
 from prep.cluster.merge_all import merge_all
 from prep.cluster.place import Place
-from prep.cluster.ranges import RANGE_BYTES
 from prep.cluster.uploads import abort_upload, find_upload
-from prep.cluster.work import CLASSES, KEPT, MANIFEST, PACKING, PLAN, RANGES, Work, receipt_name
+from prep.cluster.work import CLASSES, KEPT, MANIFEST, PACKING, PLAN, RANGES, Work, devkit_name, receipt_name
 from prep.datasets.classes import class_table
 from prep.datasets.description import Description
 from prep.progress import Progress
@@ -61,6 +61,7 @@ def pack(order: Order, connect: Connect, progress: Progress) -> Receipt:
     standing = _standing(order, inputs)
     if standing:
         progress.note(f"{STAGE}: done on {standing.finished}")
+        order.packed.remove(order.packed.list(PACKING))  # a kill may have come before this
         return standing
     work = _work(order, found)
     _begin(order.packed, inputs, work)
@@ -86,6 +87,8 @@ def _pack(job: Job, order: Order, found: Mapping[str, Found]) -> Manifest:
     draft = draft_manifest(order.description, job.work.made_with, len(labels), units)
     merged = merge_all(job, dealt, labels)
     order.packed.put(CLASSES, table)
+    if devkit := order.description.devkit:  # verify has no other source
+        order.packed.put(devkit_name(devkit.file), order.source.get(devkit.file))
     order.packed.put_json(RANGES, merged.table)
     facts_of_table = {"bytes": len(table), "sha256": sha256(table).hexdigest()}
     packed = replace(
@@ -130,7 +133,7 @@ def _work(order: Order, found: Mapping[str, Found]) -> Work:
         order.settings,
         order.settings.made_with(),
         read_devkit_of(order.source, order.description),
-        RANGE_BYTES,
+        ranges.RANGE_BYTES,
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
@@ -15,6 +16,7 @@ from prep.aws.errors import aws_errors
 from prep.aws.multipart import MISSING
 from prep.aws.objects import read_body
 from prep.errors import AwsError, DescriptionError, IntegrityError
+from prep.state.files import json_text
 from prep.state.memory_file import MemoryFile
 
 if TYPE_CHECKING:
@@ -23,11 +25,20 @@ if TYPE_CHECKING:
 
 AT_ONCE = 16  # small objects read at the same time: what they wait for is S3, not this machine
 MOST_REMOVED = 1000  # keys in one call, as S3 allows
+_MAKING = Lock()
+
+
+def client() -> "S3Client":
+    """The client of this process. Threads share it, but boto3 can't make it in several at a time.
+
+    https://docs.aws.amazon.com/boto3/latest/guide/session.html
+    """
+    with _MAKING:
+        return _client()
 
 
 @cache
-def client() -> "S3Client":
-    """The client of this process."""
+def _client() -> "S3Client":
     return clients.s3()
 
 
@@ -120,7 +131,7 @@ class Place:
 
     def put_json(self, name: str, value: object) -> None:
         """Write a value as JSON, in the form of the files on a volume."""
-        self.put(name, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+        self.put(name, json_text(value))
 
     def find_json(self, name: str) -> Any:
         """The value of a JSON object, or None if there is none, or none that can be read."""

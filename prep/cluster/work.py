@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prep.archives.units import unit_bytes
 from prep.aws.clients import silent
 from prep.cluster.place import Place, client
 from prep.datasets.classes import Devkit
@@ -26,7 +25,6 @@ CLASSES = "classes.tsv"
 # S3 serves 5,500 GET requests a second for each prefix of keys, once it has noticed that there are many.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html
 PREFIXES = 16
-LARGEST_UNIT = 1 << 30  # bytes
 
 
 def packing(split: str) -> str:
@@ -62,6 +60,11 @@ def upload_name(part: str) -> str:
 def inventory_name(split: str, number: int) -> str:
     """The originals of the images of a range, for verify."""
     return f"{KEPT}inventory/{split}-{number:05d}.tsv"
+
+
+def devkit_name(file: str) -> str:
+    """The copy of the devkit, for verify."""
+    return f"{KEPT}devkit/{file}"
 
 
 def receipt_name(stage: str) -> str:
@@ -116,8 +119,3 @@ class Work:
     made_with: Mapping[str, Any]
     devkit: Devkit | None
     range_bytes: int
-
-    @staticmethod
-    def unit_bytes(archive_bytes: int) -> int:
-        """The smallest size in bytes of a unit of an archive of that size; a worker's memory holds a unit."""
-        return min(unit_bytes(archive_bytes), LARGEST_UNIT)

@@ -21,10 +21,7 @@ def pack_on_ray(options: dict[str, Any]) -> None:
     from prep.cluster.pack import Order, pack
     from prep.cluster.place import Place
 
-    for name, why in (("from_folders", "the archives are read"), ("threads", "a task has one thread")):
-        if options.pop(name):
-            option = f"--{name.replace('_', '-')}"
-            raise DescriptionError(f"{option}: not with --on ray, where {why}: leave it out")
+    _refuse(options, from_folders="the archives are read", threads="a task has one thread")
     order = Order(
         described(options),
         Place.parse(_address(options, "source")),
@@ -35,6 +32,33 @@ def pack_on_ray(options: dict[str, Any]) -> None:
     with Progress(shown=not options["no_progress"]) as progress:
         receipt = pack(order, lambda: connected(options["address"], progress), progress)
     show(receipt, options)
+
+
+def verify_on_ray(options: dict[str, Any]) -> None:
+    """Verify on a cluster, and print the receipt if it is asked for."""
+    from prep.cluster.engine import connected
+    from prep.cluster.place import Place
+    from prep.cluster.verify import verify
+
+    _refuse(options, against="the packed files are read", threads="a task has one thread")
+    packed = Place.parse(_address(options, "packed"))
+    with Progress(shown=not options["no_progress"]) as progress:
+        receipt = verify(
+            described(options),
+            packed,
+            lambda: connected(options["address"], progress),
+            progress,
+            options["strict"],
+        )
+    show(receipt, options)
+
+
+def _refuse(options: dict[str, Any], **reasons: str) -> None:
+    """Refuse options that mean nothing on a cluster."""
+    for name, why in reasons.items():
+        if options.pop(name):
+            option = f"--{name.replace('_', '-')}"
+            raise DescriptionError(f"{option}: not with --on ray, where {why}: leave it out")
 
 
 def described(options: dict[str, Any]) -> Description:

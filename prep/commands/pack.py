@@ -27,7 +27,7 @@ def pack_command(**options: Any) -> None:
     \b
     Example:
       python -m prep pack --root /data --packed /dataset --resize 256 --quality 90
-      python -m prep pack --on ray --source s3://BUCKET/ilsvrc2012/archives --packed s3://BUCKET/ilsvrc2012/packed
+      python -m prep pack --on ray --source s3://b/archives --packed s3://b/packed
     """
     if options.pop("on") == "ray":
         pack_on_ray(options)

@@ -161,16 +161,24 @@ def read_table(layout: Layout) -> list[tuple[str, str]]:
         IntegrityError: the file is missing, or its labels are not the ranks of its classes.
     """
     try:
-        rows = [line.split("\t") for line in layout.classes.read_text("utf-8", "replace").splitlines()]
+        text = layout.classes.read_bytes()
     except OSError as error:
         raise IntegrityError(f"{layout.classes}: {error.strerror}: run pack") from error
+    return parse_table(text, str(layout.classes))
+
+
+def parse_table(text: bytes, where: str) -> list[tuple[str, str]]:
+    """(class, words) in the order of their labels, from the text of `classes.tsv`.
+
+    Raises:
+        IntegrityError: its labels are not the ranks of its classes; the message begins with `where`.
+    """
+    rows = [line.split("\t") for line in text.decode("utf-8", "replace").splitlines()]
     if any(len(row) != 3 for row in rows) or [row[0] for row in rows] != [str(n) for n in range(len(rows))]:
-        raise IntegrityError(
-            f"{layout.classes}: its lines are not label, class and words in order: run pack again"
-        )
+        raise IntegrityError(f"{where}: its lines are not label, class and words in order: run pack again")
     table = [(row[1], row[2]) for row in rows]
     if table != sorted(table):
-        raise IntegrityError(f"{layout.classes}: classes are not in sorted order: run pack again")
+        raise IntegrityError(f"{where}: classes are not in sorted order: run pack again")
     return table
 
 

@@ -4,12 +4,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from prep.errors import IntegrityError
-from prep.state.files import sha256_of, write_json
+from prep.state.files import json_text, sha256_of, write_whole
 from prep.state.layout import Layout
 from prep.state.names import plain_name
 
@@ -53,9 +53,14 @@ def facts_of(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": sha256_of(path).hexdigest()}
 
 
+def text_of(manifest: Manifest) -> bytes:
+    """The text of `MANIFEST.json`."""
+    return json_text(asdict(manifest))
+
+
 def write(layout: Layout, manifest: Manifest) -> None:
     """Write `MANIFEST.json` atomically."""
-    write_json(layout.manifest, asdict(manifest))
+    write_whole(layout.manifest, text_of(manifest))
 
 
 def read(layout: Layout) -> Manifest:
@@ -105,19 +110,24 @@ def _check(manifest: Manifest) -> None:
 
 
 def note_damaged(layout: Layout, manifest: Manifest, damaged: Mapping[str, Mapping[str, str]]) -> None:
-    """Write the images whose picture data is damaged, {split: {image: reason}}, into `MANIFEST.json`.
+    """Write the images whose picture data is damaged, {split: {image: reason}}, into `MANIFEST.json`."""
+    noted = with_damaged(manifest, damaged)
+    if noted != manifest:
+        write(layout, noted)
+
+
+def with_damaged(manifest: Manifest, damaged: Mapping[str, Mapping[str, str]]) -> Manifest:
+    """The manifest with the images whose picture data is damaged, {split: {image: reason}}, and no others.
 
     A split has the key `damaged` only if it has damaged images. So the manifest of undamaged images stays as
     `pack` wrote it.
     """
-    before = {split: facts.get("damaged", {}) for split, facts in manifest.splits.items()}
-    if before == {split: dict(damaged.get(split, {})) for split in manifest.splits}:
-        return
+    splits = {}
     for split, facts in manifest.splits.items():
-        facts.pop("damaged", None)
+        splits[split] = {key: value for key, value in facts.items() if key != "damaged"}
         if damaged.get(split):
-            facts["damaged"] = dict(sorted(damaged[split].items()))
-    write(layout, manifest)
+            splits[split]["damaged"] = dict(sorted(damaged[split].items()))
+    return replace(manifest, splits=splits)
 
 
 def inputs(layout: Layout) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Reading packed files: the records of a part, checked against its index, its list and the manifest.
 
-A part consists of the three files of one name: `<part>.rec`, `<part>.idx` and `<part>.lst`.
+A part consists of the three files of one name: `<part>.rec`, `<part>.idx` and `<part>.lst`. A run is any
+number of records that follow each other in a part, with their lines in the index and in the list.
 """
 
 import hashlib
@@ -10,13 +11,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from prep.archives.units import LoadedUnit, read_block
 from prep.datasets.description import Split
 from prep.errors import IntegrityError
 from prep.records.growth import WholePart
-from prep.records.recordio import Record, read_records
+from prep.records.recordio import Readable, Record, read_records
 from prep.state.files import CHUNK, drop_cached
 
 Chunk = bytes | memoryview
@@ -28,6 +29,13 @@ class NamedRecord(NamedTuple):
     where: str
     name: str
     record: Record
+
+
+class Lines(Protocol):
+    """The part of a binary file's interface that is used of an index or a list."""
+
+    def readline(self) -> bytes:
+        """The next line with its end; what is left if it has none; "" when nothing is left."""
 
 
 @dataclass
@@ -65,15 +73,42 @@ def read_part(
     files = {kind: _Hashed(_chunks(part, kind)) for kind in ("idx", "lst")}
     blocks = _ahead(_blocks(part, split, block_bytes, read_back), read_back)
     files["rec"] = _Hashed(_given(blocks, give))
-    for number, record in enumerate(read_records(files["rec"], str(rec)), first):
-        name = _check_lines(number, record, rec, files["idx"].line(), files["lst"].line())
-        yield NamedRecord(f"{rec} record {number} ({name})", name, record)
+    yield from read_run(files["rec"], files["idx"], files["lst"], str(rec), first)
     for kind, file in files.items():
-        if file.read(1):
-            raise IntegrityError(
-                f"{part.paths[kind]}: has more entries than {rec.name} has records: run pack again"
-            )
+        check_end(file, part.paths[kind], rec.name)
         check_digest(part.paths[kind], file.digest.hexdigest(), part.sha256(kind))
+
+
+def read_run(
+    rec: Readable, idx: Lines, lst: Lines, name: str, first: int, offset: int = 0
+) -> Iterator[NamedRecord]:
+    """Every record of a run, in order, compared with its lines.
+
+    Args:
+        rec: the records.
+        idx: their lines in the index.
+        lst: their lines in the list.
+        name: of the `.rec` file, with which messages begin.
+        first: number of the first record within its split.
+        offset: where it begins in the `.rec` file, in bytes.
+
+    Raises:
+        IntegrityError: something else than whole records is there, or the place, the number or the label of
+            a record differs from the index or the list.
+    """
+    for number, record in enumerate(read_records(rec, name, offset), first):
+        image = _check_lines(number, record, name, idx.readline(), lst.readline())
+        yield NamedRecord(f"{name} record {number} ({image})", image, record)
+
+
+def check_end(file: Readable, name: Path | str, rec_name: str) -> None:
+    """Check that nothing of a file is left when all records have been read.
+
+    Raises:
+        IntegrityError: it has more.
+    """
+    if file.read(1):
+        raise IntegrityError(f"{name}: has more entries than {rec_name} has records: run pack again")
 
 
 def _chunks(part: WholePart, kind: str) -> Iterator[bytes]:
@@ -122,7 +157,7 @@ def _blocks(part: WholePart, split: Split, size: int, read_back: ReadBack) -> It
             offset, index = end, index + 1
 
 
-def check_digest(path: Path, found: str, expected: str | None) -> None:
+def check_digest(path: Path | str, found: str, expected: str | None) -> None:
     """Compare a file's SHA-256 with the manifest's.
 
     Raises:
@@ -132,7 +167,7 @@ def check_digest(path: Path, found: str, expected: str | None) -> None:
         raise IntegrityError(f"{path}: its SHA-256 is not that in the manifest: run pack again")
 
 
-def _check_lines(number: int, record: Record, rec: Path, place: bytes, line: bytes) -> str:
+def _check_lines(number: int, record: Record, rec: str, place: bytes, line: bytes) -> str:
     """Check the lines of a record in `.idx` and `.lst`, and return its name."""
     if place != f"{number}\t{record.offset}\n".encode() or record.id != number:
         raise IntegrityError(
@@ -163,7 +198,7 @@ class _Hashed:
         self._position += len(data)
         return data
 
-    def line(self) -> bytes:
+    def readline(self) -> bytes:
         while (end := self._buffer.find(b"\n", self._position)) < 0 and self._fill():
             pass
         return self.read((end + 1 if end >= 0 else len(self._buffer)) - self._position)

@@ -88,14 +88,17 @@ def address(record: memoryview, label: int, identity: int) -> None:
     LABEL_AND_ID.pack_into(record, LABEL_AT, label, identity)
 
 
-def read_records(file: Readable, name: str) -> Iterator[Record]:
+def read_records(file: Readable, name: str, offset: int = 0) -> Iterator[Record]:
     """Every record of a RecordIO file of images, in order.
 
+    Args:
+        file: the file, or whole records of it.
+        name: with which messages begin.
+        offset: where in the file the first of these records begins, in bytes.
+
     Raises:
-        IntegrityError: the file has something other than complete records with one label each; the message
-            begins with `name`.
+        IntegrityError: the file has something other than complete records with one label each.
     """
-    offset = 0
     while True:
         parts: list[bytes] = []
         end = offset

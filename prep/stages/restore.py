@@ -3,23 +3,28 @@
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from prep import contract
-from prep.aws.errors import aws_errors
+from prep.aws.errors import aws_errors, ignored
+from prep.aws.multipart import MISSING
 from prep.datasets.description import Description
-from prep.errors import PrepError
+from prep.errors import AwsError, PrepError
 from prep.progress import Progress
 from prep.records import manifest
 from prep.sources.fetch import fetch_files
 from prep.sources.s3 import S3Source
-from prep.state.files import write_whole
+from prep.state import receipts
+from prep.state.files import disk_errors, write_whole
 from prep.state.layout import Layout
 from prep.state.receipts import Receipt
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+
+VERIFY = "verify"
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,36 @@ def restore(
         )
         checked.unlink(missing_ok=True)
         write_whole(layout.manifest, text)  # last: a manifest exists only beside all its files
+        _restore_verification(client, bucket, prefix, layout, progress)
         _restore_preview(client, bucket, prefix, layout, progress)
     return Receipt("restore", {}, {"bucket": bucket}, {}, counts, round(time.monotonic() - begun, 1))
+
+
+def _restore_verification(
+    client: "S3Client", bucket: str, prefix: str, layout: Layout, progress: Progress
+) -> None:
+    """Keep the receipt of the verify that has checked these files in S3, if there is one.
+
+    The files here are the same ones: their digests are those in the manifest, and the receipt names the
+    digest of the manifest. So `snapshot` accepts them.
+    """
+    url = f"s3://{bucket}/{prefix}{receipts.object_name(VERIFY)}"
+    text = b""
+    try:
+        with aws_errors(f"restore: read {url}"), ignored(MISSING):
+            key = prefix + receipts.object_name(VERIFY)
+            text = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except AwsError as error:
+        progress.note(f"{error}; run verify before snapshot")
+    if not text:
+        return
+    receipt = receipts.parse(text)
+    if receipt is None or (receipt.stage, receipt.inputs) != (VERIFY, manifest.inputs(layout)):
+        progress.note(f"restore: {url} is not for this {layout.manifest.name}: run verify before snapshot")
+        return
+    outputs = {str(layout.manifest): manifest.facts_of(layout.manifest)}
+    with disk_errors(layout.root):
+        receipts.copy(layout, replace(receipt, settings={}, outputs=outputs))
 
 
 def _restore_preview(

@@ -100,9 +100,14 @@ def write_whole(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
 
 
+def json_text(value: object) -> bytes:
+    """`value` as indented JSON, as all files and objects have it."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
 def write_json(path: Path, value: object) -> None:
     """Write `value` as indented JSON, atomically."""
-    write_whole(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    write_whole(path, json_text(value))
 
 
 def sha256_of(path: Path, length: int | None = None) -> "hashlib._Hash":

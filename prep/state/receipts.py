@@ -11,6 +11,11 @@ from prep.state.files import write_json
 from prep.state.layout import Layout
 
 
+def object_name(stage: str) -> str:
+    """The name of the receipt of a stage that has worked on packed files in S3, below their prefix."""
+    return f".prep/{stage}.json"
+
+
 @dataclass(frozen=True)
 class Receipt:
     """One finished stage.
@@ -57,9 +62,13 @@ def stamped(receipt: Receipt) -> Receipt:
 
 def write(layout: Layout, receipt: Receipt) -> Receipt:
     """Write the receipt to disk atomically; returns it with the present time (UTC)."""
-    finished = stamped(receipt)
-    write_json(layout.receipts / f"{receipt.stage}.json", asdict(finished))
-    return finished
+    return copy(layout, stamped(receipt))
+
+
+def copy(layout: Layout, receipt: Receipt) -> Receipt:
+    """Write a receipt that has its time already to disk atomically; returns it."""
+    write_json(layout.receipts / f"{receipt.stage}.json", asdict(receipt))
+    return receipt
 
 
 def read(layout: Layout, stage: str) -> Receipt | None:

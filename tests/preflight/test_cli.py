@@ -49,6 +49,14 @@ def test_account_that_is_ready(ready: Ready) -> None:
     assert WHO[1] not in result.output
 
 
+def test_a_cluster_is_checked_if_there_is_to_be_one(ready: Ready) -> None:
+    result = run(ready, "--json", "-c", "cluster_workers=2", "-c", "cluster_instance_type=c7i.large")
+    assert result.exit_code == 0, result.stderr
+    found = verdicts(result)
+    assert {"head zones", "worker zones", "vCPUs head", "vCPUs workers"} <= found.keys()
+    assert set(found.values()) == {"ok"}
+
+
 def test_training_alone_needs_nothing_of_prep(ready: Ready) -> None:
     """As in another Region: there is no secret, and snapshots that the settings name are elsewhere."""
     ready.account.secrets.delete_secret(SecretId=SECRET, ForceDeleteWithoutRecovery=True)

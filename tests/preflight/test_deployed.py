@@ -76,3 +76,15 @@ def test_state_has_its_remedy(state: str, verdict: Verdict, remedy: str) -> None
     assert (finding.check, finding.verdict) == ("stack Prep", verdict)
     assert remedy in finding.remedy
     assert state in finding.found or state == "REVIEW_IN_PROGRESS"
+
+
+def test_a_cluster_that_the_settings_leave_out(account: Account) -> None:
+    """The Dataset stack would no longer export its subnets, and CloudFormation refuses that."""
+    assert deployed.check_left_out(deployed.look(account, "sample"), "sample", REGION, 0) == []
+    make_stack("sample-cluster", {"Topic": {"Type": "AWS::SNS::Topic"}})
+    there = deployed.look(account, "sample")
+    assert deployed.check_left_out(there, "sample", REGION, 2) == []
+    (finding,) = deployed.check_left_out(there, "sample", REGION, 0)
+    assert (finding.verdict, finding.check) == (Verdict.FAILS, "stack Cluster")
+    command = f"python -m prep.owner destroy --dataset sample --region {REGION} --stack cluster"
+    assert f"run `{command}` first" in finding.remedy

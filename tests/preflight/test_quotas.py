@@ -111,6 +111,37 @@ def test_quota_of_new_accounts_for_gpus_is_a_warning(
     assert "L-DB2E81BA --desired-value 4`" in found.remedy
 
 
+def cluster(**changes: str) -> Settings:
+    return replace(Settings(), cluster_workers=4, cluster_instance_type="c7i.xlarge", **changes)
+
+
+def test_all_workers_together(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_quota(monkeypatch, quotas.STANDARD, 5)
+    head, workers = quotas.check_cluster_vcpus(account, cluster())
+    assert (head.verdict, head.check) == (Verdict.OK, "vCPUs head")
+    assert head.found == "0 of 5 in use; the head m7i.large needs 2"
+    assert (workers.verdict, workers.check) == (Verdict.WARNING, "vCPUs workers")
+    assert workers.found == "0 of 5 in use; a cluster of 4 c7i.xlarge needs 16"
+    assert "--quota-code L-1216C47A --desired-value 16`" in workers.remedy
+
+
+def test_spot_workers_have_a_quota_of_their_own(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_quota(monkeypatch, quotas.STANDARD, 5)
+    set_quota(monkeypatch, quotas.STANDARD_SPOT, 16)
+    run_instances("t2.large", 1)
+    head, workers = quotas.check_cluster_vcpus(account, cluster(cluster_spot="yes"))
+    assert head.found.startswith("2 of 5 in use; ")
+    assert (workers.verdict, workers.found) == (
+        Verdict.OK,
+        "0 of 16 in use; a cluster of 4 c7i.xlarge needs 16",
+    )
+    monkeypatch.setattr(usage, "running_types", lambda _, spot=False: ["c7i.xlarge"] if spot else [])
+    _, workers = quotas.check_cluster_vcpus(account, cluster(cluster_spot="yes"))
+    assert (workers.verdict, workers.found.split(";")[0]) == (Verdict.WARNING, "4 of 16 in use")
+    other = replace(cluster(cluster_spot="yes"), cluster_instance_type="g6.xlarge")
+    assert "no quota is known for g6.xlarge" in quotas.check_cluster_vcpus(account, other)[1].found
+
+
 def test_type_that_does_not_exist(account: Account) -> None:
     found = quotas.check_prep_vcpus(account, replace(Settings(), prep_instance_type="t9.large"), Deployed())
     assert (found.verdict, found.remedy) == (Verdict.FAILS, "set another type")

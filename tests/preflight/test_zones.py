@@ -50,3 +50,10 @@ def test_training_type_that_is_nowhere_is_a_warning(account: Account) -> None:
     found = zones.check_training(account, "g5.xlarge")
     assert found.verdict is Verdict.OK
     assert "us-east-1d, us-east-1f" in found.found
+
+
+def test_types_of_the_cluster(account: Account) -> None:
+    head, worker = zones.check_cluster(account, "m7i.large", "c99.large")
+    assert (head.verdict, head.check) == (Verdict.OK, "head zones")
+    assert (worker.verdict, worker.check) == (Verdict.WARNING, "worker zones")
+    assert worker.remedy == "set another cluster_instance_type before you launch instances"

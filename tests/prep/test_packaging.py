@@ -93,8 +93,10 @@ def test_requirements(distribution: Distribution) -> None:
     needed = distribution.requires or []
     text = (REPOSITORY / "prep" / "requirements.txt").read_text()
     pins = {line.split("#")[0].strip() for line in text.splitlines()} - {""}
-    extra = {line.split(";")[0].strip() for line in needed if "extra" in line}
+    extra = {line.split(";")[0].strip() for line in needed if 'extra == "prepare"' in line}
     assert extra == pins
+    cluster = [line.split(";")[0].strip() for line in needed if 'extra == "cluster"' in line]
+    assert cluster == ["ray==2.60.0"]
     always = [line for line in needed if "extra" not in line]
     assert all(">=" in line for line in always)
     assert {re.split("[<>=]", line)[0] for line in always} == {

@@ -19,8 +19,8 @@ REPOSITORY = Path(__file__).parents[2]
 # What the whole tree of errors is called where it is raised, and the functions that make one of them.
 NAMES = {name for name, kind in vars(errors).items() if isinstance(kind, type)} | {"SourceChangedError"}
 VERBS = (
-    "add|allow|check|compare|copy|correct|create|decompress|deploy|do|don't|download|end|get|give|grow|leave|log|make|"
-    "move|name|open|put|remove|run|set|unpack|update|use|wait|write"
+    "add|allow|check|compare|copy|correct|create|decompress|deploy|do|don't|download|end|get|give|grow|install|leave|log|"
+    "make|move|name|open|put|remove|run|set|unpack|update|use|wait|write"
 )
 REMEDY = re.compile(rf"(?:(?:or|then|so|and|it) )*(?:(?:{VERBS})\b|must\b|`)")
 # Their text ends with what another function has written, which has the remedy.
@@ -29,6 +29,7 @@ PASSED_ON = {
     ("prep/datasets/description.py", "data set description {}: {}{}"),  # a Mistake has one, by its type
     ("prep/describe/new.py", "the description would be wrong: {}"),  # the same
     ("prep/owner/cli.py", "{}"),  # launch.shortfall
+    ("prep/owner/cluster.py", "{}"),  # what EC2 said in each zone
     (
         "prep/sources/http.py",
         "{}: stopped because another range failed",

@@ -58,12 +58,17 @@ class Synthesis:
         artifacts = json.loads((self.folder / "manifest.json").read_text())["artifacts"]
         return str(artifacts["Training"]["properties"]["stackName"]).removesuffix("-training")
 
+    @property
+    def stacks(self) -> list[str]:
+        """The stacks that there are, in no order."""
+        return [path.name.removesuffix(".template.json") for path in self.folder.glob("*.template.json")]
+
     def resources(self, kind: str | None = None, stack: str | None = None) -> dict[str, dict[str, Any]]:
         """Resources of one type or of all: of one stack by logical id, of all stacks by stack/logical id."""
         if stack is None:
             return {
                 f"{each}/{name}": resource
-                for each in ("Dataset", "Prep", "Training")
+                for each in self.stacks
                 for name, resource in self.resources(kind, each).items()
             }
         resources: dict[str, dict[str, Any]] = self.template(stack)["Resources"]
@@ -115,6 +120,36 @@ def custom(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
         "datasets": "tiny,pets",
     }
     return synthesize(tmp_path_factory.mktemp("custom"), settings)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
+    """The app with a Cluster stack."""
+    return synthesize(tmp_path_factory.mktemp("cluster"), {"cluster_workers": "4"})
+
+
+@pytest.fixture(scope="session")
+def cluster_extras(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
+    """A Cluster stack with all that the defaults leave out, and a description of the user's own."""
+    description = tmp_path_factory.mktemp("description") / "mine.toml"
+    description.write_text(TINY)
+    zones = {f"availability-zones:account={ACCOUNT}:region=us-east-1": [f"us-east-1{z}" for z in "abcdef"]}
+    settings = {
+        "dataset": str(description),
+        "region": "us-east-1",
+        "account": ACCOUNT,
+        "environment": "dev",
+        "source": "s3://mirror-bucket/sets/",
+        "notify": "owner@example.org",
+        "when_done": "keep",
+        "log_retention_days": "14",
+        "key": "new",
+        "cluster_workers": "8",
+        "cluster_instance_type": "c7i.large",
+        "cluster_head_type": "t3.large",
+        "cluster_spot": "yes",
+    }
+    return synthesize(tmp_path_factory.mktemp("cluster-extras"), settings | zones)
 
 
 @pytest.fixture(scope="session")

@@ -99,10 +99,13 @@ def test_the_bucket(synthesis: Synthesis) -> None:
     assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
     assert properties["BucketEncryption"]
     assert properties["VersioningConfiguration"]["Status"] == "Enabled"
-    rule, of_status = properties["LifecycleConfiguration"]["Rules"]
+    rule, of_status, of_shuffle = properties["LifecycleConfiguration"]["Rules"]
     assert rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"] > 7
     assert of_status["Prefix"] == f"{synthesis.name}/status.json"
     assert of_status["NoncurrentVersionExpiration"]["NoncurrentDays"] == 1
+    assert of_shuffle["Prefix"] == f"{synthesis.name}/packed/.packing/"
+    assert of_shuffle["NoncurrentVersionExpiration"]["NoncurrentDays"] == 1
+    assert of_shuffle["ExpiredObjectDeleteMarker"] is True
     denied = synthesis.only("AWS::S3::BucketPolicy")["Properties"]["PolicyDocument"]["Statement"]
     assert {"Bool": {"aws:SecureTransport": "false"}} in [
         statement["Condition"] for statement in denied if statement["Effect"] == "Deny"

@@ -5,6 +5,7 @@ There, /etc, /opt and /var/lib are the test's. The aws command is the real one, 
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -263,6 +264,28 @@ def test_the_same_limits_as_on_the_prep_instance(
     assert told["EnvironmentFile"] == unit["Service"]["EnvironmentFile"]
 
 
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd's own check of units")
+@pytest.mark.parametrize("role", ["head", "worker"])
+def test_systemd_understands_the_units(head: Machine, cluster: str, role: str) -> None:
+    """Amazon Linux 2023 has systemd 252, as Debian 12 does."""
+    assert cluster
+    assert head.boot(ROLE=role).status == 0, head.log
+    for program in ("ray", "python"):
+        path = head.root / "opt/dataset-prep/venv/bin" / program
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy("/bin/true", path)
+    check = 'systemd-analyze verify --man=no --recursive-errors=no "$ROOT"/etc/systemd/system/*.service'
+    folders = 'mount --bind "$ROOT/opt" /opt; mount --bind "$ROOT/lib" /var/lib'
+    done = subprocess.run(  # noqa: S603
+        ["unshare", "--mount", "bash", "-c", f"{folders}; {check}"],  # noqa: S607
+        env={"ROOT": str(head.root), "PATH": os.environ["PATH"], "SYSTEMD_LOG_LEVEL": "warning"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def run_script(
     head: Machine, name: str, commands: Mapping[str, str], **variables: str
 ) -> tuple[int, list[str]]:
@@ -399,7 +422,22 @@ def test_a_second_run_changes_nothing(head: Machine, cluster: str) -> None:
     assert content() == before
 
 
-def test_logs_go_to_cloudwatch_if_asked(machine: Machine) -> None:
+@pytest.mark.parametrize("address", ["10.0.0.1\nExecStart=/bin/sh", "10.0.0.1 --x", "$(id)", "fe80::1", ""])
+def test_a_head_that_is_no_address_becomes_no_part_of_a_unit(
+    machine: Machine, metadata: Metadata, address: str
+) -> None:
+    metadata.items["tags/instance/dataset-head"] = address
+    assert machine.boot().status == 1
+    assert "the tag dataset-head is no address" in machine.log
+    assert not list((machine.root / "etc/systemd/system").iterdir())
+    assert machine.said("shutdown") == ["--poweroff now"]
+
+
+@pytest.mark.parametrize("role", ["head", "worker"])
+def test_logs_go_to_cloudwatch_if_asked(head: Machine, cluster: str, role: str) -> None:
+    machine = head
+    assert cluster
+    machine.variables["ROLE"] = role
     agent = machine.root / "opt/aws/amazon-cloudwatch-agent"
     for name in ("bin", "etc"):
         (agent / name).mkdir(parents=True)
@@ -410,8 +448,8 @@ def test_logs_go_to_cloudwatch_if_asked(machine: Machine) -> None:
     files = config["logs"]["logs_collected"]["files"]["collect_list"]
     assert {each["log_group_name"] for each in files} == {"/tiny/cluster"}
     assert [each["log_stream_name"] for each in files] == [
-        "worker/{instance_id}/boot",
-        "worker/{instance_id}/service",
+        *(f"{role}/{{instance_id}}/{log}" for log in ("boot", "service")),
+        *(["head/{instance_id}/autoscaler"] if role == "head" else []),
     ]
     assert (
         "file:/opt/aws/amazon-cloudwatch-agent/etc/dataset-cluster.json"

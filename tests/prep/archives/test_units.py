@@ -313,3 +313,35 @@ def test_hostile_folders(tmp_path: Path, name: str) -> None:
         list(read_folder_units(top, split("folders"), lambda _: None))
     str(caught.value).encode()  # can be shown
     assert "\n" not in str(caught.value)
+
+
+def negative() -> bytes:
+    """A tar whose second member has a size below zero."""
+    first = tarfile.TarInfo("n1/0.JPEG").tobuf(tarfile.GNU_FORMAT)
+    block = bytearray(tarfile.TarInfo("n1/a.JPEG").tobuf(tarfile.GNU_FORMAT))
+    block[124:136] = tarfile.itn(-512, 12, tarfile.GNU_FORMAT)
+    block[148:156] = b"%06o\0 " % tarfile.calc_chksums(bytes(block))[0]
+    return first + bytes(block) + bytes(10240)
+
+
+def test_a_size_below_zero_ends_the_reading(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(negative())
+    with pytest.raises(IntegrityError, match="not a readable tar file"):
+        read(path, "folders")
+
+
+def test_a_size_below_zero_in_an_inner_archive_ends_the_reading(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    path.write_bytes(tars.tar_of({"n00000001.tar": negative()}))
+    with pytest.raises(IntegrityError, match="not a readable tar file"):
+        read(path, "nested")
+
+
+def test_extended_headers_without_end(tmp_path: Path) -> None:
+    extended = tarfile.TarInfo("x")
+    extended.type, extended.size = tarfile.XHDTYPE, 0
+    path = tmp_path / "a.tar"
+    path.write_bytes(extended.tobuf(tarfile.USTAR_FORMAT) * 2000 + bytes(10240))
+    with pytest.raises(IntegrityError, match="not a readable tar file"):
+        read(path, "folders")

@@ -1,14 +1,19 @@
 """Restore: a backup comes back, byte for byte, and only where it is missing."""
 
 import json
+import re
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 
 from prep.errors import IntegrityError, PrepError
 from prep.job import Job
+from prep.state import receipts
+from tests.prep.s3_proxy import Fault, S3Proxy
 from tests.prep.small_sets import TINY, job, pack, packed_files, write_folders
 
 pytestmark = pytest.mark.filterwarnings("ignore:Please import `csr_matrix`:DeprecationWarning")
@@ -154,3 +159,103 @@ def test_a_preview_that_is_lost_does_not_matter(
     said = [line for line in capfd.readouterr().err.splitlines() if key in line]
     assert len(said) == 1
     assert "`python -m prep preview` makes preview.html again" in said[0]
+
+
+RECEIPT = "tiny/packed/.prep/verify.json"
+
+
+@pytest.fixture
+def verified(work: Job) -> Job:
+    """The same, verified in S3, as a cluster does it; nothing of it is on the volumes any more."""
+    receipt = json.loads((work.layout.receipts / "verify.json").read_text())
+    url = f"s3://{BUCKET}/tiny/packed/MANIFEST.json"
+    put_receipt(receipt | {"outputs": {url: receipt["outputs"][str(work.layout.manifest)]}})
+    shutil.rmtree(work.layout.root)
+    shutil.rmtree(work.layout.packed)
+    return work
+
+
+def put_receipt(receipt: object) -> None:
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=RECEIPT, Body=json.dumps(receipt))
+
+
+def get_receipt() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(
+        boto3.client("s3").get_object(Bucket=BUCKET, Key=RECEIPT)["Body"].read()
+    )
+    return found
+
+
+def accepted_by_snapshot(work: Job) -> bool:
+    """Whether snapshot takes the packed files for verified; the volume in question does not exist."""
+    with pytest.raises(PrepError) as caught:
+        replace(work, volume="vol-0123456789abcdef0").snapshot()
+    return "have not been verified" not in str(caught.value)
+
+
+def test_what_was_verified_in_s3_is_verified(verified: Job) -> None:
+    restore(verified, "packed")
+    kept = receipts.read(verified.layout, "verify")
+    assert kept is not None
+    assert [*kept.outputs] == [str(verified.layout.manifest)]
+    assert asdict(kept) | {"outputs": 0} == get_receipt() | {"outputs": 0}
+    assert accepted_by_snapshot(verified)
+    with verified.locked():
+        assert verified.verify() == kept  # which would need the inventory
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"inputs": {"manifest": "0" * 64}},
+        {"inputs": {}},
+        {"stage": "pack"},
+        {"outputs": []},
+        {"unknown": 1},
+    ],
+)
+def test_another_receipt_is_not_kept(
+    verified: Job, change: dict[str, object], capfd: pytest.CaptureFixture[str]
+) -> None:
+    put_receipt(get_receipt() | change)
+    restore(verified, "packed")
+    assert receipts.read(verified.layout, "verify") is None
+    assert f"restore: s3://{BUCKET}/{RECEIPT} is not for this MANIFEST.json" in capfd.readouterr().err
+    assert not accepted_by_snapshot(verified)
+
+
+def test_another_manifest_is_not_verified(verified: Job) -> None:
+    """As when somebody has packed again, and not verified since."""
+    s3, place = boto3.client("s3"), {"Bucket": BUCKET, "Key": "tiny/packed/MANIFEST.json"}
+    table = json.loads(s3.get_object(**place)["Body"].read())
+    s3.put_object(**place, Body=json.dumps(table))
+    restore(verified, "packed")
+    assert not accepted_by_snapshot(verified)
+
+
+def test_a_receipt_that_is_refused(
+    verified: Job, aws: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The files are there all the same."""
+    with S3Proxy(aws) as proxy:
+        proxy.plan = lambda request: Fault.DENIED if request.key.endswith(RECEIPT) else None
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        assert restore(verified, "packed") == {"packed": 4}
+    assert receipts.read(verified.layout, "verify") is None
+    said = [line for line in capfd.readouterr().err.splitlines() if RECEIPT in line]
+    assert len(said) == 1
+    assert re.search(r"^restore: read s3://.*verify.json: .*GetObject; run verify before snapshot$", said[0])
+
+
+def test_the_receipt_comes_after_the_files(verified: Job) -> None:
+    boto3.client("s3").delete_object(Bucket=BUCKET, Key="tiny/packed/train.rec")
+    with pytest.raises(PrepError, match=r"train.rec"):
+        restore(verified, "packed")
+    assert receipts.read(verified.layout, "verify") is None
+
+
+def test_a_backup_has_no_such_receipt(work: Job, capfd: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(work.layout.root)
+    restore(work, "packed")
+    assert receipts.read(work.layout, "verify") is None
+    assert "verify" not in capfd.readouterr().err
