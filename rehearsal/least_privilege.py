@@ -188,6 +188,7 @@ def plain(resource: str) -> str:
         (r"\b(lt|sg|subnet)-[0-9a-f]{17}\b", r"\1-…"),
         (r"(backup)[0-9a-f]{8}-[a-z0-9]+", r"\1-…"),
         (r"(sample-[\w-]+?)[0-9A-F]{8}-\w+", r"\1-…"),
+        (r"(:secret:[\w-]+-…)-\w{6}\b", r"\1"),
     ):
         resource = re.sub(pattern, word, resource)
     return resource

@@ -101,6 +101,10 @@ def test_only_one_permission_is_taken_away(tmp_path: Path) -> None:
             "arn:aws:ec2:REGION:ACCOUNT:subnet/subnet-…",
         ),
         (
+            "arn:aws:secretsmanager:us-east-1:123456789012:secret:sample-cluster-TokenCB33349F-ZAS27334UAMF-aSucQM",
+            "arn:aws:secretsmanager:REGION:ACCOUNT:secret:sample-cluster-Token-…",
+        ),
+        (
             "arn:aws:ssm:eu-west-1:210987654321:parameter/sample/x",
             "arn:aws:ssm:REGION:ACCOUNT:parameter/sample/x",
         ),
