@@ -149,7 +149,7 @@ def run(wishes: Wishes) -> int:
         signal.signal(number, signal.default_int_handler)
     failure: RehearsalError | None = None
     try:
-        check_host(wishes.output)
+        check_host(wishes.output, wishes.cluster)
         with only_one(wishes.output):
             travel(wishes, narrator)
     except RehearsalError as error:
@@ -161,7 +161,7 @@ def run(wishes: Wishes) -> int:
     return report(narrator, failure, wishes.output)
 
 
-def check_host(output: Path) -> None:
+def check_host(output: Path, workers: int = 0) -> None:
     """Checks that this machine can run the rehearsal.
 
     Raises:
@@ -181,7 +181,7 @@ def check_host(output: Path) -> None:
         )
     cdk.check_installed()
     output.mkdir(parents=True, exist_ok=True)
-    check_space(output)
+    check_space(output, workers)
 
 
 @contextmanager

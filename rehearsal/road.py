@@ -23,12 +23,12 @@ def travel(wishes: Wishes, narrator: Narrator) -> None:
     with ExitStack() as stack:
         road = prepare(wishes, narrator, stack)
         try:
-            if wishes.without:
+            if wishes.cluster:
+                cluster_road(road)
+            elif wishes.without:
                 road_without_a_permission(road)
             elif wishes.full:
                 full_road(road)
-            elif wishes.cluster:
-                cluster_road(road)
             else:
                 default_road(road)
         except RehearsalError as error:

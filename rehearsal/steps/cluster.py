@@ -10,7 +10,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ HEAD, WORKER = "cluster-head", "cluster-worker"  # values of the tag dataset-rol
 SETTINGS = {"cluster_instance_type": "m7a.medium", "key": "new", "log_retention_days": "30"}
 MADE_HERE = re.compile(r"[^/]+\.(rec|idx|lst)|classes\.tsv|MANIFEST\.json")
 BOOT_SECONDS = 300.0  # for a machine to install the packages: half a minute on a quiet machine
-WORK_SECONDS = 600.0
+REFUSALS_EVERY = 5.0
 # Ray gives its head up after a minute.
 END_SECONDS = 180.0
 
@@ -146,7 +146,7 @@ def kill_head(road: Road, head: str) -> None:
     road.cloud.hold(f"s3:PutObject {road.name}/packed/{split}.rec part")
     with road.narrator.step("The head and its workers: boot, pack"):
         _booted(road, head)
-        follow(road, _service(road, head), road.cloud.is_held)
+        follow(road, _service(road, head), _unless_refused(road, road.cloud.is_held))
     with road.narrator.step("Terminate the head in the middle"):
         journal = [key for key in _keys(road) if "/.packing/" in key]
         shown = _process_list()
@@ -206,12 +206,28 @@ def _booted(road: Road, head: str) -> None:
         raise RehearsalError(f"the head {head} did not boot", tail(log, 25))
 
 
+def _unless_refused(road: Road, reached: Callable[[], bool]) -> Callable[[], bool]:
+    """The same question; but a refused call of the autoscaler, which tries it for ever, is the end."""
+    looked = time.monotonic()
+
+    def ask() -> bool:
+        nonlocal looked
+        if time.monotonic() - looked > REFUSALS_EVERY:
+            looked = time.monotonic()
+            if refused := road.cloud.refused_calls():
+                raise RehearsalError(refused[0])
+        return reached()
+
+    return ask
+
+
 def follow_head(road: Road, head: str) -> None:
     """Waits until the head has done its work and has ended itself."""
     with road.narrator.step("Another head goes on: pack, verify"):
         _booted(road, head)
         service = _service(road, head)
-        follow(road, service, lambda: _state(road, head) == "terminated" or service.ended_well)
+        over = _unless_refused(road, lambda: _state(road, head) == "terminated" or service.ended_well)
+        follow(road, service, over)
 
 
 def _state(road: Road, instance: str) -> str:
