@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from rehearsal import findings, leftovers
+from rehearsal.cluster import cluster_road
 from rehearsal.full import full_road
 from rehearsal.narrator import Narrator, RehearsalError
 from rehearsal.preparation import Road, Wishes, prepare
@@ -26,6 +27,8 @@ def travel(wishes: Wishes, narrator: Narrator) -> None:
                 road_without_a_permission(road)
             elif wishes.full:
                 full_road(road)
+            elif wishes.cluster:
+                cluster_road(road)
             else:
                 default_road(road)
         except RehearsalError as error:
