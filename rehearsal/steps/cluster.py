@@ -22,7 +22,7 @@ from rehearsal.steps.elsewhere import owner
 from rehearsal.steps.preparing import SERVICE, Service, follow, prep_service
 from rehearsal.steps.watching import APP, ENVIRONMENT
 
-WORK, RAY = "dataset-cluster.service", "dataset-ray.service"
+WORK = "dataset-cluster.service"
 HEAD, WORKER = "cluster-head", "cluster-worker"  # values of the tag dataset-role
 # A machine with one processor, so that each worker does one task at a time.
 SETTINGS = {"cluster_instance_type": "m7a.medium", "key": "new", "log_retention_days": "30"}
