@@ -18,8 +18,10 @@ from rehearsal.narrator import Narrator, RehearsalError, visible
 from rehearsal.operator import cdk
 from rehearsal.preparation import Wishes
 from rehearsal.road import travel
+from rehearsal.steps import cluster as cluster_steps
 
 MOST_INSTANCES = 40
+MOST_WORKERS = 8  # each takes 1 GB of disk and half a GB of memory
 # Debian's package for each command that the rehearsal calls.
 COMMANDS = {
     "blkid": "util-linux",
@@ -95,6 +97,13 @@ class Waves(click.ParamType[tuple[int, ...]]):
     help="The long road: interruptions in each stage, replacement, destroy in the middle, another Region, "
     "another account.",
 )
+@click.option(
+    "--cluster",
+    type=click.IntRange(0, MOST_WORKERS),
+    default=0,
+    metavar="WORKERS",
+    help="Pack on a Ray cluster of so many workers as well, and compare the packed files.",
+)
 @click.option("--keep", is_flag=True, help="Keep the files of the volumes in the output folder.")
 def main(
     dataset: Path | None,
@@ -104,6 +113,7 @@ def main(
     context: tuple[str, ...],
     without: tuple[str, ...],
     full: bool,
+    cluster: int,
     keep: bool,
 ) -> None:
     """Run all steps on this machine, without an AWS account.
@@ -118,13 +128,16 @@ def main(
     """
     if (dataset is None) != (archives is None):
         raise click.UsageError("--dataset and --archives must be given together")
+    if full and cluster:
+        raise click.UsageError("--full and --cluster: give one of them; each takes minutes")
     if wrong := [word for word in context if "=" not in word]:
         raise click.UsageError(f"-c {wrong[0]}: not KEY=VALUE")
     output = output.resolve()
     settings = dict(word.split("=", 1) for word in context)
     settings = (full_road.SETTINGS if full else {}) | settings
+    settings = (cluster_steps.settings(cluster) if cluster else {}) | settings
     rate = full_road.BYTES_A_SECOND if full else None
-    wishes = Wishes(output, dataset, archives, instances, settings, without, keep, full, rate)
+    wishes = Wishes(output, dataset, archives, instances, settings, without, keep, full, rate, cluster)
     sys.exit(run(wishes))
 
 
@@ -136,7 +149,7 @@ def run(wishes: Wishes) -> int:
         signal.signal(number, signal.default_int_handler)
     failure: RehearsalError | None = None
     try:
-        check_host(wishes.output)
+        check_host(wishes.output, wishes.cluster)
         with only_one(wishes.output):
             travel(wishes, narrator)
     except RehearsalError as error:
@@ -148,7 +161,7 @@ def run(wishes: Wishes) -> int:
     return report(narrator, failure, wishes.output)
 
 
-def check_host(output: Path) -> None:
+def check_host(output: Path, workers: int = 0) -> None:
     """Checks that this machine can run the rehearsal.
 
     Raises:
@@ -168,7 +181,7 @@ def check_host(output: Path) -> None:
         )
     cdk.check_installed()
     output.mkdir(parents=True, exist_ok=True)
-    check_space(output)
+    check_space(output, workers)
 
 
 @contextmanager

@@ -117,15 +117,15 @@ def _same(s3: Any, bucket: str, key: str, size: int | None, file: Path) -> bool:
     return stored == hashlib.sha256(file.read_bytes()).digest()
 
 
-def secrets(subject: Subject, access_key: str, cdk_folder: Path, narrator: Narrator) -> None:
-    """The site's access key is in no template, asset, log, user data or backup of a receipt."""
-    needle = access_key.encode()
+def secrets(subject: Subject, what: str, secret: str, cdk_folder: Path, narrator: Narrator) -> None:
+    """A secret, in words "the site's access key", is in no template, asset, log or user data."""
+    needle = secret.encode()
     instances = subject.cloud.folder / "instances"
     folders = [cdk_folder, *instances.glob("*/log"), *instances.glob("*/shared")]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     found = [str(path) for path in files if needle in path.read_bytes()]
     figure = ", ".join(found) or f"{len(files)} files searched"
-    narrator.check("the site's access key is in no template, log or user data", not found, figure)
+    narrator.check(f"{what} is in no template, log or user data", not found, figure)
 
 
 def remains(subject: Subject, gpus: Sequence[str], narrator: Narrator, destroyed: int = 1) -> None:

@@ -1,7 +1,8 @@
-"""Least privilege, proven both ways: from what a rehearsal has left in its folder `logs`.
+"""Least privilege, proven both ways: from what rehearsals have left in their folders `logs`.
 
 Each permission is taken away in turn, and every recorded call is judged again: at least one must be refused,
-or nobody needs the permission. `python -m rehearsal.least_privilege OUTPUT` prints docs/least-privilege.md.
+or nobody needs the permission. `python -m rehearsal.least_privilege FULL CLUSTER` prints docs/least-privilege.md,
+from the outputs of `--full` and of `--cluster 2`: what each of them proves are the roles of KINDS.
 """
 
 # ruff: noqa: E501 (the text of a document)
@@ -26,12 +27,16 @@ ELSEWHERE = {
     "ssmmessages:OpenControlChannel": AGENT,
     "ssmmessages:OpenDataChannel": AGENT,
 }
+# Roles of which a rehearsal makes every call: the long road, and the one with a cluster.
+KINDS = (("prep", "training"), ("head", "worker"))
 INTRODUCTION = """\
 # Least privilege
 
-`python -m rehearsal.least_privilege rehearsal-output` writes this document, from the output of
-`make rehearse ARGS=--full`. `tests/end_to_end/test_full.py` compares it with a run of its own. The data set of the
-rehearsal is called `sample`. ACCOUNT, REGION and … stand for what differs from one deployment to the next.
+`python -m rehearsal.least_privilege FULL CLUSTER` writes this document, from the outputs of
+`make rehearse ARGS="--full --output FULL"` and `make rehearse ARGS="--cluster 2 --output CLUSTER"`.
+`tests/end_to_end/test_full.py` and `tests/end_to_end/test_cluster.py` compare it with runs of their own. The data set
+of the rehearsal is called `sample`. The roles head and worker are those of the optional stack Cluster. ACCOUNT, REGION
+and … stand for what differs from one deployment to the next.
 
 ## Calls that must be refused
 
@@ -60,7 +65,7 @@ The rehearsal does not run the agent of Session Manager, which needs
 class Permission:
     """One action on one resource, as a statement of a role's policies allows it."""
 
-    kind: str  # of the role: "prep" or "training"
+    kind: str  # of the role: "prep", "training", "head" or "worker"
     policy: int
     statement: int
     action: str
@@ -98,13 +103,18 @@ def roles(logs: Path) -> list[Role]:
     """Every role that made a call, with its policies as they were last."""
     found: dict[str, Role] = {}
     for line in _lines(logs / "policies.jsonl"):
-        kind = "prep" if "-prep-" in line["role"] else "training"
-        found[line["role"]] = Role(kind, line["policies"])
+        found[line["role"]] = Role(kind_of(line["role"]), line["policies"])
     for line in _lines(logs / "calls.jsonl"):
         if line["allowed"] and not line["trial"]:
             checks = [Check(**check) for check in line["checks"]]
             found[line["role"]].calls.append((line["call"], checks))
     return list(found.values())
+
+
+def kind_of(role: str) -> str:
+    """Whose role it is, by its name: that of its stack and that of the construct there."""
+    parts = {"-prep-": "prep", "-cluster-Head": "head", "-cluster-Worker": "worker"}
+    return next((kind for part, kind in parts.items() if part in role), "training")
 
 
 def permissions(role: Role) -> Iterator[Permission]:
@@ -142,10 +152,18 @@ def _concerns(check: Check, permission: Permission) -> bool:
     return check.action.lower() == permission.action.lower()
 
 
+def proven(logs: Path) -> tuple[str, ...]:
+    """The kinds of roles that this rehearsal proves."""
+    there = {role.kind for role in roles(logs)}
+    return next(kinds for kinds in reversed(KINDS) if there & set(kinds))
+
+
 def needs(logs: Path) -> dict[tuple[str, str, str, str], str]:
-    """Every permission of every role → the first call that needs it; "" if none does."""
+    """Every permission of the roles that are proven → the first call that needs it; "" if none does."""
     found: dict[tuple[str, str, str, str], str] = {}
     for role in roles(logs):
+        if role.kind not in proven(logs):
+            continue
         names = role.names()
         for permission in permissions(role):
             call = first_refused(role, permission) or ELSEWHERE.get(permission.action, "")
@@ -167,8 +185,10 @@ def plain(resource: str) -> str:
         (r"\b[0-9a-f]{40,}\b", "…"),
         (r"(?<=:stack/)([\w-]+)/[0-9a-f-]{36}", r"\1/…"),
         (r"\b(key)/[0-9a-f-]{36}", r"\1/…"),
+        (r"\b(lt|sg|subnet)-[0-9a-f]{17}\b", r"\1-…"),
         (r"(backup)[0-9a-f]{8}-[a-z0-9]+", r"\1-…"),
         (r"(sample-[\w-]+?)[0-9A-F]{8}-\w+", r"\1-…"),
+        (r"(:secret:[\w-]+-…)-\w{6}\b", r"\1"),
     ):
         resource = re.sub(pattern, word, resource)
     return resource
@@ -183,11 +203,19 @@ def _in_words(conditions: Mapping[str, Mapping[str, Any]]) -> str:
     return "; ".join(words)
 
 
-def document(logs: Path) -> str:
-    """The text of docs/least-privilege.md."""
-    trials = json.loads((logs / "forbidden.json").read_text())
+def tables(logs: Path) -> tuple[list[str], list[str]]:
+    """The rows of a rehearsal: calls that were refused, and permissions."""
+    kinds = proven(logs)
+    trials = [row for row in json.loads((logs / "forbidden.json").read_text()) if row["role"] in kinds]
     refused = [f"| {row['role']} | {row['call']} | {row['on']} | {row['refused']} |" for row in trials]
-    needed = [_row(*place, call) for place, call in needs(logs).items()]
+    return refused, [_row(*place, call) for place, call in needs(logs).items()]
+
+
+def document(*rehearsals: Path) -> str:
+    """The text of docs/least-privilege.md, from the folders `logs` of rehearsals."""
+    found = [tables(logs) for logs in rehearsals]
+    refused = [row for rows, _ in found for row in rows]
+    needed = [row for _, rows in found for row in rows]
     return INTRODUCTION + "\n".join(refused) + "\n" + PERMISSIONS + "\n".join(needed) + "\n"
 
 
@@ -205,4 +233,4 @@ def _as_list(value: Any) -> list[Any]:
 
 
 if __name__ == "__main__":
-    print(document(Path(sys.argv[1]) / "logs"), end="")
+    print(document(*(Path(output) / "logs" for output in sys.argv[1:])), end="")

@@ -40,6 +40,7 @@ class Wishes:
     keep: bool
     full: bool = False
     rate: int | None = None  # bytes a second of the archive server
+    cluster: int = 0  # most workers; 0: no cluster
 
 
 @dataclass

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from rehearsal import findings, leftovers
+from rehearsal.cluster import cluster_road
 from rehearsal.full import full_road
 from rehearsal.narrator import Narrator, RehearsalError
 from rehearsal.preparation import Road, Wishes, prepare
@@ -22,7 +23,9 @@ def travel(wishes: Wishes, narrator: Narrator) -> None:
     with ExitStack() as stack:
         road = prepare(wishes, narrator, stack)
         try:
-            if wishes.without:
+            if wishes.cluster:
+                cluster_road(road)
+            elif wishes.without:
                 road_without_a_permission(road)
             elif wishes.full:
                 full_road(road)

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 import click
@@ -38,13 +38,11 @@ def _slices(unit: int, ranges: int, size: int) -> Iterator[bytes]:
     return (payload[:size] for _ in range(ranges))
 
 
-@ray.remote
 def write_s3(bucket: str, unit: int, ranges: int, size: int) -> None:
     """Put the slices of a unit into one object."""
     _client().put_object(Bucket=bucket, Key=_key(unit), Body=b"".join(_slices(unit, ranges, size)))
 
 
-@ray.remote
 def read_s3(bucket: str, number: int, units: int, size: int) -> int:
     """Get a range's slice of every object; returns a checksum of all."""
     place = f"bytes={number * size}-{(number + 1) * size - 1}"
@@ -57,19 +55,16 @@ def read_s3(bucket: str, number: int, units: int, size: int) -> int:
         return _checksum(list(pool.map(get, range(units))))
 
 
-@ray.remote
 def write_store(unit: int, ranges: int, size: int) -> list[bytes]:
     """The slices of a unit, each of which becomes an object of Ray's."""
     return list(_slices(unit, ranges, size))
 
 
-@ray.remote
 def read_store(*slices: bytes) -> int:
     """Use a range's slices; returns a checksum of all."""
     return _checksum(slices)
 
 
-@ray.remote
 def ready() -> None:
     """Start a worker."""
     _client()
@@ -90,9 +85,10 @@ def _checksum(slices: Sequence[bytes]) -> int:
 def through_s3(bucket: str, units: int, ranges: int, size: int) -> tuple[float, float]:
     """Seconds of writing and of reading."""
     begun = time.perf_counter()
-    ray.get([write_s3.remote(bucket, unit, ranges, size) for unit in range(units)])
+    write, read = ray.remote(write_s3), ray.remote(read_s3)
+    ray.get([write.remote(bucket, unit, ranges, size) for unit in range(units)])
     written = time.perf_counter()
-    found = ray.get([read_s3.remote(bucket, number, units, size) for number in range(ranges)])
+    found = ray.get([read.remote(bucket, number, units, size) for number in range(ranges)])
     _check(found, units, size)
     return written - begun, time.perf_counter() - written
 
@@ -100,12 +96,12 @@ def through_s3(bucket: str, units: int, ranges: int, size: int) -> tuple[float, 
 def through_store(units: int, ranges: int, size: int) -> tuple[float, float]:
     """Seconds of writing and of reading."""
     begun = time.perf_counter()
-    write: Any = write_store.options(num_returns=ranges)
+    write, read = ray.remote(write_store).options(num_returns=ranges), ray.remote(read_store)
     rows = [write.remote(unit, ranges, size) for unit in range(units)]
     rows = [row if ranges > 1 else [row] for row in rows]
     ray.wait([row[-1] for row in rows], num_returns=units, fetch_local=False)
     written = time.perf_counter()
-    found = ray.get([read_store.remote(*(row[number] for row in rows)) for number in range(ranges)])
+    found = ray.get([read.remote(*(row[number] for row in rows)) for number in range(ranges)])
     _check(found, units, size)
     return written - begun, time.perf_counter() - written
 
@@ -126,8 +122,8 @@ def _check(found: Sequence[int], units: int, size: int) -> None:
 def main(address: str, bucket: str | None, units: int, ranges: int, size: int) -> None:
     """Move the slices once."""
     ray.init(address=address, log_to_driver=False)
-    cpus = int(ray.cluster_resources()["CPU"])  # type: ignore[no-untyped-call]
-    ray.get([ready.remote() for _ in range(cpus)])
+    cpus = int(ray.cluster_resources()["CPU"])
+    ray.get([ray.remote(ready).remote() for _ in range(cpus)])
     write, read = through_s3(bucket, units, ranges, size) if bucket else through_store(units, ranges, size)
     print(json.dumps({"seconds": write + read, "write": write, "read": read}))
 

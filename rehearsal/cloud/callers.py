@@ -14,6 +14,7 @@ from moto.sns.models import sns_backends
 from moto.sts.models import sts_backends
 
 from rehearsal.cloud.judge import Context, Policy
+from rehearsal.cloud.launches import Template
 
 
 @dataclass(frozen=True)
@@ -129,19 +130,32 @@ class MotoAccount:
     def ec2_key(self, resource_id: str) -> str:
         """The ARN of the customer's own key of a volume or a snapshot, or ""."""
         found = self._ec2.volumes.get(resource_id) or self._ec2.snapshots.get(resource_id)
-        return self._own_key(found.kms_key_id if found else "")
+        return self.own_key(found.kms_key_id if found else "")
 
     def bucket_key(self, bucket: str) -> str:
         found = self._s3.buckets.get(bucket)
         rules = (found.encryption or {}).get("Rule", {}) if found else {}
         default = rules.get("ApplyServerSideEncryptionByDefault", {}) if isinstance(rules, dict) else {}
-        return self._own_key(default.get("KMSMasterKeyID", ""))
+        return self.own_key(default.get("KMSMasterKeyID", ""))
 
     def topic_key(self, topic_arn: str) -> str:
         topic = sns_backends[self.account_id][self.region].topics.get(topic_arn)
-        return self._own_key(topic.kms_master_key_id if topic else "")
+        return self.own_key(topic.kms_master_key_id if topic else "")
 
-    def _own_key(self, name: str | None) -> str:
+    def launch_template(self, name_or_id: str, version: str) -> Template | None:
+        """A version of it: a number, "$Latest" or "$Default", which "" stands for."""
+        for template in self._ec2.launch_templates.values():
+            if name_or_id in (template.id, template.name):
+                return Template(template.id, template.get_version(version or "$Default").data)
+        return None
+
+    def profile_role(self, name_or_arn: str) -> str:
+        for profile in iam_backends[self.account_id]["aws"].instance_profiles.values():
+            if name_or_arn in (profile.name, profile.arn) and profile.roles:
+                return str(profile.roles[0].arn)
+        return ""
+
+    def own_key(self, name: str | None) -> str:
         key = kms_backends[self.account_id][self.region].keys.get((name or "").rpartition("/")[2])
         return str(key.arn) if key and key.key_manager == "CUSTOMER" else ""
 

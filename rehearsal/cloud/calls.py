@@ -7,15 +7,17 @@ Service Authorization Reference (https://docs.aws.amazon.com/service-authorizati
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from html import unescape
 from typing import Any, Protocol
 from urllib.parse import parse_qsl, unquote
 
+from rehearsal.cloud.call import Call, ec2_arn, request_tags, tag_context
 from rehearsal.cloud.judge import Check
 from rehearsal.cloud.keys import Keys, key_checks
+from rehearsal.cloud.launches import Launches, run_instances
 
 
-class Account(Keys, Protocol):
+class Account(Keys, Launches, Protocol):
     """What the table has to look up in the embedded AWS."""
 
     @property
@@ -34,20 +36,6 @@ class Account(Keys, Protocol):
     def has_object(self, bucket: str, key: str) -> bool: ...
 
 
-@dataclass(frozen=True)
-class Call:
-    """One request: "ec2", "CreateVolume" and its parameters, flat as in the query protocol or JSON."""
-
-    service: str
-    action: str
-    region: str
-    params: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        return f"{self.service}:{self.action}"
-
-
 def parse(environ: Mapping[str, Any], body: bytes) -> Call | None:
     """The call in a WSGI request, or None if it is not a signed AWS request."""
     scope = re.search(r"Credential=[^/]+/\d+/([^/]+)/([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
@@ -55,7 +43,7 @@ def parse(environ: Mapping[str, Any], body: bytes) -> Call | None:
         return None
     region, service = scope[1], scope[2]
     if service == "s3":
-        return _parse_s3(environ, region)
+        return _parse_s3(environ, region, body)
     if target := environ.get("HTTP_X_AMZ_TARGET"):
         return Call(service, target.rpartition(".")[2], region, json.loads(body or b"{}"))
     params = dict(parse_qsl(body.decode(), keep_blank_values=True))
@@ -63,11 +51,20 @@ def parse(environ: Mapping[str, Any], body: bytes) -> Call | None:
     return Call(service, params.get("Action", ""), region, params)
 
 
-def _parse_s3(environ: Mapping[str, Any], region: str) -> Call:
+def deletes_objects(environ: Mapping[str, Any]) -> bool:
+    """Whether a request to S3 deletes the objects that its body names."""
+    query = str(environ.get("QUERY_STRING", ""))
+    return environ["REQUEST_METHOD"] == "POST" and query.startswith("delete")
+
+
+def _parse_s3(environ: Mapping[str, Any], region: str, body: bytes) -> Call:
     """Path-style addressing: /bucket/key. What IAM asks for is named after the permission."""
     bucket, _, key = unquote(environ.get("PATH_INFO", "/")).lstrip("/").partition("/")
     query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
     method = environ["REQUEST_METHOD"]
+    if not key and deletes_objects(environ):
+        keys = [unescape(key) for key in re.findall(r"<Key>(.*?)</Key>", body.decode(), re.DOTALL)]
+        return Call("s3", "DeleteObject", region, {"bucket": bucket, "key": "", "keys": keys})
     if not key:
         kind = next((name for name in query if name in _S3_BUCKET_PARTS), "")
         action = _S3_BUCKET_PARTS.get(kind, {}).get(method) or _S3_BUCKET.get(method, "ListBucket")
@@ -111,7 +108,9 @@ Row = Callable[[Call, Account], Iterator[Check]]
 def _s3(call: Call, account: Account) -> Iterator[Check]:
     bucket, key = call.params["bucket"], call.params["key"]
     arn = f"arn:aws:s3:::{bucket}"
-    if key:
+    if "keys" in call.params:
+        yield from (Check(call.name, f"{arn}/{each}") for each in call.params["keys"])
+    elif key:
         yield Check(call.name, f"{arn}/{key}")
         # Who may not list the bucket gets "forbidden" for an object that is not there.
         # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html (Permissions)
@@ -121,39 +120,19 @@ def _s3(call: Call, account: Account) -> Iterator[Check]:
         yield Check(call.name, arn, {"s3:prefix": call.params["prefix"]} if "prefix" in call.params else {})
 
 
-def _ec2_arn(call: Call, account: Account, kind: str, resource_id: str) -> str:
-    # Snapshots and images have no account in their ARN.
-    owner = "" if kind in ("snapshot", "image") else account.account_id
-    return f"arn:aws:ec2:{call.region}:{owner}:{kind}/{resource_id}"
-
-
 def _ec2(call: Call, account: Account, kind: str, resource_id: str, **more: str) -> Check:
     context = {**account.resource_context(resource_id), **more}
-    return Check(call.name, _ec2_arn(call, account, kind, resource_id), context)
-
-
-def request_tags(call: Call, kind: str) -> dict[str, str]:
-    """Tags that the call asks for on resources of a kind ("volume"), from its TagSpecifications."""
-    tags = {}
-    for key, value in call.params.items():
-        match = re.fullmatch(r"TagSpecifications?\.(\d+)\.Tags?\.(\d+)\.Key", key)
-        if match and call.params.get(re.sub(r"\.Tags?\..*", ".ResourceType", key)) == kind:
-            tags[value] = call.params.get(key.removesuffix("Key") + "Value", "")
-    return tags
-
-
-def _tag_context(tags: Mapping[str, str]) -> dict[str, Any]:
-    return {f"aws:RequestTag/{key}": value for key, value in tags.items()} | {"aws:TagKeys": list(tags)}
+    return Check(call.name, ec2_arn(call, account.account_id, kind, resource_id), context)
 
 
 def _new_resource(call: Call, account: Account, kind: str, context: Mapping[str, str]) -> Iterator[Check]:
     """The resource that a call makes, and the ec2:CreateTags that its tags need."""
-    arn = _ec2_arn(call, account, kind, "*")
+    arn = ec2_arn(call, account.account_id, kind, "*")
     tags = request_tags(call, kind)
-    tag_context = _tag_context(tags) if tags else {}
-    yield Check(call.name, arn, {**context, **tag_context})
+    given = tag_context(tags) if tags else {}
+    yield Check(call.name, arn, {**context, **given})
     if tags:
-        yield Check("ec2:CreateTags", arn, {**tag_context, "ec2:CreateAction": call.action})
+        yield Check("ec2:CreateTags", arn, {**given, "ec2:CreateAction": call.action})
 
 
 def _volume_context(call: Call) -> dict[str, str]:
@@ -176,7 +155,7 @@ def _copy_volumes(call: Call, account: Account) -> Iterator[Check]:
     """Source and copy, as AWS's policy AmazonEBSCSIDriverPolicyV2 grants them."""
     source = call.params["SourceVolumeId"]
     yield _ec2(call, account, "volume", source)
-    parent = {"ec2:ParentVolume": _ec2_arn(call, account, "volume", source)}
+    parent = {"ec2:ParentVolume": ec2_arn(call, account.account_id, "volume", source)}
     yield from _new_resource(call, account, "volume", _volume_context(call) | parent)
 
 
@@ -184,7 +163,7 @@ def _create_volume(call: Call, account: Account) -> Iterator[Check]:
     context = _volume_context(call)
     snapshot = call.params.get("SnapshotId")
     if snapshot:
-        context["ec2:ParentSnapshot"] = _ec2_arn(call, account, "snapshot", snapshot)
+        context["ec2:ParentSnapshot"] = ec2_arn(call, account.account_id, "snapshot", snapshot)
         yield _ec2(call, account, "snapshot", snapshot)
     yield from _new_resource(call, account, "volume", context)
 
@@ -192,7 +171,7 @@ def _create_volume(call: Call, account: Account) -> Iterator[Check]:
 def _create_snapshot(call: Call, account: Account) -> Iterator[Check]:
     volume = call.params["VolumeId"]
     yield _ec2(call, account, "volume", volume)
-    parent = {"ec2:ParentVolume": _ec2_arn(call, account, "volume", volume)}
+    parent = {"ec2:ParentVolume": ec2_arn(call, account.account_id, "volume", volume)}
     yield from _new_resource(call, account, "snapshot", parent)
 
 
@@ -219,12 +198,6 @@ def _instances(call: Call, account: Account) -> Iterator[Check]:
             yield _ec2(call, account, "instance", str(value))
 
 
-def _run_instances(call: Call, account: Account) -> Iterator[Check]:
-    """The two kinds of resources that no call can do without; a policy for it would name more."""
-    yield from _new_resource(call, account, "instance", {})
-    yield Check(call.name, _ec2_arn(call, account, "image", call.params.get("ImageId", "*")))
-
-
 def _modify_instance(call: Call, account: Account) -> Iterator[Check]:
     instance = call.params["InstanceId"]
     # Either as Attribute=disableApiTermination or as DisableApiTermination.Value.
@@ -249,7 +222,7 @@ def _tags(call: Call, account: Account) -> Iterator[Check]:
         if re.fullmatch(r"ResourceId\.\d+", key):
             kind = _KINDS.get(str(value).partition("-")[0], "*")
             found = _ec2(call, account, kind, str(value))
-            yield Check(found.action, found.resource, {**found.context, **_tag_context(tags)})
+            yield Check(found.action, found.resource, {**found.context, **tag_context(tags)})
 
 
 def _topic(call: Call, account: Account) -> Iterator[Check]:  # noqa: ARG001 (every row has this shape)
@@ -305,7 +278,7 @@ _TABLE: dict[str, Row] = {
     "ec2:ModifySnapshotAttribute": _snapshot,
     "ec2:ModifyVolume": _volume,
     "ec2:RebootInstances": _instances,
-    "ec2:RunInstances": _run_instances,
+    "ec2:RunInstances": run_instances,
     "ec2:StartInstances": _instances,
     "ec2:StopInstances": _instances,
     "ec2:TerminateInstances": _instances,

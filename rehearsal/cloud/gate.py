@@ -20,6 +20,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from rehearsal.cloud import calls
+from rehearsal.cloud.call import Call
 from rehearsal.cloud.callers import Caller, MotoAccount, account_of
 from rehearsal.cloud.judge import Check, Policy, UnknownOperatorError, allowed
 
@@ -65,7 +66,7 @@ class Gate:
         )
         return _refuse(environ, start_response, _ERROR_CODES.get(call.service, "AccessDenied"), why)
 
-    def _judge(self, account: MotoAccount, caller: Caller, call: calls.Call, *, trial: bool) -> Check | None:
+    def _judge(self, account: MotoAccount, caller: Caller, call: Call, *, trial: bool) -> Check | None:
         """The first permission that the caller lacks; None if the call may go on. Every call is logged."""
         policies = account.policies(caller.role)
         common = account.caller_context(caller)
@@ -96,13 +97,17 @@ class Gate:
         self._write(caller.role, policies, entry)
         return refused
 
-    def _hold(self, call: calls.Call) -> None:
-        """Keeps a call waiting while the file "hold" names it, so that a stop can come in its middle."""
+    def _hold(self, call: Call) -> None:
+        """Keeps a call waiting while the file "hold" names it, so that a stop can come in its middle.
+
+        A part of an upload can be named as such, as in "s3:PutObject KEY part".
+        """
         hold = self._log.with_name("hold")
         name = " ".join((call.name, str(call.params.get("key", "")))).strip()
+        names = (name, f"{name} part") if "partNumber" in call.params else (name,)
         deadline = time.monotonic() + HOLD_SECONDS
         with suppress(FileNotFoundError):
-            while hold.read_text() == name and time.monotonic() < deadline:
+            while hold.read_text() in names and time.monotonic() < deadline:
                 hold.with_name("held").touch()
                 time.sleep(0.02)
 
@@ -118,9 +123,7 @@ class Gate:
     def _pass(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         return self._application(environ, start_response)
 
-    def _once(
-        self, environ: dict[str, Any], start_response: StartResponse, call: calls.Call
-    ) -> Iterable[bytes]:
+    def _once(self, environ: dict[str, Any], start_response: StartResponse, call: Call) -> Iterable[bytes]:
         """moto knows no client tokens: the second call with a token gets the first one's answer."""
         token = call.params.get("ClientToken")
         if call.name not in _IDEMPOTENT or not token:
@@ -153,7 +156,7 @@ def _record(application: Application, environ: dict[str, Any]) -> tuple[str, lis
 
 def _body(environ: dict[str, Any]) -> bytes:
     """The request's body, put back for moto. Objects' bytes are left alone: nothing in them is judged."""
-    if "/s3/" in environ.get("HTTP_AUTHORIZATION", ""):
+    if "/s3/" in environ.get("HTTP_AUTHORIZATION", "") and not calls.deletes_objects(environ):
         return b""
     body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     environ["wsgi.input"] = io.BytesIO(body)

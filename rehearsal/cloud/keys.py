@@ -47,6 +47,11 @@ def key_checks(name: str, region: str, params: dict[str, str], account: Keys) ->
         yield from _through("sns", region, account.topic_key(params.get("TopicArn", "")), _PUBLISHED)
 
 
+def launch_key_checks(region: str, key: str) -> Iterator[Check]:
+    """For a launch whose root volume is encrypted by the key."""
+    yield from _through("ec2", region, key, (*_NEW_VOLUME, *_ATTACHED))
+
+
 def _through(service: str, region: str, key: str, actions: tuple[str, ...]) -> Iterator[Check]:
     context = {"kms:ViaService": f"{service}.{region}.amazonaws.com"}
     for action in actions if key else ():

@@ -99,7 +99,11 @@ def copy_sparse(source: Path, target: Path) -> None:
     partial.rename(target)
 
 
-def check_space(folder: Path) -> None:
-    """Raises OSError when the folder's file system is nearly full: writes to a volume would then hang."""
-    if shutil.disk_usage(folder).free < 4 * GIB:
-        raise OSError(f"{folder}: less than 4 GiB free, which the rehearsal's volumes need")
+def check_space(folder: Path, workers: int = 0) -> None:
+    """Raises OSError when the folder's file system is nearly full: writes to a volume would then hang.
+
+    workers: of a cluster, each of which installs 1 GiB of packages; for a while there are twice as many.
+    """
+    needed = 4 + 2 * workers
+    if shutil.disk_usage(folder).free < needed * GIB:
+        raise OSError(f"{folder}: less than {needed} GiB free, which the rehearsal's volumes need")

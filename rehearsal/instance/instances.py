@@ -1,14 +1,19 @@
 """The instances of the embedded AWS that are running, each with its metadata service."""
 
 import base64
+import itertools
 import json
+import random
+import socket
 import threading
 import time
 from datetime import UTC, datetime
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
 from moto.ec2.models import ec2_backends
+from moto.ec2.models.instance_types import INSTANCE_TYPES
 from moto.iam.models import iam_backends
 from moto.sts.models import sts_backends
 
@@ -16,6 +21,12 @@ from rehearsal.instance.machine import Hardware, Machine
 from rehearsal.instance.metadata import MetadataServer, credentials_document
 
 SESSION_SECONDS = 6 * 3600  # as long as EC2's own
+# Private addresses are of loopback: a process may listen at any of them without any setup.
+ADDRESSES = IPv4Address("127.1.0.0")
+# Ray would reserve a third of the host's memory for objects, on each of its nodes.
+RAY_OBJECTS = 200_000_000  # bytes
+# Below the ports that systems give to clients.
+PORTS = range(20000, 30000)
 
 
 class Guests:
@@ -27,6 +38,16 @@ class Guests:
         self._machines: dict[str, Machine] = {}
         self._metadata: dict[str, MetadataServer] = {}
         self._sessions: dict[str, tuple[float, str]] = {}
+        self._numbers = itertools.count(1)
+        # All instances share this machine's network, in which another Ray may have its usual port.
+        self._ray = {
+            "RAY_PORT": str(_free_port()),
+            "RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": str(RAY_OBJECTS),
+        }
+
+    def address(self) -> str:
+        """A private address that no instance of any Region or account has or had."""
+        return str(ADDRESSES + next(self._numbers))
 
     def machine(self, instance_id: str) -> Machine | None:
         return self._machines.get(instance_id)
@@ -43,8 +64,8 @@ class Guests:
         endpoints = {"AWS_ENDPOINT_URL": self._endpoint, "AWS_EC2_METADATA_SERVICE_ENDPOINT": metadata.url}
         machine = Machine(
             self._folder / instance.id,
-            Hardware(instance.id, instance.instance_type, script),
-            endpoints,
+            Hardware(instance.id, instance.instance_type, script, _processors(instance.instance_type)),
+            endpoints | self._ray,
             on_power_off=lambda: self._powered_off(instance),
         )
         self._machines[instance.id] = machine
@@ -73,6 +94,8 @@ class Guests:
         data = "meta-data/"
         credentials = f"{data}iam/security-credentials"
         role = self._role(instance)
+        if path.startswith(f"{data}tags/instance/"):
+            return _tag(instance, path.removeprefix(f"{data}tags/instance/"))
         if path == credentials:
             return role.name if role else None
         if role and path == f"{credentials}/{role.name}":
@@ -134,6 +157,29 @@ class Guests:
             )
             self._sessions[instance.id] = (until, document)
         return document
+
+
+def _tag(instance: Any, key: str) -> str | None:
+    """The value of a tag, if the instance's metadata options allow it to be told."""
+    if instance.metadata_options.instance_metadata_tags != "enabled":
+        return None
+    return next((str(tag["value"]) for tag in instance.get_tags() if tag["key"] == key), None)
+
+
+def _processors(instance_type: str) -> int | None:
+    facts = INSTANCE_TYPES.get(instance_type, {}).get("VCpuInfo", {})
+    return int(facts["DefaultVCpus"]) if facts else None
+
+
+def _free_port() -> int:
+    for port in random.sample(PORTS, 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                continue
+            return port
+    raise OSError("no port is free for Ray")
 
 
 def _trusts_ec2(policy: dict[str, Any]) -> bool:

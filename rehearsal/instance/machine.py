@@ -24,6 +24,7 @@ from rehearsal.instance.loop import GIB, loop_device
 REPOSITORY = Path(__file__).resolve().parents[2]
 COMMANDS = "/usr/lib/rehearsal/commands"
 PATH = f"{COMMANDS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+MOST_PROCESSORS = 1 << 16
 ROOT_GIB = 32  # sparse: what an instance writes is all that it takes
 # Instance families that run on Xen; all later ones are Nitro, where EBS volumes are NVMe devices.
 # https://docs.aws.amazon.com/ec2/latest/instancetypes/ec2-nitro-instances.html
@@ -45,6 +46,7 @@ class Hardware:
     instance_id: str
     instance_type: str
     user_data: bytes
+    processors: int | None = None  # as many as its type has; None: all that this machine has
 
     @property
     def is_nitro(self) -> bool:
@@ -58,12 +60,12 @@ class Machine:
         self,
         folder: Path,
         hardware: Hardware,
-        endpoints: Mapping[str, str],
+        environment: Mapping[str, str],
         on_power_off: Callable[[], None],
     ) -> None:
         self.folder = folder
         self.hardware = hardware
-        self._endpoints = endpoints
+        self._environment = environment
         self._on_power_off = on_power_off
         self._process: subprocess.Popen[bytes] | None = None
         self._root: tuple[str, int] | None = None
@@ -141,11 +143,12 @@ class Machine:
             "log": str(self.folder / "log"),
             "shared": str(self.shared),
             "root_device": root_device,
+            "processors": min(self.hardware.processors or MOST_PROCESSORS, os.cpu_count() or 1),
             "host_name": f"ip-{self.hardware.instance_id[2:10]}",
             "needed": sorted(path for path in needed if path != "/" and not path.startswith("/usr")),
             "repository": str(REPOSITORY),
             "aws": str(Path(sys.prefix) / "bin" / "aws"),
-            "environment": {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", **passed, **self._endpoints},
+            "environment": {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", **passed, **self._environment},
         }
 
     def _watch(self, process: "subprocess.Popen[bytes]") -> None:

@@ -107,7 +107,10 @@ class Cloud:
         return sum(not entry["trial"] for entry in self.judged_calls())
 
     def hold(self, call: str) -> None:
-        """Keeps a call waiting from now on, such as "s3:PutObject KEY", and no other one any more."""
+        """Keeps a call waiting from now on, such as "s3:PutObject KEY", and no other one any more.
+
+        "s3:PutObject KEY part" is the next part of an upload.
+        """
         (self.folder / "held").unlink(missing_ok=True)
         partial = self.folder / "hold.partial"
         partial.write_text(call)
@@ -176,10 +179,17 @@ def start_cloud(folder: Path, log: Path, region: str = "us-east-1") -> Cloud:
 def in_instance(cloud: Cloud, instance_id: str, *command: str) -> "subprocess.CompletedProcess[str]":
     """Runs a command in an instance as its root, as through Session Manager. At most 5 minutes."""
     enter = ["nsenter", "--target", str(cloud.instance_pid(instance_id))]
-    enter += ["--mount", "--pid", "--uts", "--root", "--wd=/"]
+    enter += ["--mount", "--pid", "--uts", "--root"]
     environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
     return subprocess.run(
-        [*enter, "env", "-i", *(f"{name}={value}" for name, value in environment.items()), *command],
+        [
+            *enter,
+            "env",
+            "--chdir=/",
+            "-i",
+            *(f"{name}={value}" for name, value in environment.items()),
+            *command,
+        ],
         capture_output=True,
         text=True,
         check=False,

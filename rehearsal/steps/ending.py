@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rehearsal import findings, leftovers
 from rehearsal.preparation import Road
+from rehearsal.steps.cluster import ray_token
 
 
 def inspect(road: Road, gpus: Sequence[str]) -> None:
@@ -14,9 +15,18 @@ def inspect(road: Road, gpus: Sequence[str]) -> None:
         findings.labels(road.subject, gpus[0], road.narrator)
         bucket = road.output("dataset", "BucketName")
         findings.backup(road.subject, bucket, gpus[0], road.narrator)
-        page = findings.preview(road.subject, bucket, gpus[0], road.wishes.output, road.narrator)
-        findings.secrets(road.subject, road.access_key, road.cdk.folder, road.narrator)
-        road.narrator.note(f"{page}: open it in a browser")
+        _no_secrets(road)
+        if not road.wishes.cluster:  # which makes no preview
+            page = findings.preview(road.subject, bucket, gpus[0], road.wishes.output, road.narrator)
+            road.narrator.note(f"{page}: open it in a browser")
+
+
+def _no_secrets(road: Road) -> None:
+    secrets = {"the site's access key": road.access_key}
+    if road.wishes.cluster:
+        secrets["Ray's token"] = ray_token(road)
+    for what, secret in secrets.items():
+        findings.secrets(road.subject, what, secret, road.cdk.folder, road.narrator)
 
 
 def tear_down(road: Road, gpus: Sequence[str]) -> None:

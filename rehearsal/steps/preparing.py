@@ -18,20 +18,21 @@ STOP_SECONDS = 90.0  # a minute's notice, for those who are logged in, and the s
 
 @dataclass(frozen=True)
 class Service:
-    """The prep service of one instance, seen from outside."""
+    """The prep service of one instance, or another one, seen from outside."""
 
     instance_id: str
     folder: Path  # the instance's
+    unit: str = SERVICE
 
     @property
     def log(self) -> Path:
-        return self.folder / "log" / f"{SERVICE}.log"
+        return self.folder / "log" / f"{self.unit}.log"
 
     @property
     def state(self) -> dict[str, object]:
         try:
             state: dict[str, object] = json.loads(
-                (self.folder / "shared" / "units" / f"{SERVICE}.json").read_text()
+                (self.folder / "shared" / "units" / f"{self.unit}.json").read_text()
             )
         except FileNotFoundError:  # not started yet, or just written anew
             return {"state": "inactive"}
@@ -108,12 +109,12 @@ def follow(road: Road, service: Service, reached: Callable[[], bool]) -> None:
             last, since = seen, time.monotonic()
             road.narrator.note(seen[1].rsplit("\r")[-1].strip()[:100])
         if state["state"] == "failed" or state.get("sub") == "auto-restart":
-            why = f"the prep service failed with status {state.get('status')}"
+            why = f"{service.unit} failed with status {state.get('status')}"
             raise RehearsalError(why, tail(service.log, 25))
         if service.ended_well and not reached():
-            raise RehearsalError("the prep service ended before the moment to interrupt it came")
+            raise RehearsalError(f"{service.unit} ended before the moment to interrupt it came")
         if time.monotonic() - since > STALL_SECONDS:
             raise RehearsalError(
-                f"the prep service was silent for {STALL_SECONDS:.0f} s", tail(service.log, 25)
+                f"{service.unit} was silent for {STALL_SECONDS:.0f} s", tail(service.log, 25)
             )
         time.sleep(0.1)

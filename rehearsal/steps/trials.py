@@ -12,27 +12,35 @@ from rehearsal.cloud.gate import TRIAL
 from rehearsal.narrator import RehearsalError
 from rehearsal.operator.account import Cloud
 from rehearsal.preparation import Road
+from rehearsal.steps.cluster import Cluster
+from rehearsal.steps.forbidden.cluster import HEAD, WORKER
 from rehearsal.steps.forbidden.prep import PREP
-from rehearsal.steps.forbidden.scene import Forbidden, Scene
+from rehearsal.steps.forbidden.scene import ClusterScene, Forbidden, Scene
 from rehearsal.steps.forbidden.training import TRAINING
 
 REFUSED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 
 
-def refuse_forbidden_calls(road: Road, prep: str, gpus: Sequence[str]) -> None:
+def refuse_forbidden_calls(
+    road: Road, prep: str, gpus: Sequence[str], cluster: Cluster | None = None
+) -> None:
     """Makes every call of the table as the role would; one row of the result for each role.
 
     The judge is asked before anything is done, so a refused call has changed nothing.
     """
     with (
         road.narrator.step("Calls that the roles must not be able to make"),
-        _scene(road, prep, gpus) as scene,
+        _scene(road, prep, gpus, cluster) as scene,
     ):
         rows: list[dict[str, str]] = []
-        instances = (
+        instances = [
             ("prep", PREP, prep, scene.prep_role),
             ("training", TRAINING, gpus[0], scene.training_role),
-        )
+        ]
+        if cluster:
+            there = scene.cluster
+            instances += [("head", HEAD, there.head, there.head_role)]
+            instances += [("worker", WORKER, there.worker, there.worker_role)]
         for kind, table, instance, role in instances:
             session = road.cloud.as_role(scene.role_arn(role), instance)
             made = [_try(session, call, scene, kind) for call in table]
@@ -60,7 +68,7 @@ def _try(session: Cloud, call: Forbidden, scene: Scene, kind: str) -> dict[str, 
 
 
 @contextmanager
-def _scene(road: Road, prep: str, gpus: Sequence[str]) -> Iterator[Scene]:
+def _scene(road: Road, prep: str, gpus: Sequence[str], cluster: Cluster | None) -> Iterator[Scene]:
     """The data set's own things, and things of somebody else, made by the operator and removed again."""
     cloud, name = road.cloud, road.name
     ec2, s3 = cloud.client("ec2"), cloud.client("s3")
@@ -97,6 +105,7 @@ def _scene(road: Road, prep: str, gpus: Sequence[str]) -> Iterator[Scene]:
             foreign_parameter="/other/snapshot-id",
             prep_role=next(role for role in roles if role.startswith(f"{name}-prep-")),
             training_role=next(role for role in roles if role.startswith(f"{name}-training-")),
+            cluster=_cluster_scene(road, cluster, roles) if cluster else ClusterScene(),
         )
     finally:
         parameters.delete_parameter(Name="/other/snapshot-id")
@@ -105,6 +114,37 @@ def _scene(road: Road, prep: str, gpus: Sequence[str]) -> Iterator[Scene]:
         s3.delete_bucket(Bucket=bucket)
         ec2.delete_snapshot(SnapshotId=snapshot)
         ec2.delete_volume(VolumeId=volume)
+
+
+def _cluster_scene(road: Road, cluster: Cluster, roles: Sequence[str]) -> ClusterScene:
+    cloud, name = road.cloud, road.name
+    ec2, stacks = cloud.client("ec2"), cloud.client("cloudformation")
+
+    def made(part: str, kind: str, begins: str = "") -> str:
+        """The physical id of a stack's resource of a kind."""
+        listed = stacks.list_stack_resources(StackName=f"{name}-{part}")["StackResourceSummaries"]
+        return next(
+            str(each["PhysicalResourceId"])
+            for each in listed
+            if each["ResourceType"] == kind and each["LogicalResourceId"].startswith(begins)
+        )
+
+    default = ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])
+    return ClusterScene(
+        head=cluster.heads[-1],
+        worker=cluster.workers[-1],
+        head_role=next(role for role in roles if role.startswith(f"{name}-cluster-HeadRole")),
+        worker_role=next(role for role in roles if role.startswith(f"{name}-cluster-WorkerRole")),
+        prep_profile=made("prep", "AWS::IAM::InstanceProfile"),
+        head_template=road.output("cluster", "HeadTemplateId"),
+        workers_template=made("cluster", "AWS::EC2::LaunchTemplate", "Workers"),
+        training_template=road.output("training", "LaunchTemplateId"),
+        token=made("cluster", "AWS::SecretsManager::Secret"),
+        topic=made("cluster", "AWS::SNS::Topic"),
+        subnet=road.output("dataset", "SubnetIds").split(",")[0],
+        foreign_subnet=default["Subnets"][0]["SubnetId"],
+        foreign_group=road.output("dataset", "SecurityGroupId"),
+    )
 
 
 def _restored(ec2: Any, instance: str) -> str:

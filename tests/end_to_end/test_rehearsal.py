@@ -52,6 +52,8 @@ def test_a_missing_permission_is_named(tmp_path: Path, action: str) -> None:
     [
         (["--dataset", "pyproject.toml"], "--dataset and --archives must be given together"),
         (["-c", "resize"], "-c resize: not KEY=VALUE"),
+        (["--cluster", "99"], "99 is not in the range 0<=x<=8"),
+        (["--cluster", "2", "--full"], "--full and --cluster: give one of them"),
         (["--instances", "0"], "'0' is not numbers from 1 to 40"),
         (["--instances", "1,x"], "'1,x' is not numbers from 1 to 40"),
         (["--dataset", "none.toml", "--archives", "."], "'none.toml' does not exist"),

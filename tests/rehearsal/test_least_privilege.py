@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rehearsal.least_privilege import needs, permissions, plain, roles, superfluous, without
+from rehearsal.least_privilege import needs, permissions, plain, proven, roles, superfluous, without
 
 ROLE = "sample-prep-Role1ABCC5F0-XYZ"
 WORK, PACKED = (f"arn:aws:ec2:us-east-1:123456789012:volume/vol-{digit * 17}" for digit in "12")
@@ -58,6 +58,27 @@ def test_what_two_statements_allow_is_superfluous_in_each(tmp_path: Path) -> Non
     assert len(superfluous(write(tmp_path, statements, [call("ssm:PutParameter", "a")]))) == 2
 
 
+def test_a_rehearsal_with_a_cluster_proves_the_roles_of_the_cluster(tmp_path: Path) -> None:
+    logs = write(tmp_path, [allow("ssm:PutParameter")], [])
+    assert proven(logs) == ("prep", "training")
+    others = {
+        "sample-cluster-HeadRole77A2-XYZ": [allow("ec2:RunInstances"), allow("s3:GetObject")],
+        "sample-cluster-WorkerRole12-XYZ": [allow("s3:GetObject")],
+    }
+    with (logs / "policies.jsonl").open("a") as file:
+        for role, statements in others.items():
+            file.write(json.dumps({"role": role, "policies": [{"Statement": statements}]}) + "\n")
+    launch = call("ec2:RunInstances") | {"role": "sample-cluster-HeadRole77A2-XYZ"}
+    with (logs / "calls.jsonl").open("a") as file:
+        file.write(json.dumps(launch) + "\n")
+    assert proven(logs) == ("head", "worker")
+    assert needs(logs) == {
+        ("head", "ec2:RunInstances", "*", ""): "ec2:RunInstances",
+        ("head", "s3:GetObject", "*", ""): "",
+        ("worker", "s3:GetObject", "*", ""): "",
+    }
+
+
 def test_only_one_permission_is_taken_away(tmp_path: Path) -> None:
     statements = [allow(["s3:GetObject", "s3:PutObject"], ["a", "b"]), allow("s3:ListBucket")]
     (role,) = roles(write(tmp_path, statements, []))
@@ -75,6 +96,14 @@ def test_only_one_permission_is_taken_away(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("resource", "expected"),
     [
+        (
+            "arn:aws:ec2:us-east-1:123456789012:subnet/subnet-0123456789abcdef0",
+            "arn:aws:ec2:REGION:ACCOUNT:subnet/subnet-…",
+        ),
+        (
+            "arn:aws:secretsmanager:us-east-1:123456789012:secret:sample-cluster-TokenCB33349F-ZAS27334UAMF-aSucQM",
+            "arn:aws:secretsmanager:REGION:ACCOUNT:secret:sample-cluster-Token-…",
+        ),
         (
             "arn:aws:ssm:eu-west-1:210987654321:parameter/sample/x",
             "arn:aws:ssm:REGION:ACCOUNT:parameter/sample/x",

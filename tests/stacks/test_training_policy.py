@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from rehearsal.cloud.calls import Call, checks
+from rehearsal.cloud.call import Call
+from rehearsal.cloud.calls import checks
 from rehearsal.cloud.judge import Check, allowed
 from stacks import policies
 

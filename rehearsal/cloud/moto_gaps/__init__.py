@@ -20,7 +20,17 @@ def replace(owner: Any, name: str, make: Callable[[Any], Any]) -> None:
 
 def install(volumes: Volumes, guests: Guests) -> None:
     """Changes moto, for the life of this process."""
-    from rehearsal.cloud.moto_gaps import copies, ebs, instances, keys, limits, signals, stacks, topics
+    from rehearsal.cloud.moto_gaps import (
+        copies,
+        ebs,
+        instances,
+        keys,
+        limits,
+        secrets,
+        signals,
+        stacks,
+        topics,
+    )
 
     ebs.install(volumes, guests)
     copies.install(volumes)
@@ -30,3 +40,4 @@ def install(volumes: Volumes, guests: Guests) -> None:
     signals.install(guests)
     keys.install()
     topics.install()
+    secrets.install()

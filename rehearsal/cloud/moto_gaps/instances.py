@@ -8,6 +8,8 @@ from moto.core.utils import utcnow
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.instances import Instance
+from moto.ec2.responses.instances import InstanceResponse
+from moto.ec2.utils import generate_dns_from_ip
 from moto.ssm.models import Parameter, ParameterDict, ssm_backends
 
 from rehearsal.cloud.moto_gaps import replace
@@ -25,6 +27,7 @@ PARAMETERS = {
 def install(volumes: Volumes, guests: Guests) -> None:
     public_parameters()
     launch_template_fields()
+    as_many_as_asked_for()
     instance_life(volumes, guests)
 
 
@@ -60,7 +63,8 @@ def add_public_parameters(parameters: ParameterDict, account_id: str) -> None:
 
 
 def launch_template_fields() -> None:
-    """What moto leaves aside of a launch: the template's profile and image parameter, the volumes' end."""
+    """What moto leaves aside of a launch: the template's profile, image parameter, shutdown behavior and
+    metadata options, the volumes' end."""
 
     def run(original: Any) -> Any:
         def run_instances(self: EC2Backend, image_id: str, count: int, *args: Any, **more: Any) -> Any:
@@ -71,6 +75,9 @@ def launch_template_fields() -> None:
             for mapping in [*(more.get("block_device_mappings") or []), *data.get("BlockDeviceMappings", [])]:
                 # EC2's default for volumes that come with an instance; moto's is to keep them.
                 mapping["Ebs"].setdefault("DeleteOnTermination", True)
+            if not more.get("instance_initiated_shutdown_behavior"):
+                more["instance_initiated_shutdown_behavior"] = data.get("InstanceInitiatedShutdownBehavior")
+            more["metadata_options"] = {**data.get("MetadataOptions", {}), **more.get("metadata_options", {})}
             reservation = original(self, image_id, count, *args, **more)
             profile = data.get("IamInstanceProfile", {})
             for instance in reservation.instances if profile else []:
@@ -88,6 +95,29 @@ def _check_image(backend: EC2Backend, image: str) -> None:
         raise EC2ClientError("InvalidParameterValue", f"There is no parameter {match[1]} for the image")
 
 
+def as_many_as_asked_for() -> None:
+    """moto runs MinCount instances; EC2 as many as it can, up to MaxCount, and here it always can."""
+
+    def make(original: Any) -> Any:
+        def run_instances(self: InstanceResponse) -> Any:
+            self.params["MinCount"] = self.params["MaxCount"]
+            return original(self)
+
+        return run_instances
+
+    replace(InstanceResponse, "run_instances", make)
+
+
+def give_address(instance: Instance, address: str) -> None:
+    """An address at which the instance's processes can listen, in the place of the one from its subnet."""
+    interface = instance.nics[0]
+    interface.private_ip_address = address
+    interface.private_ip_addresses[0]["PrivateIpAddress"] = address
+    if "PrivateDnsName" in interface.private_ip_addresses[0]:
+        interface.private_dns_name = generate_dns_from_ip(address)
+        interface.private_ip_addresses[0]["PrivateDnsName"] = interface.private_dns_name
+
+
 def instance_life(volumes: Volumes, guests: Guests) -> None:
     """An instance boots when it is run, and starts, stops, reboots and ends when it is told to."""
 
@@ -95,6 +125,7 @@ def instance_life(volumes: Volumes, guests: Guests) -> None:
         def run_instances(self: EC2Backend, *args: Any, **more: Any) -> Any:
             reservation = original(self, *args, **more)
             for instance in reservation.instances:
+                give_address(instance, guests.address())
                 guests.boot(instance)
             return reservation
 

@@ -79,6 +79,7 @@ def mount_system(config: dict[str, Any], root: Path) -> None:
     run("mount", "--bind", "-o", "ro", "/sys", root / "sys")
     for name, mode in (("dev", "755"), ("run", "755"), ("tmp", "1777")):
         run("mount", "-t", "tmpfs", "-o", f"mode={mode}", name, root / name)
+    show_processors(root, config["processors"])
     for path in config["needed"]:
         (root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
         run("mount", "--bind", "-o", "ro", path, root / path.lstrip("/"))
@@ -90,6 +91,14 @@ def mount_system(config: dict[str, Any], root: Path) -> None:
         (root / "etc" / name).write_text(text)
     make_devices(root / "dev")
     socket.sethostname(host_name)
+
+
+def show_processors(root: Path, count: int) -> None:
+    """What sysconf, and so Python and Ray, take for the number of processors. Nothing limits their use."""
+    shown, hidden = root / "run" / "processors", root / "sys" / "devices" / "system" / "cpu" / "online"
+    shown.write_text(f"0-{count - 1}\n" if count > 1 else "0\n")
+    if hidden.exists():
+        run("mount", "--bind", "-o", "ro", shown, hidden)
 
 
 def install_commands(folder: Path, config: dict[str, Any]) -> None:

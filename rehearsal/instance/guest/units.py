@@ -72,7 +72,7 @@ def service_command(unit: Unit, line: str | None = None) -> Command:
     environment |= {
         name: value
         for name, value in os.environ.items()
-        if name.startswith(("AWS_ENDPOINT_URL", "AWS_EC2_METADATA_", "REHEARSAL_"))
+        if name.startswith(("AWS_ENDPOINT_URL", "AWS_EC2_METADATA_", "RAY_", "REHEARSAL_"))
     }
     for words in unit["Service"]["Environment"]:
         environment |= dict(word.split("=", 1) for word in shlex.split(words))

@@ -9,6 +9,25 @@ ALLOW_ALL = '{"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
 
 
 @dataclass(frozen=True)
+class ClusterScene:
+    """What there is if the stack Cluster is deployed; else all is empty."""
+
+    head: str = ""  # instances; they may be terminated
+    worker: str = ""
+    head_role: str = ""  # names of roles, and of an instance profile
+    worker_role: str = ""
+    prep_profile: str = ""
+    head_template: str = ""  # launch templates
+    workers_template: str = ""
+    training_template: str = ""
+    token: str = ""  # ARNs of the secret and of the topic
+    topic: str = ""
+    subnet: str = ""  # of the data set's network
+    foreign_subnet: str = ""
+    foreign_group: str = ""
+
+
+@dataclass(frozen=True)
 class Scene:
     """What is there when the calls are made: of this data set, and of others in the same account."""
 
@@ -32,6 +51,7 @@ class Scene:
     foreign_parameter: str
     prep_role: str  # names of roles
     training_role: str
+    cluster: ClusterScene = ClusterScene()
 
     def role_arn(self, name: str) -> str:
         return f"arn:aws:iam::{self.account}:role/{name}"
@@ -49,6 +69,18 @@ class Scene:
         arn = f"arn:aws:ec2:{self.region}:{self.account}:instance/{instance}"
         name = dataset or self.dataset
         return self.tags("volume", dataset=name, dataset_role="restored", dataset_instance=arn)
+
+    def launch(self, template: str = "", **changes: Any) -> dict[str, Any]:
+        """A call of RunInstances as the head's role allows it, with these changes."""
+        tags = {"dataset": self.dataset, "dataset_role": "cluster-worker"}
+        return {
+            "LaunchTemplate": {"LaunchTemplateId": template or self.cluster.workers_template},
+            "SubnetId": self.cluster.subnet,
+            "MinCount": 1,
+            "MaxCount": 1,
+            "TagSpecifications": [*self.tags("instance", **tags), *self.tags("volume", **tags)],
+            **changes,
+        }
 
 
 Parameters = Callable[[Scene], Mapping[str, Any]]

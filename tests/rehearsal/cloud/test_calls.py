@@ -6,7 +6,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from rehearsal.cloud.calls import Call, checks, parse
+from rehearsal.cloud.call import Call
+from rehearsal.cloud.calls import checks, parse
 from rehearsal.cloud.judge import Check
 
 EC2 = "arn:aws:ec2:us-east-1:123456789012"
@@ -182,6 +183,20 @@ def test_an_object_that_is_not_there_needs_the_list() -> None:
     call = parse(environ, b"")
     assert call is not None
     assert [check.action for check in checks(call, Account())] == ["s3:GetObject", "s3:ListBucket"]
+
+
+def test_objects_that_are_deleted_at_once() -> None:
+    body = (
+        '<Delete xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Object><Key>a/b&amp;c</Key></Object>'
+        "<Object><Key>d</Key></Object><Quiet>true</Quiet></Delete>"
+    )
+    environ = _environ("s3") | {"REQUEST_METHOD": "POST", "PATH_INFO": "/bucket", "QUERY_STRING": "delete"}
+    call = parse(environ, body.encode())
+    assert call is not None
+    assert [(check.action, check.resource) for check in checks(call, Account())] == [
+        ("s3:DeleteObject", "arn:aws:s3:::bucket/a/b&c"),
+        ("s3:DeleteObject", "arn:aws:s3:::bucket/d"),
+    ]
 
 
 @pytest.mark.parametrize(
