@@ -74,7 +74,7 @@ def plan(kills: int, seed: int) -> list[Case]:
     cases = []
     for number in range(kills):
         shares = sorted(rng.uniform(0.05, 0.95) for _ in range(2))
-        first, driver = TURNS[number % len(TURNS)]
+        first, driver = TURNS[(number + number // 3) % len(TURNS)]  # each with a worker and with a node
         if first != driver:
             rng.shuffle(shares)
         moments = Moment(first, shares[0]), Moment(driver, shares[1])

@@ -54,7 +54,7 @@ def _cut(job: Job, split: str, walked: bool = False) -> list[Unit]:
     """The units of an archive: those that an earlier driver has found, or new ones."""
     archive = job.work.archives[split]
     name, path = units_name(split), str(archive.path)
-    noted = None if walked else job.work.packed.find_json(name)
+    noted = None if walked else job.work.doing.find_json(name)
     if noted:
         ends = [0, *noted["ends"]]
         pairs = pairwise(ends)
@@ -67,8 +67,8 @@ def _cut(job: Job, split: str, walked: bool = False) -> list[Unit]:
         with ThreadPoolExecutor(AT_ONCE, "probe") as pool:
             units = units_of(archive.read, path, archive.size, layout, pool)
     units = [Unit(archive.archive.file, unit.index, unit.offset, unit.size) for unit in units]
-    job.work.packed.remove([digest_name(split, archive.archive.file)])  # it counts other units
-    job.work.packed.put_json(name, {"ends": [unit.end for unit in units]})
+    job.work.doing.remove([digest_name(split, archive.archive.file)])  # it counts other units
+    job.work.doing.put_json(name, {"ends": [unit.end for unit in units]})
     return units
 
 
@@ -107,10 +107,10 @@ def _deal(job: Job, split: str, units: Sequence[Unit], checked: bool) -> list[Fa
 
 def _dealt_before(work: Work, split: str, units: Sequence[Unit]) -> list[Facts | None]:
     """The facts of the units that are dealt, and None for the others."""
-    there = work.packed.list(packing(split))
+    there = work.doing.list(packing(split))
     names = [unit_name(split, unit.index, "json") for unit in units]
     known = [name for name in names if name in there]
-    found = dict(zip(known, work.packed.find_all_json(known), strict=True))
+    found = dict(zip(known, work.doing.find_all_json(known), strict=True))
     return [
         with_arrays(facts) if facts and (facts["offset"], facts["size"]) == (unit.offset, unit.size) else None
         for unit, facts in zip(units, map(found.get, names), strict=True)
@@ -121,10 +121,10 @@ def _chain(job: Job, split: str) -> Chain:
     """The digest of the archive of a split, as far as it is known."""
     archive = job.work.archives[split].archive
     name = digest_name(split, archive.file)
-    noted = job.work.packed.find_json(name) or {"through": 0, "state": ""}
+    noted = job.work.doing.find_json(name) or {"through": 0, "state": ""}
 
     def note(chain: Chain) -> None:
-        job.work.packed.put_json(name, {"through": chain.through, "state": chain.state.hex()})
+        job.work.doing.put_json(name, {"through": chain.through, "state": chain.state.hex()})
 
     state = bytes.fromhex(noted["state"])
     return Chain(job.engine, archive.algorithm, noted["through"], state, on_move=note)
@@ -134,7 +134,7 @@ def _compare(job: Job, split: str, found: str) -> None:
     archive = job.work.archives[split]
     if found == archive.archive.digest:
         return
-    job.work.packed.remove(job.work.packed.list(packing(split)))
+    job.work.doing.remove(job.work.doing.list(packing(split)))
     raise IntegrityError(
         f"{archive.url}: its {archive.archive.algorithm.upper()} is {found}, should be "
         f"{archive.archive.digest}; nothing was made of it: put the right file there, or correct the "

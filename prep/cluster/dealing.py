@@ -79,10 +79,10 @@ def _deal(
         outcomes = prepare_images(loaded.images, work.settings)
     count = work.buckets[split_name]
     pieces, tables = shuffle(loaded.images, outcomes, count, work.settings.seed)
-    work.packed.put(unit_name(split_name, number, "entries"), b"".join(pieces))
+    work.doing.put(unit_name(split_name, number, "entries"), b"".join(pieces))
     place = {"unit": unit.archive, "offset": unit.offset, "size": unit.size}
     facts = place | unit_facts(split, loaded.images, outcomes) | tables
-    work.packed.put_json(unit_name(split_name, number, "json"), facts)
+    work.doing.put_json(unit_name(split_name, number, "json"), facts)
     return with_arrays(facts)
 
 

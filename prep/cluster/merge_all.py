@@ -75,13 +75,13 @@ def _open(job: Job, split: str, units: Sequence[Facts]) -> Iterator[_File]:
     sizes = sum(facts["sizes"] for facts in units).tolist()
     work = job.work
     planned = plan_ranges(split, counts, sizes, work.settings.part_mib << 20, work.range_bytes)
-    there = work.packed.list(packing(split))
+    there = work.doing.list(packing(split))
     for part, group in groupby(planned, key=lambda range_: range_.part):
         ranges = [*group]
         names = [range_name(split, range_.number, "json") for range_ in ranges]
         known = [name for name in names if name in there]
-        found = dict(zip(known, work.packed.find_all_json(known), strict=True))
-        upload = find_upload(work.packed, part)
+        found = dict(zip(known, work.doing.find_all_json(known), strict=True))
+        upload = find_upload(work.doing, part)
         facts = [
             each if each and each["range"] == range_.as_json() and each["upload"] == upload else None
             for range_, each in zip(ranges, map(found.get, names), strict=True)
@@ -100,10 +100,10 @@ def _open(job: Job, split: str, units: Sequence[Facts]) -> Iterator[_File]:
 def _chain(job: Job, split: str, part: str, known: bool) -> Chain:
     """The digest of a file, as far as it is known."""
     name = digest_name(split, part)
-    noted = (job.work.packed.find_json(name) if known else None) or {"through": 0, "state": ""}
+    noted = (job.work.doing.find_json(name) if known else None) or {"through": 0, "state": ""}
 
     def note(chain: Chain) -> None:
-        job.work.packed.put_json(name, {"through": chain.through, "state": chain.state.hex()})
+        job.work.doing.put_json(name, {"through": chain.through, "state": chain.state.hex()})
 
     return Chain(job.engine, "sha256", noted["through"], bytes.fromhex(noted["state"]), on_move=note)
 
@@ -120,7 +120,7 @@ def _merge(job: Job, files: Sequence[_File], ends: Mapping[str, Any], labels: Ma
     def calls() -> Iterator[tuple[Any, ...]]:
         for file, number in todo:
             if file.upload is None:
-                file.upload = begin_upload(job.work.packed, file.part)
+                file.upload = begin_upload(job.work.packed, job.work.doing, file.part)
             range_ = file.ranges[number]
             yield job.shared, range_, _slices(range_, ends[file.split]), shared, file.upload
 
@@ -151,19 +151,16 @@ def _slices(range_: Range, ends: Any) -> list[Slice]:
 
 def _finish(job: Job, files: Sequence[_File]) -> Merged:
     """Complete the uploads, and join the pieces of each index and list."""
-    packed = job.work.packed
+    packed, doing = job.work.packed, job.work.doing
     facts: dict[str, dict[str, Any]] = {}
     for file in files:
         sha256 = file.chain.finish()
         if not file.whole and file.upload:
-            complete_upload(packed, file.part, file.upload, file.parts)
+            complete_upload(packed, doing, file.part, file.upload, file.parts)
         size = sum(range_.bytes for range_ in file.ranges)
         facts[f"{file.part}.rec"] = {"bytes": size, "sha256": sha256}
     texts = [(file, kind) for file in files for kind in ("idx", "lst")]
-    calls = (
-        (packed, [range_name(file.split, each.number, kind) for each in file.ranges], f"{file.part}.{kind}")
-        for file, kind in texts
-    )
+    calls = ((packed, doing, _pieces(file, kind), f"{file.part}.{kind}") for file, kind in texts)
     joined = dict(job.engine.run(join, calls))
     for call, (file, kind) in enumerate(texts):
         facts[f"{file.part}.{kind}"] = joined[call]
@@ -176,6 +173,11 @@ def _finish(job: Job, files: Sequence[_File]) -> Merged:
         for kind in ("rec", "idx", "lst")
     }
     return Merged(parts, ordered, [row for file in files for row in _table(file)])
+
+
+def _pieces(file: _File, kind: str) -> list[str]:
+    """The names of the pieces of its index or list, in order."""
+    return [range_name(file.split, each.number, kind) for each in file.ranges]
 
 
 def _table(file: _File) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from prep.aws.errors import aws_errors
 from prep.cluster.dealing import CHUNK
 from prep.cluster.place import AT_ONCE, Place, client
 from prep.cluster.ranges import Range
-from prep.cluster.work import Work, inventory_name, range_name, unit_name
+from prep.cluster.work import PACKING, Work, inventory_name, range_name, unit_name
 from prep.errors import IntegrityError
 from prep.records.buckets import entries_in
 from prep.records.merge import address_entries
@@ -59,20 +59,20 @@ def merge(
     entries = sorted((entry for chunk in chunks for entry in entries_in(chunk[0])), key=itemgetter(0, 1))
     if len(entries) != range_.records:
         raise IntegrityError(
-            f"{work.packed.url(unit_name(range_.split, 0, 'entries'))} and others: range {range_.number} has "
+            f"{work.doing.url(unit_name(range_.split, 0, 'entries'))} and others: range {range_.number} has "
             f"{len(entries)} records, should have {range_.records}: remove "
-            f"{work.packed.url('.packing/')} and run again"
+            f"{work.packed.url(PACKING)} and run again"
         )
     made = address_entries(range_.split, entries, labels, range_.first, range_.offset)
     records = np.empty(range_.bytes, np.uint8)
     _copy(made.records, records.data)
     number = range_.number
-    work.packed.put(range_name(range_.split, number, "idx"), made.idx)
-    work.packed.put(range_name(range_.split, number, "lst"), made.lst)
+    work.doing.put(range_name(range_.split, number, "idx"), made.idx)
+    work.doing.put(range_name(range_.split, number, "lst"), made.lst)
     work.packed.put(inventory_name(range_.split, number), b"".join(chunk[1] for chunk in chunks))
     part = _send_part(work.packed, range_, upload, records.data)
     facts = part | {"range": range_.as_json(), "upload": upload, "idx": len(made.idx), "lst": len(made.lst)}
-    work.packed.put_json(range_name(range_.split, number, "json"), facts)
+    work.doing.put_json(range_name(range_.split, number, "json"), facts)
     return facts, records
 
 
@@ -84,7 +84,7 @@ def _read(work: Work, range_: Range, slices: Sequence[Slice]) -> list[tuple[memo
     def read(number: int) -> None:
         each = slices[number]
         name = unit_name(range_.split, each.unit, "entries")
-        body = work.packed.get_range(name, each.offset, each.size)
+        body = work.doing.get_range(name, each.offset, each.size)
         data[places[number] : places[number + 1]] = np.frombuffer(body, np.uint8)
 
     with ThreadPoolExecutor(AT_ONCE, "read") as pool:
@@ -125,13 +125,15 @@ def _send_part(packed: Place, range_: Range, upload: str, data: memoryview) -> d
     return {"etag": part["ETag"], "checksum": checksum, "bytes": len(data)}
 
 
-def join(packed: Place, pieces: Sequence[str], name: str) -> dict[str, Any]:
-    """Write an object that consists of others, one after the other; returns its size in bytes and SHA-256.
+def join(packed: Place, doing: Place, pieces: Sequence[str], name: str) -> dict[str, Any]:
+    """Write an object that consists of the pieces in `doing`, in order.
+
+    Returns its size in bytes and its SHA-256.
 
     Raises:
         AwsError, IntegrityError: S3 refuses or fails, or a piece is not there.
     """
-    joined = _Joined(packed, pieces)
+    joined = _Joined(doing, pieces)
     with aws_errors(f"write {packed.url(name)}"):
         client().upload_fileobj(cast(IO[bytes], joined), packed.bucket, packed.key(name))
     return {"bytes": joined.size, "sha256": joined.digest.hexdigest()}
@@ -140,10 +142,10 @@ def join(packed: Place, pieces: Sequence[str], name: str) -> dict[str, Any]:
 class _Joined(io.RawIOBase):
     """Objects as one file, read once; its size and SHA-256 so far."""
 
-    def __init__(self, packed: Place, pieces: Sequence[str]) -> None:
+    def __init__(self, doing: Place, pieces: Sequence[str]) -> None:
         self.size = 0
         self.digest = hashlib.sha256()
-        self._pieces = _ahead(packed, pieces)
+        self._pieces = _ahead(doing, pieces)
         self._left = memoryview(b"")
 
     def readable(self) -> bool:
@@ -173,12 +175,12 @@ class _Joined(io.RawIOBase):
         return True
 
 
-def _ahead(packed: Place, pieces: Sequence[str]) -> Iterator[bytes]:
+def _ahead(doing: Place, pieces: Sequence[str]) -> Iterator[bytes]:
     """The objects in order; the next ones are on their way while one is used."""
     waiting: deque[Future[bytes]] = deque()
     with ThreadPoolExecutor(AT_ONCE, "join") as pool:
         for piece in pieces:
-            waiting.append(pool.submit(packed.get, piece))
+            waiting.append(pool.submit(doing.get, piece))
             if len(waiting) == AT_ONCE:
                 yield waiting.popleft().result()
         while waiting:

@@ -5,6 +5,7 @@ merged by a task and becomes a part of the upload of its `.rec` file, which S3 p
 noted in objects beside the packed files, so that the driver, a worker or a machine may end at any time.
 """
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -18,10 +19,11 @@ from prep.cluster.deal_all import Job, deal_split
 from prep.cluster.engine import Engine
 from prep.cluster.merge_all import merge_all
 from prep.cluster.place import Place
-from prep.cluster.uploads import abort_upload, find_upload
+from prep.cluster.uploads import abort_upload
 from prep.cluster.work import CLASSES, KEPT, MANIFEST, PACKING, PLAN, RANGES, Work, devkit_name, receipt_name
 from prep.datasets.classes import class_table
 from prep.datasets.description import Description
+from prep.errors import ClusterError
 from prep.progress import Progress
 from prep.records.buckets import bucket_count
 from prep.records.dealing import PackSettings, check_dealt, classes_seen, draft_manifest
@@ -43,6 +45,7 @@ class Order:
     allow_unreadable: int = 0
 
 
+Plan = dict[str, Any]
 Connect = Callable[[], AbstractContextManager[Engine]]
 
 
@@ -53,7 +56,7 @@ def pack(order: Order, connect: Connect, progress: Progress) -> Receipt:
         SourceError, IntegrityError: an archive is not there, is not what the description says, or has too
             many unreadable images.
         AwsError: S3 refuses or fails.
-        ClusterError: the cluster has failed.
+        ClusterError: the cluster has failed, or another job works in the same place.
     """
     begun = time.monotonic()
     found = find_archives(order.source, order.description)
@@ -64,9 +67,11 @@ def pack(order: Order, connect: Connect, progress: Progress) -> Receipt:
         order.packed.remove(order.packed.list(PACKING))  # a kill may have come before this
         return standing
     work = _work(order, found)
-    _begin(order.packed, inputs, work)
+    plan = _plan(inputs, work)
+    work = replace(work, plan=_name_of(plan))
+    _begin(order.packed, plan)
     with connect() as engine:
-        packed = _pack(Job(engine, work, engine.share(work), progress), order, found)
+        packed = _pack(Job(engine, work, engine.share(work), progress), order, found, plan)
     outputs = {order.packed.url(name): dict(facts) for name, facts in packed.files.items()}
     counts = {name: summary["records"] for name, summary in packed.splits.items()}
     seconds = round(time.monotonic() - begun, 1)
@@ -77,7 +82,7 @@ def pack(order: Order, connect: Connect, progress: Progress) -> Receipt:
     return receipt
 
 
-def _pack(job: Job, order: Order, found: Mapping[str, Found]) -> Manifest:
+def _pack(job: Job, order: Order, found: Mapping[str, Found], plan: Plan) -> Manifest:
     """Do what is not done, and write the manifest last: it exists only beside all files that it names."""
     dealt = {split: deal_split(job, split, found[split].checked) for split in _smallest_first(found)}
     dealt = {split.name: dealt[split.name] for split in order.description.splits}
@@ -85,6 +90,7 @@ def _pack(job: Job, order: Order, found: Mapping[str, Found]) -> Manifest:
     check_dealt(order.description, units, order.allow_unreadable)
     labels, table = class_table(order.description, job.work.devkit, classes_seen(units))
     draft = draft_manifest(order.description, job.work.made_with, len(labels), units)
+    _check_alone(order.packed, plan)
     merged = merge_all(job, dealt, labels)
     order.packed.put(CLASSES, table)
     if devkit := order.description.devkit:  # verify has no other source
@@ -96,6 +102,7 @@ def _pack(job: Job, order: Order, found: Mapping[str, Found]) -> Manifest:
         splits={name: facts | {"parts": list(merged.parts[name])} for name, facts in draft.splits.items()},
         files={CLASSES: facts_of_table} | dict(merged.files),
     )
+    _check_alone(order.packed, plan)
     order.packed.put_json(MANIFEST, asdict(packed))
     return packed
 
@@ -127,6 +134,7 @@ def _standing(order: Order, inputs: Mapping[str, Any]) -> Receipt | None:
 def _work(order: Order, found: Mapping[str, Found]) -> Work:
     return Work(
         order.packed,
+        "",
         {split.name: split for split in order.description.splits},
         {name: each.archive for name, each in found.items()},
         {name: bucket_count(each.archive.size) for name, each in found.items()},
@@ -137,21 +145,41 @@ def _work(order: Order, found: Mapping[str, Found]) -> Work:
     )
 
 
-def _begin(packed: Place, inputs: Mapping[str, Any], work: Work) -> None:
-    """Note what is being made, and remove what is there of anything else."""
-    plan = dict(inputs) | {
+def _plan(inputs: Mapping[str, Any], work: Work) -> Plan:
+    """All that the files depend on."""
+    return dict(inputs) | {
         "made_with": dict(work.made_with),
         "buckets": dict(work.buckets),
         "range_bytes": work.range_bytes,
     }
+
+
+def _name_of(plan: Plan) -> str:
+    return sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _check_alone(packed: Place, plan: Plan) -> None:
+    """Check that no other job has begun in the same place, or has ended there.
+
+    Raises:
+        ClusterError: one has.
+    """
+    if packed.find_json(PLAN) != plan:
+        raise ClusterError(
+            f"{packed}: another `pack` works there, or has just ended: wait for its end, then run again"
+        )
+
+
+def _begin(packed: Place, plan: Plan) -> None:
+    """Note what is being made, and remove what is there of anything else."""
     if packed.find_json(PLAN) == plan:
         return
     there = packed.list("")
     for name in there:
         if name.startswith(PACKING) and name.endswith(".upload.json"):
-            part = name.removeprefix(PACKING).removesuffix(".upload.json")
-            if upload := find_upload(packed, part):
-                abort_upload(packed, part, upload)
+            noted = packed.find_json(name)
+            if noted:
+                abort_upload(packed, name.rpartition("/")[2].removesuffix(".upload.json"), noted["upload"])
     # The manifest first: it must not stand beside files of other settings.
     packed.remove([name for name in (MANIFEST, *map(receipt_name, ("pack", "verify"))) if name in there])
     packed.remove([name for name in there if name.startswith((PACKING, KEPT)) or PACKED_FILE(name)])

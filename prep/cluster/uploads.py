@@ -18,13 +18,13 @@ PartFacts = Mapping[str, Any]
 """What `merge` has noted of a part: etag, checksum and bytes."""
 
 
-def find_upload(packed: Place, part: str) -> str | None:
-    """The upload of a file that an earlier driver has begun, or None."""
-    noted = packed.find_json(upload_name(part))
+def find_upload(doing: Place, part: str) -> str | None:
+    """The upload of a file that an earlier driver of the job has begun, or None."""
+    noted = doing.find_json(upload_name(part))
     return noted["upload"] if noted else None
 
 
-def begin_upload(packed: Place, part: str) -> str:
+def begin_upload(packed: Place, doing: Place, part: str) -> str:
     """Begin the upload of a file, and note it.
 
     Raises:
@@ -34,7 +34,7 @@ def begin_upload(packed: Place, part: str) -> str:
         upload = client().create_multipart_upload(
             Bucket=packed.bucket, Key=packed.key(f"{part}.rec"), ChecksumAlgorithm="SHA256"
         )["UploadId"]
-    packed.put_json(upload_name(part), {"upload": upload})
+    doing.put_json(upload_name(part), {"upload": upload})
     return upload
 
 
@@ -73,7 +73,7 @@ def is_object(packed: Place, part: str, parts: Sequence[PartFacts]) -> bool:
     return stored is not None and same_object(stored, facts)
 
 
-def complete_upload(packed: Place, part: str, upload: str, parts: Sequence[PartFacts]) -> None:
+def complete_upload(packed: Place, doing: Place, part: str, upload: str, parts: Sequence[PartFacts]) -> None:
     """Have S3 put the parts together. It does no harm if that was done before.
 
     Raises:
@@ -96,7 +96,7 @@ def complete_upload(packed: Place, part: str, upload: str, parts: Sequence[PartF
             if error.response["Error"]["Code"] not in GONE:
                 raise
             if not is_object(packed, part, parts):
-                packed.remove([upload_name(part)])
+                doing.remove([upload_name(part)])
                 raise AwsError(
                     f"complete the upload of {packed.url(name)}: S3 has lost it: run again; it is merged "
                     "again"

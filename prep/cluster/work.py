@@ -28,8 +28,8 @@ PREFIXES = 16
 
 
 def packing(split: str) -> str:
-    """The beginning of the names of what is kept of a split while it is packed."""
-    return f"{PACKING}{split}/"
+    """The beginning of the names, below `Work.doing`, of what is kept of a split while it is packed."""
+    return f"{split}/"
 
 
 def unit_name(split: str, number: int, kind: str) -> str:
@@ -54,7 +54,7 @@ def digest_name(split: str, file: str) -> str:
 
 def upload_name(part: str) -> str:
     """The upload of a `.rec` file: {"upload"}."""
-    return f"{PACKING}{part}.upload.json"
+    return f"{part}.upload.json"
 
 
 def inventory_name(split: str, number: int) -> str:
@@ -106,12 +106,17 @@ class RemoteArchive:
 class Work:
     """What every task of a job gets: it is sent to the cluster once.
 
+    `plan` names the job by all that its files depend on. What is kept while it runs lies below that name, so
+    that a task of another job, which may still run after its driver was killed, can't change what this one
+    makes.
+
     `buckets` is the number of buckets of each split. `made_with` are the settings and the codec of the
     machine that began the job: a worker with another codec would make other bytes. A range has about
     `range_bytes` of records.
     """
 
     packed: Place
+    plan: str
     splits: Mapping[str, Split]
     archives: Mapping[str, RemoteArchive]
     buckets: Mapping[str, int]
@@ -119,3 +124,8 @@ class Work:
     made_with: Mapping[str, Any]
     devkit: Devkit | None
     range_bytes: int
+
+    @property
+    def doing(self) -> Place:
+        """Where the job keeps what it has done."""
+        return Place(self.packed.bucket, f"{self.packed.prefix}{PACKING}{self.plan}/")

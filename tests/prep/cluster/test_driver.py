@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.prep.cluster.stand import SCALED, Stand, here
+from tests.prep.cluster.stand import BUCKET, SCALED, Stand, here
 from tests.prep.commands import HEED_SIGNALS, REPOSITORY, environment, run, wait_for
 from tests.prep.small_sets import packed_files
 
@@ -153,3 +153,36 @@ def test_the_cluster_of_this_machine(tmp_path: Path, stand: Stand, alive: bool) 
         check=True,
     )
     assert done.stdout.strip() == (noted if alive else "local")
+
+
+def test_two_drivers_with_other_settings(stand: Stand, large: Path, expected: dict[str, str]) -> None:
+    """The one that began later wins; the other says so, and makes nothing."""
+    source, packed = stand.source(large), stand.place()
+    with start(stand, *stand.command(large, source, packed, "--resize", "8")) as first:
+        assert wait_for(lambda: len(of_units(stand, packed)) >= 3, first)
+        first.send_signal(signal.SIGSTOP)
+        done = stand.pack(large, source, packed)
+        first.send_signal(signal.SIGCONT)
+        _, err = first.communicate(timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert first.returncode == 8, err
+    assert err.splitlines()[-1] == (
+        f"error: {packed}/: another `pack` works there, or has just ended: wait for its end, then run again"
+    )
+    assert stand.pack(large, source, packed).stderr.startswith("pack: done on ")
+    assert stand.files(packed) == expected
+
+
+def test_two_drivers_with_the_same_settings(stand: Stand, large: Path, expected: dict[str, str]) -> None:
+    """Both do the same; whatever the second one says, nothing is wrong."""
+    source, packed = stand.source(large), stand.place()
+    with start(stand, *stand.command(large, source, packed)) as first:
+        assert wait_for(lambda: len(of_units(stand, packed)) >= 3, first)
+        second = stand.pack(large, source, packed)
+        _, err = first.communicate(timeout=60)
+    assert 0 in (first.returncode, second.returncode), err + second.stderr
+    assert {first.returncode, second.returncode} <= {0, 5, 7, 8}, err + second.stderr
+    assert stand.pack(large, source, packed).stderr.startswith("pack: done on ")
+    for upload in stand.uploads(packed):  # each may have begun one
+        stand.s3.abort_multipart_upload(Bucket=BUCKET, Key=upload["Key"], UploadId=upload["UploadId"])
+    assert stand.files(packed) == expected

@@ -207,7 +207,6 @@ def test_an_image_that_contains_an_archive(tmp_path: Path, stand: Stand, checked
     toml = write_folders(tmp_path / "set", {"train": images_around_a_tar(36)})
     assert here(toml, tmp_path).returncode == 0
     source, packed = stand.source(toml, checked=checked), stand.place()
-    digest = ".packing/train/digest-train.tar.json"
     dealt: list[str] = []
     noted = [checked]
 
@@ -218,7 +217,7 @@ def test_an_image_that_contains_an_archive(tmp_path: Path, stand: Stand, checked
         if request.operation == "GetObject" and request.key.endswith("train.tar") and len(dealt) > 4:
             deadline = time.monotonic() + WAIT
             while not noted[0] and time.monotonic() < deadline:
-                noted[0] = digest in stand.objects(packed)
+                noted[0] = any(name.endswith("/digest-train.tar.json") for name in stand.objects(packed))
                 time.sleep(0.05)
 
     stand.proxy.plan = plan
@@ -274,4 +273,30 @@ def test_a_file_that_is_gone_is_made_again(stand: Stand, large: Path, expected: 
     key = f"{packed.removeprefix(f's3://{BUCKET}/')}/train.lst"
     stand.s3.delete_object(Bucket=BUCKET, Key=key)
     assert stand.pack(large, source, packed).returncode == 0
+    assert stand.files(packed) == expected
+
+
+def test_a_job_that_goes_on_after_its_driver(stand: Stand, large: Path, expected: dict[str, str]) -> None:
+    """Its tasks write what they have dealt when another job, with other settings, has begun."""
+    source, packed = stand.source(large), stand.place()
+    stand.proxy.plan = refusing("CreateMultipartUpload", "train.rec")
+    one_line(stand.pack(large, source, packed, "--resize", "8"), 7, "CreateMultipartUpload: AccessDenied")
+    others = [name for name in stand.objects(packed) if name != ".packing/plan.json"]
+    late = {name: stand.read(packed, name) for name in others}
+    begun: list[Request] = []
+
+    def plan(request: Request) -> None:
+        """Right after the other job has removed all of it."""
+        if request.key.endswith(".packing/plan.json") and request.operation == "PutObject":
+            begun.append(request)
+        elif len(begun) == 1:
+            begun.append(request)
+            for name, data in late.items():
+                stand.put(f"{packed.rpartition('/')[2]}/{name}", data)
+
+    stand.proxy.plan = plan
+    done = stand.pack(large, source, packed)
+    assert done.returncode == 0, done.stderr
+    assert len(begun) == 2
+    assert any(name.endswith(".entries") for name in late)
     assert stand.files(packed) == expected
