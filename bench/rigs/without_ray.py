@@ -67,6 +67,7 @@ class AtOnce(Engine):
         *,
         passing_on: Callable[[int, Any], Chain | None] | None = None,
         memory: Callable[[int], int] = lambda _: 0,  # noqa: ARG002 - one task runs at a time
+        piece: Callable[[int], int] = lambda _: 0,  # noqa: ARG002 - likewise
     ) -> Iterator[tuple[int, Any]]:
         """Run the calls in order."""
         for number, arguments in enumerate(calls):

@@ -165,6 +165,15 @@ def read_unit(
     return LoadedUnit(unit, split, data, images)
 
 
+def lands(data: memoryview, path: Path, unit: Unit, last: bool) -> bool:
+    """Whether the bytes of a unit are whole members from the first to the last, whatever these are."""
+    try:
+        _, cut = _members(_Loaded(data, path), path, unit.offset, unit.size)
+    except IntegrityError:
+        return False
+    return last or cut is not None
+
+
 def read_folder_units(
     folder: Path, split: Split, wanted: Callable[[int], int | None], smallest: int = SMALLEST
 ) -> Iterator[LoadedUnit]:

@@ -37,28 +37,36 @@ def deal_split(job: Job, split: str, checked: bool) -> list[Facts]:
         IntegrityError: the archive is damaged, or is not what the description says; nothing is kept of it.
         PrepError: a task has failed; what is dealt is kept.
     """
-    units = _cut(job, split)
+    units, walked = _cut(job, split)
     try:
         return _deal(job, split, units, checked)
-    except BoundaryError:
+    except BoundaryError as error:
         job.engine.settle()  # they would write over what is dealt of the other units
-        walked = _cut(job, split, walked=True)
-        if walked == units:
+        before = _dealt_before(job.work, split, units[: error.number])
+        if walked or (
+            error.landed and None not in before
+        ):  # the unit begins and ends right: the archive is wrong
             raise
+        found, _ = _cut(job, split, walked=True)
         url = job.work.archives[split].url
         job.progress.note(f"{url}: looking for its members one by one, as an image may hold a tar file")
-        return _deal(job, split, walked, checked)
+        return _deal(job, split, found, checked)
 
 
-def _cut(job: Job, split: str, walked: bool = False) -> list[Unit]:
-    """The units of an archive: those that an earlier driver has found, or new ones."""
+def _cut(job: Job, split: str, walked: bool = False) -> tuple[list[Unit], bool]:
+    """The units of an archive, those that an earlier driver has found, or new ones.
+
+    The second value says whether they are right for sure: all headers were read one by one, if not by `walk`,
+    as asked for by `walked`, then because the archive is nested.
+    """
     archive = job.work.archives[split]
     name, path = units_name(split), str(archive.path)
     noted = None if walked else job.work.doing.find_json(name)
     if noted:
         ends = [0, *noted["ends"]]
         pairs = pairwise(ends)
-        return [Unit(archive.archive.file, n, start, end - start) for n, (start, end) in enumerate(pairs)]
+        file = archive.archive.file
+        return [Unit(file, n, start, end - start) for n, (start, end) in enumerate(pairs)], noted["walked"]
     job.progress.note(f"{archive.url}: looking for the boundaries of its members")
     if walked:
         units = walk(archive.read, path, archive.size, least_bytes(archive.size))
@@ -68,8 +76,9 @@ def _cut(job: Job, split: str, walked: bool = False) -> list[Unit]:
             units = units_of(archive.read, path, archive.size, layout, pool)
     units = [Unit(archive.archive.file, unit.index, unit.offset, unit.size) for unit in units]
     job.work.doing.remove([digest_name(split, archive.archive.file)])  # it counts other units
-    job.work.doing.put_json(name, {"ends": [unit.end for unit in units]})
-    return units
+    walked = walked or job.work.splits[split].layout == "nested"
+    job.work.doing.put_json(name, {"ends": [unit.end for unit in units], "walked": walked})
+    return units, walked
 
 
 def _deal(job: Job, split: str, units: Sequence[Unit], checked: bool) -> list[Facts]:
@@ -91,17 +100,20 @@ def _deal(job: Job, split: str, units: Sequence[Unit], checked: bool) -> list[Fa
     def memory(call: int) -> int:
         return memory_for(units[todo[call]])
 
+    def piece(call: int) -> int:
+        return units[todo[call]].size if chain else 0
+
     def pass_on(call: int, data: Any) -> Chain | None:
         if chain:
             chain.give(todo[call], data)
         return chain
 
-    for call, found in job.engine.run(deal, calls(), passing_on=pass_on, memory=memory):
+    for call, found in job.engine.run(deal, calls(), passing_on=pass_on, memory=memory, piece=piece):
         number = todo[call]
         facts[number] = facts[number] or found
         job.progress.advance(task, units[number].size)
     if chain:
-        _compare(job, split, chain.finish())
+        _compare(job, split, chain.finish(len(units)))
     return [each for each in facts if each is not None]
 
 
@@ -110,9 +122,9 @@ def _dealt_before(work: Work, split: str, units: Sequence[Unit]) -> list[Facts |
     there = work.doing.list(packing(split))
     names = [unit_name(split, unit.index, "json") for unit in units]
     known = [name for name in names if name in there]
-    found = dict(zip(known, work.doing.find_all_json(known), strict=True))
+    found = dict(zip(known, work.doing.find_all_json(known, with_arrays), strict=True))
     return [
-        with_arrays(facts) if facts and (facts["offset"], facts["size"]) == (unit.offset, unit.size) else None
+        facts if facts and (facts["offset"], facts["size"]) == (unit.offset, unit.size) else None
         for unit, facts in zip(units, map(found.get, names), strict=True)
     ]
 

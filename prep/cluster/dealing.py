@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from prep.archives.inventory import original_line
-from prep.archives.units import Image, Unit, read_unit
+from prep.archives.units import Image, Unit, lands, read_unit
 from prep.cluster.transfer import read_parallel
 from prep.cluster.work import Work, unit_name
 from prep.datasets.classes import class_of_file
@@ -30,7 +30,19 @@ MEMORY = 160 << 20, 4  # bytes of a worker, and times its unit: a little more th
 
 
 class BoundaryError(IntegrityError):
-    """The bytes of a unit are not what its boundaries promise."""
+    """A unit can't be read: its boundaries are wrong, or the archive is.
+
+    `number` is the unit's; `landed` says whether its members end where it ends.
+    """
+
+    def __init__(self, message: str, number: int, landed: bool) -> None:
+        super().__init__(message)
+        self.number = number
+        self.landed = landed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """All of it reaches the driver."""
+        return BoundaryError, (str(self), self.number, self.landed)
 
 
 def deal(
@@ -74,7 +86,8 @@ def _deal(
     try:
         loaded = read_unit(data.toreadonly(), work.archives[split_name].path, split, class_of, unit, last)
     except IntegrityError as error:
-        raise BoundaryError(str(error)) from error
+        landed = lands(data, work.archives[split_name].path, unit, last)
+        raise BoundaryError(str(error), number, landed) from error
     with messages_kept():
         outcomes = prepare_images(loaded.images, work.settings)
     count = work.buckets[split_name]

@@ -31,7 +31,7 @@ SETTINGS = {
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of the second result of a task whose first has raised the error
 }
 SILENT_SECONDS = 60.0
-LONGEST_WITHOUT_CORES = 1800.0  # seconds: a worker has joined ten minutes after its launch, or never
+LONGEST_SILENCE = 1800.0  # seconds: a worker joins within ten minutes, and a task takes a few
 CONNECT_SECONDS = 10.0
 ADDRESS = "RAY_ADDRESS"
 Task = Callable[..., Any]
@@ -121,7 +121,7 @@ class Engine:
         self._progress = progress
         self._remote: dict[Task, Any] = {}
         self._left: list[Any] = []
-        self._without_cores = 0.0  # seconds
+        self._silence = 0.0  # seconds since a task has ended
 
     def share(self, value: object) -> Any:
         """Send a value to the cluster once; tasks get it where what this returns is an argument."""
@@ -173,6 +173,7 @@ class Engine:
         *,
         passing_on: "Callable[[int, Any], Chain | None] | None" = None,
         memory: Callable[[int], int] = lambda _: 0,
+        piece: Callable[[int], int] = lambda _: 0,
     ) -> Iterator[tuple[int, Any]]:
         """Run a task once for each tuple of arguments; yields (number of the call, result) as they finish.
 
@@ -185,6 +186,8 @@ class Engine:
                 number of the call and a reference to them, and returns the chain that has taken them. There
                 are no more calls while chains are behind.
             memory: how much the call with that number needs, in bytes; 0 for little.
+            piece: how many bytes of the call with that number go into a chain. So many calls run or wait for
+                their chain that half of the object store is enough for them.
 
         Raises:
             PrepError: what a task has raised. The others go on; they end with the connection.
@@ -192,16 +195,17 @@ class Engine:
         running: dict[Any, tuple[int, Any]] = {}
         chains: set[Chain] = set()
         calls = enumerate(calls)
-        more = True
+        more, largest = True, 0
         try:
             while more or running:
-                ahead = max(LEAST_AHEAD, int(2 * self.cores() / CORES))
+                ahead = self._ahead(largest)
                 while more and len(running) + sum(chain.behind for chain in chains) < ahead:
                     call = next(calls, None)
                     if call is None:
                         more = False
                         break
                     returns, needed = 2 if passing_on else 1, memory(call[0])
+                    largest = max(largest, piece(call[0]))
                     made = self.submit(task, *call[1], returns=returns, memory=needed)
                     first, second = made if passing_on else (made, None)
                     running[first] = (call[0], second)
@@ -213,6 +217,12 @@ class Engine:
                     yield number, result
         finally:
             self._left += running  # told to cancel them, and disconnected, Ray may abort the process
+
+    def _ahead(self, piece: int) -> int:
+        """How many calls may run or wait, for a chain too, if each has so many bytes for a chain."""
+        there = self._ray.cluster_resources()
+        ahead = max(LEAST_AHEAD, int(2 * there.get("CPU", 0.0) / CORES))
+        return min(ahead, max(2, int(there.get("object_store_memory", 0) / 2 / piece))) if piece else ahead
 
     def settle(self) -> None:
         """Wait until the tasks have ended that were under way when an error ended `run`."""
@@ -229,25 +239,25 @@ class Engine:
         ready, _ = self._ray.wait(watched, timeout=SILENT_SECONDS, fetch_local=False)
         for chain in chains:
             chain.move_on()
+        self._silence = 0.0 if ready else self._silence + SILENT_SECONDS
         if not ready:
             self._say_that_nothing_happens(len(running))
         return self._ready(running)
 
     def _say_that_nothing_happens(self, waiting: int) -> None:
-        """Note it; an error if there has been no core for long: no worker has come, and none may ever come.
+        """Note it; an error after long: no machine has come, or none is large enough.
 
         Raises:
             ClusterError: as said.
         """
-        cores = self.cores()
+        since = duration(self._silence)
         self._progress.note(
-            f"no task has finished for {SILENT_SECONDS:.0f} s; {waiting} wait or run on {cores:.0f} cores"
+            f"no task has ended for {since}; {waiting} wait or run on {self.cores():.0f} cores"
         )
-        self._without_cores = self._without_cores + SILENT_SECONDS if cores == 0 else 0.0
-        if self._without_cores >= LONGEST_WITHOUT_CORES:
+        if self._silence >= LONGEST_SILENCE:
             raise ClusterError(
-                f"the cluster has had no worker for {duration(self._without_cores)}: `ray status` on its "
-                "head says why; check the quota of vCPUs, then run again"
+                f"no task of the cluster has ended for {since}: `ray status` on its head says what they wait "
+                "for; check the quota of vCPUs and the memory of the machines, then run again"
             )
 
     def _ready(self, references: Iterable[Any]) -> list[Any]:
@@ -289,7 +299,9 @@ class Chain:
         self.state = self.state or midstate.begin(self.algorithm)
 
     def give(self, number: int, piece: Any) -> None:
-        """Take a reference to the piece with that number, counted from 0."""
+        """Take a reference to the piece with that number, counted from 0, unless it is in the state."""
+        if number < self.through:
+            return
         self._waiting[number] = piece
         state = self._absorbing[-1] if self._absorbing else self.state
         while (following := self.through + len(self._absorbing)) in self._waiting:
@@ -320,13 +332,18 @@ class Chain:
         if moved:
             self.on_move(self)
 
-    def finish(self) -> str:
-        """Wait for all pieces that were given, and return the digest, hexadecimal.
+    def finish(self, pieces: int) -> str:
+        """Wait for all pieces of the file, and return the digest, hexadecimal.
 
         Raises:
-            PrepError: absorbing a piece has failed.
+            PrepError: absorbing a piece has failed, or there are other pieces than the file has.
         """
         while self._absorbing:
             self.engine.value(self._absorbing[0])
             self.move_on()
+        if self.through != pieces or self._waiting:
+            raise ClusterError(
+                f"the digest of a file has {self.through} of its {pieces} pieces: run again; if it fails "
+                "again, remove .packing/ there"
+            )
         return midstate.digest_of(self.algorithm, self.state)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -86,26 +87,30 @@ def _open(job: Job, split: str, units: Sequence[Facts]) -> Iterator[_File]:
             each if each and each["range"] == range_.as_json() and each["upload"] == upload else None
             for range_, each in zip(ranges, map(found.get, names), strict=True)
         ]
-        file = _File(split, part, ranges, upload, facts, _chain(job, split, part, bool(known)))
+        file = _File(split, part, ranges, upload, facts, _chain(job, split, part, upload))
         if upload and not is_known(work.packed, part, upload):
-            if len(file.parts) == len(ranges) and is_object(work.packed, part, file.parts):
+            complete = len(file.parts) == file.chain.through == len(ranges)
+            if complete and is_object(work.packed, part, file.parts):
                 file.whole = True
             else:  # aborted: its parts are gone
                 file.upload, file.facts = None, [None] * len(ranges)
-        if file.upload is None:
-            file.chain = _chain(job, split, part, known=False)
+                file.chain = _chain(job, split, part, None)
+        file.chain.on_move = partial(_note, job, file)
         yield file
 
 
-def _chain(job: Job, split: str, part: str, known: bool) -> Chain:
-    """The digest of a file, as far as it is known."""
-    name = digest_name(split, part)
-    noted = (job.work.doing.find_json(name) if known else None) or {"through": 0, "state": ""}
+def _chain(job: Job, split: str, part: str, upload: str | None) -> Chain:
+    """The digest of a file, as far as it is known of this upload."""
+    noted = job.work.doing.find_json(digest_name(split, part)) if upload else None
+    if noted is None or noted["upload"] != upload:
+        return Chain(job.engine, "sha256")
+    return Chain(job.engine, "sha256", noted["through"], bytes.fromhex(noted["state"]))
 
-    def note(chain: Chain) -> None:
-        job.work.doing.put_json(name, {"through": chain.through, "state": chain.state.hex()})
 
-    return Chain(job.engine, "sha256", noted["through"], bytes.fromhex(noted["state"]), on_move=note)
+def _note(job: Job, file: _File, chain: Chain) -> None:
+    """Note how far the digest of a file is."""
+    noted = {"through": chain.through, "state": chain.state.hex(), "upload": file.upload}
+    job.work.doing.put_json(digest_name(file.split, file.part), noted)
 
 
 def _merge(job: Job, files: Sequence[_File], ends: Mapping[str, Any], labels: Mapping[str, int]) -> None:
@@ -126,14 +131,18 @@ def _merge(job: Job, files: Sequence[_File], ends: Mapping[str, Any], labels: Ma
 
     def memory(call: int) -> int:
         file, number = todo[call]
-        return memory_for(file.ranges[number])
+        return memory_for(file.ranges[number].bytes)
+
+    def piece(call: int) -> int:
+        file, number = todo[call]
+        return file.ranges[number].bytes
 
     def pass_on(call: int, data: Any) -> Chain:
         file, number = todo[call]
         file.chain.give(number, data)
         return file.chain
 
-    for call, facts in job.engine.run(merge, calls(), passing_on=pass_on, memory=memory):
+    for call, facts in job.engine.run(merge, calls(), passing_on=pass_on, memory=memory, piece=piece):
         file, number = todo[call]
         file.facts[number] = facts
         job.progress.advance(f"merge {file.split}", file.ranges[number].bytes)
@@ -154,7 +163,7 @@ def _finish(job: Job, files: Sequence[_File]) -> Merged:
     packed, doing = job.work.packed, job.work.doing
     facts: dict[str, dict[str, Any]] = {}
     for file in files:
-        sha256 = file.chain.finish()
+        sha256 = file.chain.finish(len(file.ranges))
         if not file.whole and file.upload:
             complete_upload(packed, doing, file.part, file.upload, file.parts)
         size = sum(range_.bytes for range_ in file.ranges)

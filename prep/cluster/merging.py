@@ -30,9 +30,9 @@ MEMORY = (
 )  # bytes of a worker, and times its range: a little more than `bench scale` has measured
 
 
-def memory_for(range_: Range) -> int:
-    """The memory that merging this range takes, in bytes."""
-    return MEMORY[0] + int(MEMORY[1] * range_.bytes)
+def memory_for(size: int) -> int:
+    """The memory that merging or checking a range of so many bytes takes, in bytes."""
+    return MEMORY[0] + int(MEMORY[1] * size)
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ def merge(
     """
     chunks = _read(work, range_, slices)
     entries = sorted((entry for chunk in chunks for entry in entries_in(chunk[0])), key=itemgetter(0, 1))
-    if len(entries) != range_.records:
+    if (len(entries), sum(len(entry.record) for entry in entries)) != (range_.records, range_.bytes):
         raise IntegrityError(
             f"{work.doing.url(unit_name(range_.split, 0, 'entries'))} and others: range {range_.number} has "
-            f"{len(entries)} records, should have {range_.records}: remove "
+            f"{len(entries)} records, should have {range_.records} of {range_.bytes} bytes: remove "
             f"{work.packed.url(PACKING)} and run again"
         )
     made = address_entries(range_.split, entries, labels, range_.first, range_.offset)

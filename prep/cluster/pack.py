@@ -23,7 +23,7 @@ from prep.cluster.uploads import abort_upload
 from prep.cluster.work import CLASSES, KEPT, MANIFEST, PACKING, PLAN, RANGES, Work, devkit_name, receipt_name
 from prep.datasets.classes import class_table
 from prep.datasets.description import Description
-from prep.errors import ClusterError
+from prep.errors import ClusterError, DescriptionError
 from prep.progress import Progress
 from prep.records.buckets import bucket_count
 from prep.records.dealing import PackSettings, check_dealt, classes_seen, draft_manifest
@@ -32,6 +32,7 @@ from prep.state import receipts
 from prep.state.receipts import Receipt
 
 STAGE = "pack"
+PREVIEWS = ("preview.html", "preview.png")  # of a backup: they would not show what is packed here
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def pack(order: Order, connect: Connect, progress: Progress) -> Receipt:
     work = _work(order, found)
     plan = _plan(inputs, work)
     work = replace(work, plan=_name_of(plan))
-    _begin(order.packed, plan)
+    _begin(order, plan, progress)
     with connect() as engine:
         packed = _pack(Job(engine, work, engine.share(work), progress), order, found, plan)
     outputs = {order.packed.url(name): dict(facts) for name, facts in packed.files.items()}
@@ -126,9 +127,12 @@ def _standing(order: Order, inputs: Mapping[str, Any]) -> Receipt | None:
     receipt = receipts.parse(text) if text else None
     if receipt is None or not receipt.is_for(inputs, asdict(order.settings)):
         return None
-    there = {order.packed.url(name): size for name, size in order.packed.list("").items()}
-    whole = all(there.get(url) == facts.get("bytes") for url, facts in receipt.outputs.items())
-    return receipt if whole and order.packed.url(MANIFEST) in there else None
+    there = order.packed.list("")
+    sizes = {order.packed.url(name): size for name, size in there.items()}
+    whole = all(sizes.get(url) == facts.get("bytes") for url, facts in receipt.outputs.items())
+    devkit = order.description.devkit
+    needed = {MANIFEST, RANGES, *([devkit_name(devkit.file)] if devkit else [])}
+    return receipt if whole and needed <= there.keys() else None
 
 
 def _work(order: Order, found: Mapping[str, Found]) -> Work:
@@ -170,17 +174,35 @@ def _check_alone(packed: Place, plan: Plan) -> None:
         )
 
 
-def _begin(packed: Place, plan: Plan) -> None:
-    """Note what is being made, and remove what is there of anything else."""
+def _begin(order: Order, plan: Plan, progress: Progress) -> None:
+    """Note what is being made, and remove what is there of anything else.
+
+    Raises:
+        DescriptionError: the packed files of another data set are there.
+    """
+    packed = order.packed
     if packed.find_json(PLAN) == plan:
         return
+    before = packed.find_json(MANIFEST) or {}
+    if before.get("dataset", order.description.name) != order.description.name:
+        raise DescriptionError(
+            f"--packed {packed}: holds the packed files of {before['dataset']}: give another place, or "
+            "remove them"
+        )
     there = packed.list("")
     for name in there:
         if name.startswith(PACKING) and name.endswith(".upload.json"):
             noted = packed.find_json(name)
             if noted:
                 abort_upload(packed, name.rpartition("/")[2].removesuffix(".upload.json"), noted["upload"])
-    # The manifest first: it must not stand beside files of other settings.
-    packed.remove([name for name in (MANIFEST, *map(receipt_name, ("pack", "verify"))) if name in there])
-    packed.remove([name for name in there if name.startswith((PACKING, KEPT)) or PACKED_FILE(name)])
+    old = [
+        name for name in there if name.startswith((PACKING, KEPT)) or PACKED_FILE(name) or name in PREVIEWS
+    ]
+    if old or MANIFEST in there:
+        progress.note(f"{packed}: removing what was packed there before, {len(old)} objects")
+    # First what vouches for the rest: it must not stand beside files of other settings.
+    packed.remove(
+        [name for name in (MANIFEST, PLAN, *map(receipt_name, ("pack", "verify"))) if name in there]
+    )
+    packed.remove(old)
     packed.put_json(PLAN, plan)

@@ -1,7 +1,7 @@
 """A place in S3: a bucket, and a prefix of the keys in it. Names are what follows the prefix."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -56,9 +56,11 @@ class Place:
         Raises:
             DescriptionError: it is no such address.
         """
+        if "@" in address:  # left out of the message, as it may hold credentials
+            raise DescriptionError("the address of a place in S3 must hold no @: leave out what is before it")
         scheme, _, rest = address.partition("://")
         bucket, _, prefix = rest.partition("/")
-        if scheme != "s3" or not bucket or "@" in bucket:
+        if scheme != "s3" or not bucket:
             raise DescriptionError(f"{address}: must be an address like s3://bucket/prefix")
         return cls(bucket, prefix if not prefix or prefix.endswith("/") else prefix + "/")
 
@@ -141,10 +143,17 @@ class Place:
         except ValueError:
             return None
 
-    def find_all_json(self, names: Iterable[str]) -> list[Any]:
-        """`find_json` of many names, in their order."""
+    def find_all_json(
+        self, names: Iterable[str], convert: Callable[[Any], Any] = lambda found: found
+    ) -> list[Any]:
+        """`find_json` of many names, in their order; each value that there is is converted at once."""
+
+        def find(name: str) -> Any:
+            found = self.find_json(name)
+            return None if found is None else convert(found)
+
         with ThreadPoolExecutor(AT_ONCE, "journal") as pool:
-            return list(pool.map(self.find_json, names))
+            return list(pool.map(find, names))
 
     def list(self, under: str) -> dict[str, int]:
         """The size in bytes of each object whose name begins with `under`.

@@ -96,6 +96,7 @@ def complete_upload(packed: Place, doing: Place, part: str, upload: str, parts: 
             if error.response["Error"]["Code"] not in GONE:
                 raise
             if not is_object(packed, part, parts):
+                abort_upload(packed, part, upload)
                 doing.remove([upload_name(part)])
                 raise AwsError(
                     f"complete the upload of {packed.url(name)}: S3 has lost it: run again; it is merged "

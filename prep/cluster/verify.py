@@ -6,14 +6,16 @@ files with the manifest, and leaves the receipt beside the packed files.
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from prep.cluster.archives import devkit_of
 from prep.cluster.checking import Checked, Checks, Sample, check, digest_object
 from prep.cluster.engine import Chain, Engine
+from prep.cluster.merging import memory_for
 from prep.cluster.packed_ranges import PackedRange, PackedRanges, parse_ranges
 from prep.cluster.place import Place
 from prep.cluster.work import CLASSES, MANIFEST, RANGES, devkit_name, receipt_name
@@ -85,12 +87,22 @@ def verify(
         progress.note(f"{STAGE}: done on {receipt.finished}")
     else:
         checks, ranges = _prepare(description, packed, facts)
-        with connect() as engine:
+        with connect() as engine, _packed_again_if_wrong(packed):
             found = _check(engine, checks, ranges, facts, progress)
         receipt = _keep(packed, facts, text, found, time.monotonic() - begun)
         progress.note(f"{STAGE}: done in {receipt.seconds} s: {receipt.counted()}")
     refuse_damage(receipt, strict)
     return receipt
+
+
+@contextmanager
+def _packed_again_if_wrong(packed: Place) -> Iterator[None]:
+    """If an object is wrong, remove the receipt of pack, which would find all done when it is run again."""
+    try:
+        yield
+    except IntegrityError:
+        packed.remove([receipt_name("pack")])
+        raise
 
 
 def _inputs(text: bytes) -> dict[str, str]:
@@ -128,10 +140,11 @@ def _keep(
 def _prepare(description: Description, packed: Place, facts: Manifest) -> tuple[Checks, PackedRanges]:
     """Check what the tasks rely on, and say what they have to do."""
     check_description(description, facts, packed.url(MANIFEST))
-    labels = _labels(description, packed, facts)
-    _check_sizes(packed, facts)
-    ranges = parse_ranges(packed.get(RANGES), facts, packed.url(RANGES))
-    devkit = _devkit(description, packed)
+    with _packed_again_if_wrong(packed):
+        labels = _labels(description, packed, facts)
+        _check_sizes(packed, facts)
+        ranges = parse_ranges(packed.get(RANGES), facts, packed.url(RANGES))
+        devkit = _devkit(description, packed)
     seed = int(facts.settings["seed"])
     rules = {
         split.name: Rules(split, labels, class_of_file(split, devkit), seed) for split in description.splits
@@ -146,11 +159,11 @@ def _check(
     packed = checks.packed
     texts = [name for name in facts.files if name.endswith((".idx", ".lst"))]
     digests = {name: engine.submit(digest_object, packed, name, facts.files[name]["bytes"]) for name in texts}
-    found, chains = _check_ranges(engine, checks, ranges, progress)
-    for part, chain in chains.items():
-        check_digest(packed.url(f"{part}.rec"), chain.finish(), facts.files[f"{part}.rec"]["sha256"])
-    for name, digest in digests.items():
-        check_digest(packed.url(name), engine.value(digest), facts.files[name]["sha256"])
+    found, recs = _check_ranges(engine, checks, ranges, progress)
+    for part, digest in recs.items():
+        check_digest(packed.url(f"{part}.rec"), digest, facts.files[f"{part}.rec"]["sha256"])
+    for name, reference in digests.items():
+        check_digest(packed.url(name), engine.value(reference), facts.files[name]["sha256"])
     for split, rules in checks.rules.items():
         check_originals(found[split].total.originals, rules.split)
         check_totals(found[split].total, split, facts, str(packed))
@@ -200,7 +213,7 @@ def _samples(ranges: PackedRanges) -> dict[str, Sample]:
 
 def _check_ranges(
     engine: Engine, checks: Checks, ranges: PackedRanges, progress: Progress
-) -> tuple[dict[str, _Found], dict[str, Chain]]:
+) -> tuple[dict[str, _Found], dict[str, str]]:
     """Check all ranges; returns what those of each split have shown, and the digest of each `.rec` file."""
     todo = [range_ for of_split in ranges.values() for range_ in of_split]
     found = {split: _Found() for split in ranges}
@@ -214,13 +227,21 @@ def _check_ranges(
         progress.add(f"verify {part}", size)
     shared = engine.share(checks)
 
+    def memory(call: int) -> int:
+        return memory_for(todo[call].rec.size)
+
+    def piece(call: int) -> int:
+        return todo[call].rec.size
+
     def pass_on(call: int, data: Any) -> Chain:
         range_ = todo[call]
         chains[range_.part].give(range_.number - firsts[range_.part], data)
         return chains[range_.part]
 
-    for call, checked in engine.run(check, ((shared, range_) for range_ in todo), passing_on=pass_on):
+    calls = ((shared, range_) for range_ in todo)
+    for call, checked in engine.run(check, calls, passing_on=pass_on, memory=memory, piece=piece):
         range_ = todo[call]
         found[range_.split].add(range_.number, checked)
         progress.advance(f"verify {range_.part}", range_.rec.size)
-    return found, chains
+    pieces = Counter(range_.part for range_ in todo)
+    return found, {part: chain.finish(pieces[part]) for part, chain in chains.items()}

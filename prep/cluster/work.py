@@ -43,12 +43,12 @@ def range_name(split: str, number: int, kind: str) -> str:
 
 
 def units_name(split: str) -> str:
-    """Where the units of an archive end: {"ends"}."""
+    """Where the units of an archive end, and whether its headers were read one by one: {"ends", "walked"}."""
     return f"{packing(split)}units.json"
 
 
 def digest_name(split: str, file: str) -> str:
-    """The state of the digest of a file: {"through", "state"}."""
+    """The state of the digest of an archive or a file: {"through", "state"}, and the "upload" of the file."""
     return f"{packing(split)}digest-{file}.json"
 
 

@@ -81,7 +81,7 @@ def refuse_addresses(options: dict[str, Any]) -> None:
         DescriptionError: --packed is an address, or --address is given.
     """
     if isinstance(options["packed"], str):
-        raise DescriptionError(f"--packed {options['packed']}: give a folder, or add --on ray")
+        raise DescriptionError("--packed: is an address in S3: give a folder, or add --on ray")
     if options.pop("address"):
         raise DescriptionError("--address: only with --on ray: add it, or leave --address out")
     options.pop("source", None)
