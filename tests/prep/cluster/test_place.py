@@ -21,7 +21,14 @@ def test_addresses(address: str, bucket: str, prefix: str) -> None:
     assert Place.parse(str(Place.parse(address))) == Place(bucket, prefix)
 
 
-@pytest.mark.parametrize("address", ["s3:/b/p", "https://b/p", "b/p", "s3://", "s3:///p", "s3://key@b/p"])
+@pytest.mark.parametrize("address", ["s3://key:secret@b/p", "s3://b/p@q"])
+def test_an_address_with_credentials_is_not_repeated(address: str) -> None:
+    with pytest.raises(DescriptionError, match="must hold no @") as caught:
+        Place.parse(address)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["s3:/b/p", "https://b/p", "b/p", "s3://", "s3:///p"])
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(DescriptionError, match="must be an address like s3://"):
         Place.parse(address)
