@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from bench.scale.cases import IMAGENET, ISSUE, ISSUE_BYTES, ISSUE_IMAGES, TB, plan, sized
+from bench.scale.cases import ISSUE, ISSUE_BYTES, ISSUE_IMAGES, TB, plan, sized
 from bench.scale.design import PRESENT, Cut
 from bench.scale.facts import (
     GETS_A_SECOND,
@@ -17,6 +17,7 @@ from bench.scale.facts import (
     STREAM_PART,
 )
 from bench.scale.model import DIGEST, GETS, NETWORK, Cluster, Plan
+from prep.cluster.engine import CORES
 
 LEAST, MOST = 1e9, 1e18  # bytes of archives
 UNCAPPED = replace(PRESENT, name="without a limit of buckets", most_buckets=10**9)
@@ -57,7 +58,7 @@ def _of_digests() -> Iterator[Bend]:
         0,
         f"{digest_nodes()} machines",
         "SHA-256 takes the bytes of a file in order: from here on one chain is slower than the other work",
-        "several files (`--part-mib`) that are merged side by side, each with its chain",
+        "several files (`--part-mib`): they take turns, and each has its chain",
     )
     yield Bend(
         "digest of an archive, if it is not known",
@@ -70,13 +71,13 @@ def _of_digests() -> Iterator[Bend]:
 
 def _of_memory() -> Iterator[Bend]:
     heap = Cluster().heap / GIB
-    places = plan(IMAGENET).phases[0].places(Cluster())
+    places = int(Cluster().machine.cores / CORES)
     yield _bend(
         "memory of workers that deal",
         first(_overfull(0)),
-        f"{places} tasks of a machine hold a unit each, a thousandth of the archive, up to 1 GiB; workers "
-        f"have {heap:.0f} GiB there",
-        "smaller units; or tasks that ask Ray for the memory that they need, so that fewer run at a time",
+        f"a task holds a unit, a thousandth of the archive, up to 1 GiB. A machine has cores for {places} "
+        f"tasks, but {heap:.0f} GiB for workers: fewer run at a time",
+        "smaller units, or machines with more memory for each core",
     )
     yield _bend(
         "memory of workers that merge",
@@ -96,7 +97,7 @@ def _overfull(phase: int) -> Callable[[float], bool]:
     def holds(size: float) -> bool:
         found = plan(sized(size))
         one = found.phases[phase]
-        return one.heap * one.places(found.cluster) > found.cluster.heap
+        return one.places(found.cluster) < int(found.cluster.machine.cores / CORES)
 
     return holds
 

@@ -33,9 +33,7 @@ class Design:
         most_buckets: of a split.
         range_bytes: a range has at least so many bytes of records.
         part_bytes: of a `.rec` file, as --part-mib says; 0 for one file.
-        interleaved: the files of a split are merged side by side, so that each has a chain of its own.
         two_rounds: objects of units are combined before they are merged.
-        asks_memory: tasks tell Ray how much memory they need.
     """
 
     name: str
@@ -43,9 +41,7 @@ class Design:
     most_buckets: int = MOST_BUCKETS
     range_bytes: int = RANGE_BYTES
     part_bytes: int = 0
-    interleaved: bool = False
     two_rounds: bool = False
-    asks_memory: bool = False
 
 
 PRESENT = Design("as it is")

@@ -174,8 +174,6 @@ def _answers() -> Iterable[str]:
     )
     yield "\n".join(
         [
-            "- **Side by side.** Ranges are merged file by file, so that one chain moves at a time. If files "
-            "take turns, each has its own chain.",
             "- **More buckets.** The order of the records is that of their keys and does not depend on the "
             "number of buckets; where `--part-mib` ends a file does. But there are units x ranges slices: "
             "their number grows with the square of the size, and so do the driver's tables.",

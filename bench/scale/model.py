@@ -77,7 +77,6 @@ class Phase:
         digest: bytes a second of a chain.
         chains: chains that move at the same time.
         heap: bytes of memory of a worker.
-        asks_memory: a task tells Ray how much it needs.
     """
 
     name: str
@@ -93,13 +92,10 @@ class Phase:
     piece: float = 0.0
     digest: float = 1.0
     chains: int = 1
-    asks_memory: bool = False
 
     def places(self, cluster: Cluster) -> int:
-        """Tasks that a node runs at a time."""
-        places = int(cluster.machine.cores / CORES)
-        fitting = max(1, int(cluster.heap / self.heap))
-        return min(places, fitting) if self.asks_memory else places
+        """Tasks that a node runs at a time: they ask Ray for cores and memory."""
+        return min(int(cluster.machine.cores / CORES), max(1, int(cluster.heap / self.heap)))
 
     @property
     def alone(self) -> float:
@@ -146,7 +142,6 @@ def phases(cut: Cut, digest_known: bool = True) -> list[Phase]:
             writes=_writes(dealt, 2),
             piece=0.0 if digest_known else cut.unit,
             digest=costs.md5,
-            asks_memory=cut.design.asks_memory,
             heap=costs.base + costs.deal_heap * cut.unit,
         )
     ]
@@ -166,8 +161,7 @@ def phases(cut: Cut, digest_known: bool = True) -> list[Phase]:
             writes=_writes(cut.range_bytes, 5),
             piece=cut.range_bytes,
             digest=costs.sha256,
-            chains=cut.files * splits if cut.design.interleaved else 1,
-            asks_memory=cut.design.asks_memory,
+            chains=cut.files * splits,
             heap=costs.base + costs.merge_heap * cut.range_bytes,
         )
     )
@@ -186,7 +180,6 @@ def _combine(cut: Cut) -> Phase:
         core=MEASURED.task + cut.group * MEASURED.get + column * MEASURED.merge,
         reads=_reads(column, cut.group, CONNECTIONS_MERGE),
         writes=_writes(column, 2),
-        asks_memory=cut.design.asks_memory,
         heap=MEASURED.base + MEASURED.merge_heap * column,
     )
 
@@ -250,10 +243,9 @@ class Plan:
         """What does not work."""
         yield from self.cut.impossible(self.cluster.heap)
         for phase in self.phases:
-            places = phase.places(self.cluster)
-            if phase.heap * places > self.cluster.heap:
-                needed, there = phase.heap * places / GIB, self.cluster.heap / GIB
-                yield f"{phase.name}: {places} tasks need {needed:,.0f} GiB of a node's {there:.0f}"
+            if phase.heap > self.cluster.heap:
+                needed, there = phase.heap / GIB, self.cluster.heap / GIB
+                yield f"{phase.name}: a task needs {needed:,.0f} GiB of a node's {there:.0f}"
             waiting = self.cluster.ahead * phase.piece
             if (
                 phase.limit(self.cluster) == DIGEST

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bench.scale.bends import bends, digest_nodes, first, md5_nodes
-from bench.scale.cases import BESIDE, IMAGENET, IN_SPLITS, ISSUE, MORE, ROUNDS, plan, sized
+from bench.scale.cases import IMAGENET, IN_SPLITS, ISSUE, MORE, ROUNDS, SIZES, plan, sized
 from bench.scale.design import PRESENT, Cut, DataSet
 from bench.scale.facts import GIB, MEASURED, MIB
 from bench.scale.model import CORE, DIGEST, NETWORK, Cluster, Phase
@@ -43,14 +43,13 @@ def test_what_s3_does_not_allow_is_found() -> None:
     assert "S3 allows 5" in "".join(plan(ISSUE).problems())
     assert "S3 allows 10,000" in "".join(plan(ISSUE, replace(PRESENT, most_buckets=10**9)).problems())
     assert list(plan(IMAGENET).problems()) == []
-    assert list(plan(IN_SPLITS, BESIDE).problems()) == []
+    assert list(plan(IN_SPLITS).problems()) == []
 
 
 def test_a_task_that_asks_for_memory_has_fewer_beside_it() -> None:
-    phase = Phase("x", 1, 0, 0, 1, 1, 1.0, 0, 0, heap=4 * GIB, asks_memory=True)
+    phase = Phase("x", 1, 0, 0, 1, 1, 1.0, 0, 0, heap=4 * GIB)
     cluster = Cluster()
     assert phase.places(cluster) == int(cluster.heap / (4 * GIB)) == 5
-    assert replace(phase, asks_memory=False).places(cluster) == 12
     assert replace(phase, heap=10 * MIB).places(cluster) == 12
 
 
@@ -66,10 +65,10 @@ def test_the_slowest_resource_limits(change: dict[str, float], limit: str) -> No
 
 
 def test_more_machines_do_not_make_a_digest_faster() -> None:
-    few, many = (plan(ISSUE, nodes=nodes) for nodes in (64, 256))
-    assert many.times()["deal"] < few.times()["deal"] / 3
+    few, many = (plan(SIZES[1], nodes=nodes) for nodes in (64, 256))
+    assert plan(ISSUE, nodes=256).times()["deal"] < plan(ISSUE, nodes=64).times()["deal"] / 3
     assert many.times()["merge"] > 0.9 * few.times()["merge"]
-    assert plan(IN_SPLITS, BESIDE).seconds < plan(IN_SPLITS).seconds / 2
+    assert plan(IN_SPLITS).seconds < plan(ISSUE).seconds / 2
     assert md5_nodes() < digest_nodes() < 64
 
 

@@ -58,10 +58,10 @@ def test_the_parts_of_a_file_follow_each_other(seed: int) -> None:
                 assert each.bytes - sizes[each.end - 1] < 700  # it ends with the bucket that fills it
 
 
-@pytest.mark.parametrize("part_bytes", [0, 1, 400, 2000, 1 << 40])
+@pytest.mark.parametrize("part_bytes", [0, 1, 400, 2000, 1 << 40, None])
 @pytest.mark.parametrize("seed", range(8))
-def test_files_are_cut_where_one_machine_cuts_them(tmp_path: Path, seed: int, part_bytes: int) -> None:
-    """Against a merge of real buckets; the last ones may be empty."""
+def test_files_are_cut_where_one_machine_cuts_them(tmp_path: Path, seed: int, part_bytes: int | None) -> None:
+    """Against a merge of real buckets; the last ones may be empty. None: a bucket ends just there."""
     chance, count = random.Random(seed), 12  # noqa: S311 - a test
     keys = [chance.randrange(1 << 64) >> (seed % 3) for _ in range(chance.randrange(1, 60))]
     entries = [Entry(key, f"a/{key}.jpg", image_record(b"x" * chance.randrange(200))) for key in keys]
@@ -71,6 +71,7 @@ def test_files_are_cut_where_one_machine_cuts_them(tmp_path: Path, seed: int, pa
     for entry in entries:
         counts[bucket_of(entry.key, count)] += 1
         sizes[bucket_of(entry.key, count)] += len(entry.record)
+    part_bytes = sum(sizes[:5]) if part_bytes is None else part_bytes
     journal = UnitJournal(tmp_path / "journal", {})
     layout = Layout(tmp_path / "root", tmp_path)
     made = merge(layout, "train", buckets, {"a": 0}, journal, Progress(shown=False), Growth(), part_bytes)
