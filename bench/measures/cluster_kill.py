@@ -165,7 +165,8 @@ def _disturbed(job: Job, case: Case, totals: Mapping[str, int], tally: Tally) ->
     """Run the job, kill what the case says, and run it to its end."""
 
     def reached(moment: Moment) -> bool:
-        return job.until(lambda: job.done()[moment.phase] >= moment.share * totals[moment.phase])
+        count = max(1, int(moment.share * totals[moment.phase]))  # not the last: the driver may end at once
+        return job.until(lambda: job.done()[moment.phase] >= count)
 
     nodes = job.place.nodes
     job.start()
