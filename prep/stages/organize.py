@@ -125,7 +125,7 @@ def _unpack(archive: Path, folder: Path) -> int:
     count = 0
     try:
         with disk_errors(folder), tarfile.open(archive) as tar:
-            # Python before 3.11.4, as of Debian 12, has no filters; what is dangerous is refused below anyway.
+            # Python before 3.11.4, as of Debian 12, has no filters; what is dangerous is refused below.
             tar.extraction_filter = getattr(tarfile, "data_filter", None)
             for member in tar:
                 if member.name != ".":  # the folder itself, which `tar -c .` names
