@@ -76,7 +76,11 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "no bucket": (["backup"], 2, "backup: no bucket: give --bucket or set PREP_BUCKET"),
     "no volume": (["snapshot"], 2, "snapshot: no volume: give --volume or set PREP_VOLUME"),
     "wrong choice": (["snapshot", "--snapshot-of", "both"], 2, "'both' is not one of 'packed', 'work'"),
-    "in S3, here": (["pack", "--packed", "s3://b/p"], 2, "--packed: is an address in S3: give a folder, or add"),
+    "in S3, here": (
+        ["pack", "--packed", "s3://b/p"],
+        2,
+        "--packed: is an address in S3: give a folder, or add",
+    ),
     "a cluster, here": (["verify", "--address", "a:1"], 2, "--address: only with --on ray: add it"),
     "no place for work": (["pack", "--on", "spark"], 2, "'spark' is not one of 'here', 'ray'"),
     "on ray, no source": (["pack", "--on", "ray"], 2, "--source: with --on ray, give an address like s3://"),
