@@ -9,6 +9,7 @@ because the proxy that counts them takes processor time.
 """
 
 import statistics
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def measure(given: Given, rounds: int, scale: float) -> Result:
 def race(there: Store, data: Workload, few: Workload, rounds: int) -> list[Runs]:
     """Let the contenders take turns; the bytes of all must be the same."""
     runs: dict[tuple[str, str, int], list[tuple[Packed, Packed]]] = defaultdict(list)
-    for _ in range(rounds):
+    for number in range(rounds):
         for resize, quality in SETTINGS:
             options = ("--resize", str(resize), "--quality", str(quality))
             made = set()
@@ -120,11 +121,22 @@ def race(there: Store, data: Workload, few: Workload, rounds: int) -> list[Runs]
                 for name, contend in CONTENDERS[cores].items():
                     run = partial(_run, there, contend, options, cores)
                     both = run(data), run(few)
+                    _say(f"round {number + 1}, {resize}/{quality}, {name}, {cores} cores", *both)
                     runs[f"{resize}/{quality}", name, cores].append(both)
                     made.add(tuple(sorted((file, facts["sha256"]) for file, facts in both[0].files.items())))
             if len(made) != 1:
                 raise BenchError(f"cluster: --resize {resize}: the packed files differ: see .cache/bench")
     return [Runs(*key, [whole for whole, _ in both], [few for _, few in both]) for key, both in runs.items()]
+
+
+def _say(what: str, whole: Packed, few: Packed) -> None:
+    """Progress: a round takes some minutes."""
+    used = f"ours {whole.ours:.1f}, S3 server {whole.server:.1f}, others {whole.others:.1f}"
+    print(
+        f"cluster: {what}: {whole.seconds:.1f} s (a few {few.seconds:.1f} s), processor seconds: {used}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _run(there: Store, contend: Contend, options: tuple[str, ...], cores: int, data: Workload) -> Packed:
