@@ -358,8 +358,10 @@ def test_a_second_head_ends_itself(
 ) -> None:
     second = launch(ec2)
     metadata.items["instance-id"] = second
-    # Both were launched in the same second: the order of their IDs decides.
-    first, last = sorted([cluster, second])
+    # If both were launched in the same second, the order of their IDs decides.
+    found = ec2.describe_instances(InstanceIds=[cluster, second])["Reservations"]
+    launched = [(each["LaunchTime"], each["InstanceId"]) for one in found for each in one["Instances"]]
+    (_, first), (_, last) = sorted(launched)
     metadata.items["instance-id"] = last
     assert head.boot(WHEN_DONE=when_done).status == 1
     assert f"{first} is already the head of this cluster" in head.log
