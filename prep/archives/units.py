@@ -155,8 +155,7 @@ def read_unit(
     Raises:
         IntegrityError: its bytes are not whole members from the first to the last; or as `read_units`.
     """
-    window = _Loaded(data, path)
-    members, cut = _members(window, path, unit.offset, unit.size)
+    members, cut = _members(_Loaded(data, path), path, unit.offset, unit.size)
     if cut is None and not last:
         raise IntegrityError(
             f"archive {path}: no members at the end of the unit at byte {unit.offset}: download it again"
@@ -245,9 +244,7 @@ def _load(file: RawFile, path: Path, offset: int, total: int, least: int) -> tup
     return window.cut(cut), members
 
 
-def _members(
-    window: "_Window | _Loaded", path: Path, offset: int, least: int
-) -> tuple[list[_Member], int | None]:
+def _members(window: "_Loaded", path: Path, offset: int, least: int) -> tuple[list[_Member], int | None]:
     """The members up to the first boundary after `least` bytes, and that boundary.
 
     It is None if the archive's last member comes before.
@@ -294,16 +291,15 @@ class _Loaded(MemoryFile):
 
     def holds_member_at(self, offset: int) -> bool:
         """Whether something other than end-of-archive padding begins there."""
-        return any(self._between(offset, offset + tarfile.BLOCKSIZE))
+        return any(self._between(offset, min(offset + tarfile.BLOCKSIZE, self._length())))
 
 
-class _Window(MemoryFile):
+class _Window(_Loaded):
     """A seekable file over the unit being read. It reads more of the archive when that is needed."""
 
     def __init__(self, file: RawFile, path: Path, left: int) -> None:
-        super().__init__(memoryview(b""))
+        super().__init__(memoryview(b""), path)
         self._file = file
-        self._path = path
         self._total = left
         self._read = 0
 
@@ -324,11 +320,6 @@ class _Window(MemoryFile):
                     "writes to it"
                 )
             self._read += count
-
-    def holds_member_at(self, offset: int) -> bool:
-        """Whether something other than end-of-archive padding begins there."""
-        end = min(offset + tarfile.BLOCKSIZE, self._total)
-        return any(self._between(offset, end))
 
     def cut(self, length: int) -> memoryview:
         """The first `length` bytes, read-only."""
