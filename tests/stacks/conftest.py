@@ -36,7 +36,7 @@ def run_app(
     }
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     command = [sys.executable, program] if program.endswith(".py") else [sys.executable, "-c", program]
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(  # noqa: S603 - fixed arguments
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
     )
 

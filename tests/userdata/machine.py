@@ -103,7 +103,7 @@ class Machine:
     def boot(self, before: str = "") -> Boot:
         """Runs the user data, after the commands of `before` in the instance."""
         script = BOOT.replace("systemctl() {", f"{before}\nsystemctl() {{", 1)
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - fixed arguments
             ["unshare", "--mount", "bash", "-c", script],  # noqa: S607
             env=self.variables,
             capture_output=True,

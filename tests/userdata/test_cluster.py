@@ -81,7 +81,7 @@ class Machine:
 
     def boot(self, later: str = "", **changes: str) -> "Machine":
         """Runs the user data; `later` are commands between its functions and its boot."""
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603 - fixed arguments
             ["unshare", "--mount", "bash", "-euo", "pipefail", "-c", BOOT],  # noqa: S607
             env=self.variables | {"LATER": later} | changes,
             capture_output=True,
@@ -276,7 +276,7 @@ def test_systemd_understands_the_units(head: Machine, cluster: str, role: str) -
         shutil.copy("/bin/true", path)
     check = 'systemd-analyze verify --man=no --recursive-errors=no "$ROOT"/etc/systemd/system/*.service'
     folders = 'mount --bind "$ROOT/opt" /opt; mount --bind "$ROOT/lib" /var/lib'
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - fixed arguments
         ["unshare", "--mount", "bash", "-c", f"{folders}; {check}"],  # noqa: S607
         env={"ROOT": str(head.root), "PATH": os.environ["PATH"], "SYSTEMD_LOG_LEVEL": "warning"},
         capture_output=True,
@@ -299,7 +299,7 @@ def run_script(
         path.parent.mkdir(exist_ok=True)
         path.write_text(f'#!/bin/sh\necho "{command} $*" >>{called}\n{status}\n')
         path.chmod(0o755)
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - fixed arguments
         ["unshare", "--mount", "bash", "-euc", f'mount --bind "$ROOT/opt" /opt; /opt/dataset-prep/{name}'],  # noqa: S607
         env={"PATH": f"{folder}:{os.environ['PATH']}", "ROOT": str(head.root)} | variables,
         capture_output=True,

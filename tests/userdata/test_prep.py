@@ -70,7 +70,7 @@ def write(root: Path, **changes: str) -> str:
     (root / AGENT / "bin/amazon-cloudwatch-agent-ctl").chmod(0o755)
     environment = {"PATH": os.environ["PATH"], "AWS_SECRET_ACCESS_KEY": "hush", "USERDATA": str(USERDATA)}
     environment |= {"ROOT": str(root), "MISSING": "no such package"}
-    result = subprocess.run(  # noqa: S603
+    result = subprocess.run(  # noqa: S603 - fixed arguments
         ["unshare", "--mount", "bash", "-euo", "pipefail", "-c", WRITE],  # noqa: S607
         env=environment | SETTINGS | OTHERS | changes,
         capture_output=True,
@@ -179,7 +179,7 @@ false
     ],
 )
 def test_a_boot_that_fails_is_told_once(signalled: str, topic: str, calls: list[str]) -> None:
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - fixed arguments
         ["bash", "-euo", "pipefail", "-c", FAIL],  # noqa: S607
         env={"PATH": os.environ["PATH"], "USERDATA": str(USERDATA), "WAS_SIGNALLED": signalled}
         | SETTINGS
@@ -210,7 +210,7 @@ grow /dev/nvme1n1
     ("status", "words"), [("0", ""), ("1", "keeps its size; try: sudo resize2fs /dev/nvme1n1")]
 )
 def test_a_file_system_that_can_not_grow_is_no_reason_to_fail(status: str, words: str) -> None:
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - fixed arguments
         ["bash", "-euo", "pipefail", "-c", GROW],  # noqa: S607
         env={"PATH": os.environ["PATH"], "USERDATA": str(USERDATA), "STATUS": status} | SETTINGS | OTHERS,
         capture_output=True,
@@ -263,7 +263,7 @@ def test_systemd_understands_the_units(tmp_path: Path) -> None:
     shutil.copy("/bin/true", python)
     assert len(list((tmp_path / "etc/systemd/system").glob("*.service"))) == 3
     check = 'systemd-analyze verify --man=no --recursive-errors=no "$ROOT"/etc/systemd/system/*.service'
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - fixed arguments
         ["unshare", "--mount", "bash", "-c", f'mount --bind "$ROOT/opt" /opt; {check}'],  # noqa: S607
         env={"ROOT": str(tmp_path), "PATH": os.environ["PATH"], "SYSTEMD_LOG_LEVEL": "warning"},
         capture_output=True,

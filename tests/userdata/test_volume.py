@@ -20,7 +20,7 @@ def bash(commands: str, **variables: str) -> "subprocess.CompletedProcess[str]":
     """Runs commands with the functions, under the settings of the user data."""
     script = f"set -euo pipefail\n{FUNCTIONS}\n{commands}"
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(  # noqa: S603 - fixed arguments
         ["bash", "-c", script],  # noqa: S607
         env={"PATH": path, "LANG": "C.UTF-8"} | variables,
         capture_output=True,
@@ -210,7 +210,7 @@ class TestFstab:
             mount_label new {tmp_path}/data ro,nofail
             umount {tmp_path}/data
         """
-        result = subprocess.run(  # noqa: S603
+        result = subprocess.run(  # noqa: S603 - fixed arguments
             ["unshare", "--mount", "bash", "-c", f"set -eu; {FUNCTIONS}\n{inside}"],  # noqa: S607
             capture_output=True,
             text=True,
