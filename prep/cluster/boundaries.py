@@ -21,6 +21,8 @@ Read = Callable[[int, int], bytes]
 """The bytes [start, end) of an archive. Several threads may call it at the same time."""
 
 LARGEST = 1 << 30  # bytes; a task holds a unit in memory
+# Bytes. A unit means some small objects, and a small read by each range, which cost more than their bytes.
+SMALLEST = 32 << 20
 AHEAD = 4 << 10  # bytes; one read then serves all headers of a member
 WINDOW = 256 << 10  # bytes that a probe reads at once; most images are smaller
 SCANNED = 4 << 20  # bytes that a probe reads at most in search of a header
@@ -35,8 +37,8 @@ EMPTY = (slice(257, 329), slice(345, 512))
 
 
 def least_bytes(size: int) -> int:
-    """The smallest size in bytes of a unit of an archive of `size` bytes: `unit_bytes`, but at most 1 GiB."""
-    return min(unit_bytes(size), LARGEST)
+    """The smallest size in bytes of a unit of an archive of `size` bytes: `unit_bytes`, 32 MiB to 1 GiB."""
+    return min(max(unit_bytes(size), SMALLEST), LARGEST)
 
 
 def units_of(

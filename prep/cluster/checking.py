@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import cv2
@@ -12,7 +13,7 @@ import numpy as np
 from prep.archives import inventory
 from prep.cluster.packed_ranges import PackedRange
 from prep.cluster.place import Place
-from prep.cluster.transfer import Read, read_blocks, read_parallel
+from prep.cluster.transfer import read_blocks, read_parallel
 from prep.cluster.work import inventory_name
 from prep.errors import IntegrityError
 from prep.images.messages import messages_kept
@@ -64,7 +65,7 @@ def check(checks: Checks, range_: PackedRange) -> tuple[Checked, "np.ndarray[Any
     originals = inventory.parse(packed.get(piece), split, packed.url(piece))
     (rec, place), idx, lst = (range_.place(kind) for kind in ("rec", "idx", "lst"))
     index, names = (io.BytesIO(packed.get_range(file, *extent)) for file, extent in (idx, lst))
-    data = read_parallel(_reading(packed, rec), *place)
+    data = read_parallel(partial(packed.read_into, rec), *place)
     records = MemoryFile(data.data.toreadonly())
     located = read_run(records, index, names, packed.url(rec), range_.first, place.offset)
     sampled: list[tuple[Line, memoryview]] = []
@@ -79,10 +80,6 @@ def check(checks: Checks, range_: PackedRange) -> tuple[Checked, "np.ndarray[Any
             f"on, should be {range_.records}: run pack again"
         )
     return Checked(tally, read_raw_sample(sampled, packed.url(rec))), data
-
-
-def _reading(packed: Place, name: str) -> Read:
-    return lambda start, end: packed.get_range(name, start, end - start)
 
 
 def _noting(
@@ -109,6 +106,6 @@ def digest_object(packed: Place, name: str, size: int) -> str:
         AwsError: S3 refuses or fails.
     """
     digest = hashlib.sha256()
-    for block in read_blocks(_reading(packed, name), size):
+    for block in read_blocks(partial(packed.get_range, name), size):
         digest.update(block)
     return digest.hexdigest()

@@ -72,7 +72,7 @@ def deal(
             f"node {socket.gethostname()}: its codec is {made_with['codec']}, that of the driver is "
             f"{work.made_with['codec']}: install the same packages on all nodes, then run again"
         )
-    data = read_parallel(work.archives[split_name].read, unit.offset, unit.size)
+    data = read_parallel(work.archives[split_name].read_into, unit.offset, unit.size)
     facts = None if only_read else _deal(work, split_name, number, unit, last, data.data)
     return facts, data if keep else None
 

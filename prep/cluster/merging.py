@@ -84,8 +84,7 @@ def _read(work: Work, range_: Range, slices: Sequence[Slice]) -> list[tuple[memo
     def read(number: int) -> None:
         each = slices[number]
         name = unit_name(range_.split, each.unit, "entries")
-        body = work.doing.get_range(name, each.offset, each.size)
-        data[places[number] : places[number + 1]] = np.frombuffer(body, np.uint8)
+        work.doing.read_into(name, each.offset, data.data[places[number] : places[number + 1]])
 
     with ThreadPoolExecutor(AT_ONCE, "read") as pool:
         list(pool.map(read, range(len(slices))))

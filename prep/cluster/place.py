@@ -14,7 +14,7 @@ from prep.aws import clients
 from prep.aws.clients import silent
 from prep.aws.errors import aws_errors
 from prep.aws.multipart import MISSING
-from prep.aws.objects import read_body
+from prep.aws.objects import read_body, read_into
 from prep.errors import AwsError, DescriptionError, IntegrityError
 from prep.state.files import json_text
 from prep.state.memory_file import MemoryFile
@@ -94,7 +94,9 @@ class Place:
             AwsError: S3 refuses or fails.
         """
         try:
-            return self._read(name, {})
+            operation = f"read {self.url(name)}"
+            with aws_errors(operation):
+                return read_body(self._getting(name, {}), operation, silent)
         except AwsError as error:
             cause = error.__cause__
             if isinstance(cause, ClientError) and cause.response["Error"].get("Code") in MISSING:
@@ -108,18 +110,29 @@ class Place:
             IntegrityError: the object has fewer bytes.
             AwsError: it does not exist, or S3 refuses or fails.
         """
-        data = self._read(name, {"Range": f"bytes={offset}-{offset + size - 1}"}) if size else b""
-        if len(data) != size:
-            raise IntegrityError(f"{self.url(name)}: ends before byte {offset + size}: run pack again")
-        return data
+        data = bytearray(size)
+        self.read_into(name, offset, memoryview(data))
+        return bytes(data)
 
-    def _read(self, name: str, more: dict[str, Any]) -> bytes:
-        def get() -> "GetObjectOutputTypeDef":
-            return client().get_object(Bucket=self.bucket, Key=self.key(name), **more)
+    def read_into(self, name: str, offset: int, target: memoryview) -> None:
+        """Fill `target` with the bytes of an object from `offset` on.
 
+        Raises:
+            IntegrityError: the object has fewer bytes.
+            AwsError: it does not exist, or S3 refuses or fails.
+        """
+        if not target:
+            return
+        end = offset + len(target)
         operation = f"read {self.url(name)}"
         with aws_errors(operation):
-            return read_body(get, operation, silent)
+            get = self._getting(name, {"Range": f"bytes={offset}-{end - 1}"})
+            filled = read_into(get, target, operation, silent)
+        if filled < len(target):
+            raise IntegrityError(f"{self.url(name)}: ends before byte {end}: run pack again")
+
+    def _getting(self, name: str, more: dict[str, Any]) -> "Callable[[], GetObjectOutputTypeDef]":
+        return lambda: client().get_object(Bucket=self.bucket, Key=self.key(name), **more)
 
     def put(self, name: str, data: bytes | memoryview) -> None:
         """Write an object; it appears as a whole.

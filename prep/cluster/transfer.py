@@ -9,16 +9,17 @@ import numpy as np
 CONNECTIONS = 4
 READ_BYTES = 16 << 20  # for each request
 Read = Callable[[int, int], bytes]
-"""Returns the bytes [start, end) of an object."""
+"""Returns bytes of an object, given the offset and the size."""
+ReadInto = Callable[[int, memoryview], None]
+"""Fills a buffer with bytes of an object, given the offset."""
 
 
-def read_parallel(read: Read, offset: int, size: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+def read_parallel(read_into: ReadInto, offset: int, size: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
     """`size` bytes of an object from `offset` on."""
     data = np.empty(size, np.uint8)
 
     def fill(start: int) -> None:
-        end = min(start + READ_BYTES, size)
-        data[start:end] = np.frombuffer(read(offset + start, offset + end), np.uint8)
+        read_into(offset + start, data.data[start : start + READ_BYTES])
 
     with ThreadPoolExecutor(CONNECTIONS, "read") as pool:
         list(pool.map(fill, range(0, size, READ_BYTES)))
@@ -31,4 +32,4 @@ def read_blocks(read: Read, size: int) -> Iterator[bytes]:
     with ThreadPoolExecutor(CONNECTIONS, "read") as pool:
         for number in range(0, len(starts), CONNECTIONS):
             some = starts[number : number + CONNECTIONS]
-            yield from pool.map(lambda start: read(start, min(start + READ_BYTES, size)), some)
+            yield from pool.map(lambda start: read(start, min(READ_BYTES, size - start)), some)

@@ -98,8 +98,23 @@ class RemoteArchive:
             SourceChangedError: the archive has been replaced.
             AwsError: S3 refuses or fails.
         """
-        source = S3Source(client(), self.source.bucket, self.source.prefix, silent)
-        return source.read(self.archive, Version(self.size, self.etag), start, end)
+        return self._opened().read(self.archive, self._version, start, end)
+
+    def read_into(self, start: int, target: memoryview) -> None:
+        """Fill `target` with the bytes from `start` on.
+
+        Raises:
+            SourceChangedError: the archive has been replaced.
+            AwsError: S3 refuses or fails.
+        """
+        self._opened().read_into(self.archive, self._version, start, target)
+
+    @property
+    def _version(self) -> Version:
+        return Version(self.size, self.etag)
+
+    def _opened(self) -> S3Source:
+        return S3Source(client(), self.source.bucket, self.source.prefix, silent)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from prep.aws.clients import silent
 from prep.aws.errors import aws_errors
-from prep.aws.objects import read_body
+from prep.aws.objects import read_body, read_into
 from prep.aws.retries import Note
 from prep.errors import SourceError
 from prep.sources.source import SourceChangedError, Version, Wanted
@@ -63,6 +63,20 @@ class S3Source:
         operation = f"read {self._url(wanted)}"
         with aws_errors(operation):
             return read_body(lambda: self._get(wanted, version, start, end), operation, self._note)
+
+    def read_into(self, wanted: Wanted, version: Version, start: int, target: memoryview) -> None:
+        """Fill `target` with the bytes of that version of the object from `start` on.
+
+        Raises:
+            SourceChangedError: the object has been replaced.
+            AwsError: S3 refuses or fails.
+        """
+        operation = f"read {self._url(wanted)}"
+        end = start + len(target)
+        with aws_errors(operation):
+            filled = read_into(lambda: self._get(wanted, version, start, end), target, operation, self._note)
+        if filled < len(target):
+            raise SourceChangedError(f"{self._url(wanted)}: ends before byte {end}: run again")
 
     def _get(self, wanted: Wanted, version: Version, start: int, end: int) -> "GetObjectOutputTypeDef":
         try:

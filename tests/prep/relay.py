@@ -100,12 +100,24 @@ class RelayHandler(BaseHTTPRequestHandler):
         answer: Answer = self.server.proxy.forward(self.command, self.path, self.headers, body)
         return answer
 
-    def reply(self, status: int, headers: dict[str, str], body: bytes, length: str | None = None) -> None:
-        """Send a response; `length` is that of the body which HEAD leaves out."""
+    def reply(
+        self,
+        status: int,
+        headers: dict[str, str],
+        body: bytes,
+        length: str | None = None,
+        promised: int | None = None,
+    ) -> None:
+        """Send a response.
+
+        `length` is that of the body which HEAD leaves out, `promised` that of a body of which only a part is
+        sent.
+        """
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", (length if self.command == "HEAD" else None) or str(len(body)))
+        known = length if self.command == "HEAD" else promised
+        self.send_header("Content-Length", str(known or len(body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)

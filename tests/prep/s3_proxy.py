@@ -20,6 +20,7 @@ class Fault(Enum):
     EXPIRED = auto()  # 400, not passed on
     CUT = auto()  # the connection ends in the middle of the request's body
     NO_REPLY = auto()  # passed on, and the connection ends before the reply
+    HALF_REPLY = auto()  # passed on, and the connection ends in the middle of the reply's body
     SILENCE = auto()  # not passed on, no reply for longer than anybody waits
     LOST = auto()  # a reply as if it were done, and it isn't
     DAMAGED = auto()  # a bit of the body changed on its way
@@ -102,6 +103,11 @@ class _Handler(RelayHandler):
     def _pass_on(self, body: bytes, fault: Fault | None) -> None:
         answer = self.forward(body)
         if fault is Fault.NO_REPLY:
+            self.close_connection = True
+            return
+        if fault is Fault.HALF_REPLY:
+            half = answer.body[: len(answer.body) // 2]
+            self.reply(*answer._replace(body=half), promised=len(answer.body))
             self.close_connection = True
             return
         self.reply(*answer)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from prep.aws import clients, retries
+from prep.aws import clients, objects, retries
 from prep.cluster import place
 from prep.cluster.place import Place
 from prep.errors import AwsError, DescriptionError, IntegrityError
@@ -115,6 +115,20 @@ def test_what_passes_is_tried_again(a_place: Place, proxy: S3Proxy, monkeypatch:
     a_place.put("a", b"0123456789")
     left += [Fault.SLOW_DOWN]
     assert a_place.get_range("a", 3, 4) == b"3456"
+    assert left == []
+
+
+@pytest.mark.parametrize("start", [None, 0, 1])
+def test_a_reply_that_breaks_off_is_asked_for_again(
+    a_place: Place, proxy: S3Proxy, monkeypatch: pytest.MonkeyPatch, start: int | None
+) -> None:
+    monkeypatch.setattr(retries, "LONGEST_PAUSE", 0.01)
+    data = bytes(range(256)) * (3 * objects.PIECE // 256) + b"x"
+    a_place.put("a", data)
+    left = [Fault.HALF_REPLY] * 2
+    proxy.plan = lambda _: left.pop() if left else None
+    found = a_place.get("a") if start is None else a_place.get_range("a", start, len(data) - start)
+    assert found == data[start or 0 :]
     assert left == []
 
 
