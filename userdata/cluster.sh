@@ -118,7 +118,7 @@ write_environment() {
   {
     PREP_INSTANCE="${INSTANCE_ID}" env | grep --extended-regexp '^(PREP_[A-Z_]+|AWS_DEFAULT_REGION)=' | sort
     printf '%s\n' "RAY_AUTH_MODE=token" "RAY_AUTH_TOKEN_PATH=${TOKEN_FILE}" RAY_USAGE_STATS_ENABLED=0 \
-      "RAY_ADDRESS=${HEAD}:${PORT}" "PYTHONPATH=${APP}"
+      RAY_idle_worker_killing_time_threshold_ms=60000 "RAY_ADDRESS=${HEAD}:${PORT}" "PYTHONPATH=${APP}"
   } >"${ENVIRONMENT_FILE}"
 }
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench.report import BenchError
 from bench.rigs.process import kill
+from prep.cluster.engine import SETTINGS
 
 # Loopback, an address for each node; Ray puts another address of the machine in the place of 127.0.0.1.
 IPS = ("127.0.0.2", "127.0.0.3")
@@ -22,6 +23,7 @@ READY_SECONDS, STOP_SECONDS, LOOK_SECONDS = 60.0, 40.0, 0.02
 STARTED = re.compile(r"(Ray runtime started)")
 ADDRESS = re.compile(r"ray start --address='([^']+)'")  # what a head says about further nodes
 OBJECT_STORE = 1 << 30  # bytes
+IDLE = "RAY_idle_worker_killing_time_threshold_ms"  # userdata/cluster.sh gives it to Ray's nodes too
 SERVANTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 Process = subprocess.Popen[bytes]
@@ -72,7 +74,7 @@ def ray_head(
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("PREP_", "RAY_"))}
-    settings |= dict(environment) | clients
+    settings |= dict(environment) | clients | {IDLE: SETTINGS[IDLE]}
     common = [f"--num-cpus={cpus}", f"--temp-dir={folder}", f"--object-store-memory={object_store}"]
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bench.scale.facts import GIB, LARGEST_OBJECT, LARGEST_PART, MEASURED, MOST_PARTS
-from prep.archives.units import unit_bytes
-from prep.cluster.boundaries import LARGEST
+from prep.cluster.boundaries import least_bytes
 from prep.cluster.ranges import RANGE_BYTES
 from prep.cluster.transfer import READ_BYTES
 from prep.records.buckets import BUCKET_BYTES, MOST_BUCKETS
@@ -29,7 +28,6 @@ class Design:
     """How a data set is cut.
 
     Attributes:
-        largest_unit: bytes; a unit is a thousandth of the archive, but no larger.
         most_buckets: of a split.
         range_bytes: a range has at least so many bytes of records.
         part_bytes: of a `.rec` file, as --part-mib says; 0 for one file.
@@ -37,7 +35,6 @@ class Design:
     """
 
     name: str
-    largest_unit: int = LARGEST
     most_buckets: int = MOST_BUCKETS
     range_bytes: int = RANGE_BYTES
     part_bytes: int = 0
@@ -67,7 +64,7 @@ class Cut:
     @cached_property
     def unit(self) -> float:
         """Bytes of a unit."""
-        return min(unit_bytes(int(self.archive)), self.design.largest_unit, self.archive)
+        return min(least_bytes(int(self.archive)), self.archive)
 
     @cached_property
     def units(self) -> int:

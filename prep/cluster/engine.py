@@ -9,9 +9,11 @@ import logging
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from prep.errors import ClusterError, DescriptionError, PrepError
@@ -28,12 +30,15 @@ SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # without it, Ray warns that it will hide no GPUs one day
     "RAY_task_oom_retries": str(RETRIES),  # its default is for ever
+    # Ray ends an idle worker after a second, and the next task, as one of a digest, has to wait for another.
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of the second result of a task whose first has raised the error
 }
 SILENT_SECONDS = 60.0
 LONGEST_SILENCE = 1800.0  # seconds: a worker joins within ten minutes, and a task takes a few
 CONNECT_SECONDS = 10.0
 ADDRESS = "RAY_ADDRESS"
+STDERR = 2  # its file descriptor
 Task = Callable[..., Any]
 
 
@@ -72,7 +77,22 @@ def connected(address: str | None, progress: Progress) -> Iterator["Engine"]:
     try:
         yield Engine(ray, progress)
     finally:
-        ray.shutdown()
+        with _silent():
+            ray.shutdown()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nobody hears what Ray's threads say of tasks that lose their driver. Errors are raised all the same."""
+    sys.stderr.flush()
+    kept = os.dup(STDERR)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), STDERR)
+        yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)
 
 
 def _address(named: str | None) -> str:

@@ -18,7 +18,8 @@ REQUEST = 256 << 10  # bytes
 HELD = 1 / 8
 ABOVE = 2.5  # the target, in rates of a held volume
 # So many keep a slow volume busy, also where a busy machine decodes slowly: one would do both in turn.
-MANY = ("--loaders", "4")
+# And for so many seconds, of which batches get an eighth: in half a second, one that starts late is missed.
+MANY = ("--loaders", "4", "--seconds", "15")
 
 
 def feed(packed: Path, *options: str) -> "subprocess.CompletedProcess[str]":

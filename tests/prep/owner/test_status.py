@@ -65,7 +65,7 @@ def test_at_work(call: Command, proxy: Proxy, instance: str) -> None:
     assert (answer.code, answer.err) == (0, "")
     assert set(answer.document) == SHAPE
     assert answer.document["verdict"] == "running"
-    assert answer.document["age_seconds"] <= 2
+    assert 0 <= answer.document["age_seconds"] < 60
     assert answer.document["status"] == json.loads(json.dumps(asdict(replace(AT_WORK, instance=instance))))
     assert answer.document["bucket"] == bucket()
     there = answer.document["instance"]
