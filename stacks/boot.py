@@ -24,9 +24,9 @@ COMMAND_LINE: Final = {
 }
 # The files of functions that a script needs, in order.
 FUNCTIONS: Final = {
-    "prep.sh": ("common.sh", "volume.sh", "permanent.sh"),
+    "prep.sh": ("common.sh", "package.sh", "volume.sh", "permanent.sh"),
     "training.sh": ("common.sh", "volume.sh"),
-    "cluster.sh": ("common.sh",),
+    "cluster.sh": ("common.sh", "package.sh"),
 }
 LIMIT: Final = 16 * 1024  # bytes
 USERDATA: Final = Path(__file__).parent.parent / "userdata"

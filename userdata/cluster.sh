@@ -68,31 +68,6 @@ refuse_second_head() {
   fi
 }
 
-# Once for each version of the package.
-install_package() {
-  local -r version="${PACKAGE_URL} ${DESCRIPTION_URL}"
-  if [[ -f ${APP}/installed && "$(<"${APP}/installed")" == "${version}" ]]; then
-    return
-  fi
-  # MXNet's library needs libgomp and libquadmath.
-  dnf install --assumeyes --quiet python3.11 python3.11-pip libgomp libquadmath ||
-    die "could not install Python 3.11"
-  # Without it, packing is a quarter slower.
-  dnf install --assumeyes --quiet turbojpeg || log "libjpeg-turbo is not available: prep uses OpenCV instead"
-  mkdir --parents "${APP}"
-  aws s3 cp --only-show-errors "${PACKAGE_URL}" "${APP}/prep.zip" || die "could not fetch ${PACKAGE_URL}"
-  rm --recursive --force "${APP}/prep"
-  python3.11 -m zipfile --extract "${APP}/prep.zip" "${APP}/prep"
-  if [[ -n ${DESCRIPTION_URL} ]]; then
-    aws s3 cp --only-show-errors "${DESCRIPTION_URL}" "${PREP_DATASET:?}" || die "could not fetch ${DESCRIPTION_URL}"
-  fi
-  python3.11 -m venv "${APP}/venv"
-  "${APP}/venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "${APP}/prep/requirements.txt" \
-    --requirement "${APP}/prep/requirements-cluster.txt" || die "could not install the package's requirements"
-  printf '%s\n' "${version}" >"${APP}/installed"
-  log "installed the prep package in ${APP}"
-}
-
 # Ray asks for the token in every call. It is in a file that only Ray's user can read, and nowhere else.
 write_token() {
   install --owner=ec2-user --group=ec2-user --mode=0400 /dev/null "${TOKEN_FILE}"
@@ -294,7 +269,7 @@ main() {
     HEAD="$(imds "tags/instance/${TAG_HEAD}")"
     [[ ${HEAD} =~ ^[0-9]{1,3}(\.[0-9]{1,3}){3}$ ]] || die "the tag ${TAG_HEAD} is no address: ${HEAD}"
   fi
-  install_package
+  install_package "${PREP_DATASET:-}" requirements.txt requirements-cluster.txt
   write_token
   write_environment
   install --directory --owner=ec2-user --group=ec2-user "${RAY_FOLDER}"

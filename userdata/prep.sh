@@ -98,31 +98,6 @@ grow() {
     log "could not enlarge the file system on $1, which keeps its size; try: sudo resize2fs $1 (${said##*$'\n'})"
 }
 
-# Once for each version of the package: a second run must not remove it while the service is running.
-install_package() {
-  local -r version="${PACKAGE_URL} ${DESCRIPTION_URL}"
-  if [[ -f ${APP}/installed && "$(<"${APP}/installed")" == "${version}" ]]; then
-    return
-  fi
-  # MXNet's library needs libgomp and libquadmath.
-  dnf install --assumeyes --quiet python3.11 python3.11-pip libgomp libquadmath ||
-    die "could not install Python 3.11"
-  # Without it, packing is a quarter slower.
-  dnf install --assumeyes --quiet turbojpeg || log "libjpeg-turbo is not available: prep uses OpenCV instead"
-  mkdir --parents "${APP}"
-  aws s3 cp --only-show-errors "${PACKAGE_URL}" "${APP}/prep.zip" || die "could not fetch ${PACKAGE_URL}"
-  rm --recursive --force "${APP}/prep"
-  python3.11 -m zipfile --extract "${APP}/prep.zip" "${APP}/prep"
-  if [[ -n ${DESCRIPTION_URL} ]]; then
-    aws s3 cp --only-show-errors "${DESCRIPTION_URL}" "${PREP_DATASET}" || die "could not fetch ${DESCRIPTION_URL}"
-  fi
-  python3.11 -m venv "${APP}/venv"
-  "${APP}/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --requirement "${APP}/prep/requirements.txt" || die "could not install the package's requirements"
-  printf '%s\n' "${version}" >"${APP}/installed"
-  log "installed the prep package in ${APP}"
-}
-
 write_service() {
   PREP_INSTANCE="${INSTANCE_ID:?}" env | grep --extended-regexp '^(PREP_[A-Z_]+|AWS_DEFAULT_REGION)=' | sort >"${ENVIRONMENT_FILE}"
   # fsfreeze needs CAP_SYS_ADMIN; the service has no other privilege.
@@ -251,7 +226,7 @@ main() {
   release_from_predecessor
   mount_volume "${WORK_VOLUME}" /dev/sdf "${WORK_LABEL}" "${WORK_MOUNT}"
   mount_volume "${PACKED_VOLUME}" /dev/sdg "${PACKED_LABEL}" "${PACKED_MOUNT}"
-  install_package
+  install_package "${PREP_DATASET}" requirements.txt
   write_service
   start_log_agent
   systemctl enable --now "${SERVICE}" || die "could not start ${SERVICE}"

@@ -24,7 +24,7 @@ LARGEST = 1 << 30  # bytes; a task holds a unit in memory
 # A unit means some small objects, and a small read by each range, which cost more than their bytes. So units
 # are larger than on one machine, as long as there are enough of them for many workers.
 ENOUGH = 64
-LARGE = 256 << 20  # bytes
+LARGE = 128 << 20  # bytes
 AHEAD = 4 << 10  # bytes; one read then serves all headers of a member
 WINDOW = 256 << 10  # bytes that a probe reads at once; most images are smaller
 SCANNED = 4 << 20  # bytes that a probe reads at most in search of a header
@@ -41,7 +41,7 @@ EMPTY = (slice(257, 329), slice(345, 512))
 def least_bytes(size: int) -> int:
     """The smallest size in bytes of a unit of an archive of `size` bytes.
 
-    At least `unit_bytes`, and 256 MiB if there are then `ENOUGH` units, but at most 1 GiB.
+    At least `unit_bytes`, and up to 128 MiB if there are then `ENOUGH` units; at most 1 GiB.
     """
     return min(max(unit_bytes(size), min(size // ENOUGH, LARGE)), LARGEST)
 

@@ -133,6 +133,18 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
+def calls_ahead(cores: float, store: float, piece: int) -> int:
+    """How many calls of `run` may be under way: they run, wait for a core, or wait for their chain.
+
+    Args:
+        cores: of the cluster.
+        store: the bytes of its object store, of which half may be taken.
+        piece: the bytes that a call keeps there for its chain; 0 for none.
+    """
+    ahead = max(LEAST_AHEAD, int(2 * cores / CORES))
+    return min(ahead, max(2, int(store / 2 / piece))) if piece else ahead
+
+
 class Engine:
     """Runs tasks on a cluster."""
 
@@ -218,7 +230,8 @@ class Engine:
         more, largest = True, 0
         try:
             while more or running:
-                ahead = self._ahead(largest)
+                there = self._ray.cluster_resources()
+                ahead = calls_ahead(there.get("CPU", 0.0), there.get("object_store_memory", 0.0), largest)
                 while more and len(running) + sum(chain.behind for chain in chains) < ahead:
                     call = next(calls, None)
                     if call is None:
@@ -237,12 +250,6 @@ class Engine:
                     yield number, result
         finally:
             self._left += running  # told to cancel them, and disconnected, Ray may abort the process
-
-    def _ahead(self, piece: int) -> int:
-        """How many calls may run or wait, for a chain too, if each has so many bytes for a chain."""
-        there = self._ray.cluster_resources()
-        ahead = max(LEAST_AHEAD, int(2 * there.get("CPU", 0.0) / CORES))
-        return min(ahead, max(2, int(there.get("object_store_memory", 0) / 2 / piece))) if piece else ahead
 
     def settle(self) -> None:
         """Wait until the tasks have ended that were under way when an error ended `run`."""

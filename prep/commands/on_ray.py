@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from prep.commands.perform import PACK_SETTINGS
 from prep.datasets import description
@@ -78,12 +79,15 @@ def refuse_addresses(options: dict[str, Any]) -> None:
     """Remove the options that only a cluster has, after a look at those that are wrong on one machine.
 
     Raises:
-        DescriptionError: --packed is an address, or --address is given.
+        DescriptionError: --packed is an address, or --address or --source is given.
     """
     if isinstance(options["packed"], str):
         raise DescriptionError("--packed: is an address in S3: give a folder, or add --on ray")
     if options.pop("address"):
         raise DescriptionError("--address: only with --on ray: add it, or leave --address out")
+    # PREP_SOURCE may be there for `download`.
+    if click.get_current_context().get_parameter_source("source") is ParameterSource.COMMANDLINE:
+        raise DescriptionError("--source: only with --on ray: add it, or leave --source out")
     options.pop("source", None)
 
 

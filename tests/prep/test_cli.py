@@ -82,6 +82,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
         "--packed: is an address in S3: give a folder, or add",
     ),
     "a cluster, here": (["verify", "--address", "a:1"], 2, "--address: only with --on ray: add it"),
+    "archives in S3, here": (["pack", "--source", "s3://b/p"], 2, "--source: only with --on ray: add it"),
     "no place for work": (["pack", "--on", "spark"], 2, "'spark' is not one of 'here', 'ray'"),
     "on ray, no source": (["pack", "--on", "ray"], 2, "--source: with --on ray, give an address like s3://"),
     "on ray, a folder": (

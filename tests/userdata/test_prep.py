@@ -21,6 +21,7 @@ mount --bind "$ROOT/opt" /opt
 dnf() { [[ $* != *"$MISSING"* ]]; }
 systemctl() { :; }
 source "$USERDATA/common.sh"
+source "$USERDATA/package.sh"
 source "$USERDATA/volume.sh"
 source "$USERDATA/permanent.sh"
 source <(sed '$d' "$USERDATA/prep.sh")
@@ -200,6 +201,7 @@ def test_a_boot_that_fails_is_told_once(signalled: str, topic: str, calls: list[
 GROW = """
 resize2fs() { printf 'resize2fs 1.47\\nresize2fs: Permission denied\\n'; return "$STATUS"; }
 source "$USERDATA/common.sh"
+source "$USERDATA/package.sh"
 source "$USERDATA/volume.sh"
 source <(sed '$d' "$USERDATA/prep.sh")
 grow /dev/nvme1n1

@@ -56,7 +56,8 @@ class Prep:
         }
         exports = [f"export {name}={shlex.quote(value)}" for name, value in settings.items()]
         *functions, prep = [
-            (USERDATA / name).read_text() for name in ("common.sh", "volume.sh", "permanent.sh", "prep.sh")
+            (USERDATA / name).read_text()
+            for name in ("common.sh", "package.sh", "volume.sh", "permanent.sh", "prep.sh")
         ]
         script = [*functions, prep.removesuffix("\nmain\n")]
         boot = BOOT.format(repository=REPOSITORY, python=sys.executable)

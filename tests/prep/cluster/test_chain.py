@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 
+from prep.cluster.engine import calls_ahead
 from tests.prep.cluster.chains import pieces_of
 from tests.prep.cluster.stand import Stand
 
@@ -41,3 +42,13 @@ def test_a_missing_piece_holds_up_those_after_it(stand: Stand) -> None:
 
 def test_no_piece_at_all(stand: Stand) -> None:
     assert stand.resident.call(f"{MODULE}:in_any_order", "sha256", 0, 0)["digest"] == digest("sha256", 0, 0)
+
+
+@pytest.mark.parametrize(("cores", "store", "piece", "ahead"), [
+    (2, 1 << 30, 0, 64), (2, 1 << 30, 1 << 20, 64), (2, 1 << 30, 128 << 20, 4), (2, 1 << 30, 4 << 30, 2),
+    (512, 600 << 30, 0, 1551), (512, 600 << 30, 1 << 30, 300), (0, 0, 1 << 20, 2),
+])  # fmt: skip
+def test_what_waits_for_a_chain_fits_into_half_of_the_store(
+    cores: float, store: float, piece: int, ahead: int
+) -> None:
+    assert calls_ahead(cores, store, piece) == ahead

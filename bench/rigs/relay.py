@@ -1,4 +1,4 @@
-"""A proxy on this machine, in front of a server: what the proxies of the tests have in common."""
+"""A proxy on this machine, in front of a server. It counts requests or spoils them, as its handler says."""
 
 import http.client
 import threading
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 # They are about one connection, or made anew for the client.
 NOT_PASSED_ON = ("connection", "transfer-encoding", "content-length", "date", "server")
+SECONDS = 120.0
 
 
 class Answer(NamedTuple):
@@ -51,13 +52,14 @@ class Relay:
 
     def forward(self, method: str, path: str, headers: Message, body: bytes) -> Answer:
         """Pass a request on."""
-        connection = http.client.HTTPConnection(self.backend, timeout=60)
+        connection = http.client.HTTPConnection(self.backend, timeout=SECONDS)
         try:
             # The Host header is the client's own: it is part of what was signed.
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
             for name, value in headers.items():
-                if name.lower() != "expect":
+                if name.lower() not in {"expect", "transfer-encoding", "content-length"}:
                     connection.putheader(name, value)
+            connection.putheader("Content-Length", str(len(body)))
             connection.endheaders(body)
             answer = connection.getresponse()
             data = answer.read()
@@ -71,6 +73,7 @@ class RelayServer(ThreadingHTTPServer):
     """The server of a proxy."""
 
     daemon_threads = True
+    request_queue_size = 128
     proxy: Any
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -94,6 +97,18 @@ class RelayHandler(BaseHTTPRequestHandler):
         self.handle_call()
 
     do_HEAD = do_PUT = do_POST = do_DELETE = do_GET  # noqa: N815 - http.server's names
+
+    def body(self) -> bytes:
+        """The body of this request."""
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        pieces = []
+        while size := int(self.rfile.readline().partition(b";")[0], 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        while self.rfile.readline().strip():  # trailers
+            pass
+        return b"".join(pieces)
 
     def forward(self, body: bytes) -> Answer:
         """Pass this request on."""
