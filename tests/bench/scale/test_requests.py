@@ -2,6 +2,7 @@
 
 from bench.scale.cases import IMAGENET, plan
 from bench.scale.facts import GET_PRICE, PUT_PRICE
+from bench.scale.model import phases
 from bench.scale.requests import Counts, of_splits, requests
 
 
@@ -35,3 +36,13 @@ def test_the_price_is_that_of_two_kinds() -> None:
     made = requests(plan(IMAGENET).cut, digest_known=True)
     assert made.gets + made.puts + made.deletes == made.all
     assert made.dollars == made.gets * GET_PRICE + made.puts * PUT_PRICE
+
+
+def test_tasks_make_the_requests_that_are_paid() -> None:
+    """A unit: its entries and its journal. A range: its part, three pieces, and its journal."""
+    cut = plan(IMAGENET).cut
+    made = requests(cut, digest_known=True)
+    deal, merge = phases(cut)
+    assert deal.tasks * deal.puts == 2 * made.entry_puts
+    assert merge.tasks * merge.puts == made.parts + made.piece_puts + cut.ranges
+    assert merge.tasks * merge.gets == made.slice_gets
