@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,18 +9,14 @@ from typing import Any
 
 import click
 
-from bench import report
+from bench import report, results
 from bench.measures import cluster, cluster_kill, cold, fidelity, kill, pack, read, scale, size, whole
-from bench.report import BenchError, Figure, Result, Table
+from bench.report import BenchError, Result
 from bench.rigs import process
 from bench.workloads.workload import CACHE, Given
 from rehearsal.servers.s3 import S3ServerError
 
 NAMES = ("pack", "fidelity", "cold", "whole", "size", "kill", "read", "cluster", "cluster-kill", "scale")
-RESULTS = report.REPOSITORY / "bench" / "RESULTS.md"
-KEPT = CACHE / "results"
-MEASUREMENTS = report.REPOSITORY / "docs" / "measurements.md"
-FIGURES = re.compile(r"(?<=<!-- figures -->\n).*(?=<!-- end of figures -->)", re.DOTALL)
 
 Command = Callable[..., None]
 
@@ -249,22 +244,19 @@ def all_command(names: Sequence[str]) -> None:
     """Run the benchmarks, and write their tables.
 
     Runs all on their own data, or those named. The tables go to bench/RESULTS.md, the figures to
-    docs/measurements.md too, as each benchmark ends: a failure or Ctrl-C loses only what was under way. Of
-    those that were not run, the last run here counts.
+    docs/measurements.md too, as each benchmark ends: a failure or Ctrl-C loses only what was under way. The
+    tables of the others stay.
 
     \b
     Example:
       python -m bench all pack size
     """
-    KEPT.mkdir(parents=True, exist_ok=True)
     for name in names or NAMES:
         line = _run(name)
         click.echo(json.dumps(line, ensure_ascii=False))
-        (KEPT / f"{name}.json").write_text(json.dumps(line, ensure_ascii=False))
-        kept = [KEPT / f"{name}.json" for name in NAMES]
-        lines = [json.loads(path.read_text()) for path in kept if path.exists()]
-        RESULTS.write_text(_markdown(lines))
-        MEASUREMENTS.write_text(_with_figures(MEASUREMENTS.read_text(), lines))
+        tables = results.with_section(results.RESULTS.read_text(), line, NAMES)
+        results.RESULTS.write_text(tables)
+        results.MEASUREMENTS.write_text(results.with_figures(results.MEASUREMENTS.read_text(), tables))
 
 
 def _run(name: str) -> dict[str, Any]:
@@ -276,60 +268,6 @@ def _run(name: str) -> dict[str, Any]:
     line: dict[str, Any] = json.loads(process.run([sys.executable, "-m", "bench", name], log).output)
     click.echo(log.read_text(), err=True)
     return line
-
-
-def _markdown(lines: list[dict[str, Any]]) -> str:
-    parts = [
-        "# Measurements",
-        "Written by `make bench`; `python -m bench NAME --help` says what else each can be run on. "
-        "The peer is im2rec.py as the mxnet wheel ships it.",
-    ]
-    for line in lines:
-        details = line["details"]
-        parts += [f"## {line['name']}", details["workload"][:1].upper() + details["workload"][1:] + "."]
-        parts.append(_where(line))
-        parts.append(report.markdown(report.figures_table([_told(line)])))
-        for table in details["tables"]:
-            rows = tuple(tuple(row) for row in table["rows"])
-            parts += [
-                f"{table['title']}:",
-                report.markdown(Table(table["title"], tuple(table["header"]), rows)),
-            ]
-        parts += [f"- {note}" for note in details.get("notes", ())]
-    return "\n\n".join(parts) + "\n"
-
-
-def _where(line: dict[str, Any]) -> str:
-    """Day, machine and versions of a measurement."""
-    machine, versions = line["machine"], line["versions"]
-    return (
-        f"{line['date']}, {machine['cpu']}, {machine['cores']} cores, "
-        f"{machine['memory_gib']} GiB, Linux {machine['kernel']}; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + "."
-    )
-
-
-def _told(line: dict[str, Any]) -> Result:
-    """The figures of a benchmark's line of JSON."""
-    figures = tuple(
-        Figure(
-            figure["name"],
-            figure["value"],
-            figure["unit"],
-            figure.get("target"),
-            "most" if figure.get("bound", "").endswith("most") else "least",
-            figure.get("note", ""),
-        )
-        for figure in line["details"]["figures"]
-    )
-    return Result(line["name"], "", figures)
-
-
-def _with_figures(document: str, lines: list[dict[str, Any]]) -> str:
-    """The document with these figures between its two marks."""
-    table = report.markdown(report.figures_table([_told(line) for line in lines]))
-    return FIGURES.sub(lambda _: f"{table}\n", document)
 
 
 def _measure(benchmark: Callable[[], Result]) -> None:

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     Get = Callable[[], GetObjectOutputTypeDef]
 
 BROKEN = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
-PIECE = (
-    256 << 10
-)  # bytes; what urllib3 reads at once is an object, and a large one lies in new memory each time
+# Bytes. urllib3 makes an object of what it reads at once, and a large one lies in new memory each time.
+PIECE = 256 << 10
 Read = TypeVar("Read")
 
 

@@ -83,7 +83,7 @@ def connected(address: str | None, progress: Progress) -> Iterator["Engine"]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Nobody hears what Ray's threads say of tasks that lose their driver. Errors are raised all the same."""
+    """Drop what Ray itself writes to the standard error: lines about tasks whose driver ends."""
     sys.stderr.flush()
     kept = os.dup(STDERR)
     try:
