@@ -14,7 +14,7 @@ import boto3
 from bench.report import BenchError
 from bench.rigs import ours
 from bench.rigs.process import peak_memory, run
-from bench.rigs.process_tree import Memory, TreeWatch, busy_seconds, started
+from bench.rigs.process_tree import Memory, TreeWatch, busy_seconds
 from bench.rigs.ray_head import is_worker, pinned, ray_head
 from bench.workloads.workload import Workload, scratch
 from rehearsal.servers.s3 import REGION, S3Server
@@ -62,7 +62,6 @@ class Store:
     """The S3 server as the commands see it, with the archives in it."""
 
     server: S3Server
-    pid: int
     client: "S3Client"
     used: int = field(default=0)
 
@@ -84,10 +83,7 @@ def store(server: S3Server, *workloads: Workload) -> Store:
     client.create_bucket(Bucket=ARCHIVES)
     for path in sorted(path for data in workloads for path in data.archives.iterdir()):
         client.upload_file(str(path), ARCHIVES, f"{ARCHIVES}/{path.name}")
-    pids = started("weed")
-    if not pids:
-        raise BenchError("cluster: the S3 server's process was not found: correct bench/rigs/engines.py")
-    return Store(server, pids[0], client)
+    return Store(server, client)
 
 
 def client_of(endpoint: str, server: S3Server) -> "S3Client":
@@ -185,7 +181,7 @@ class Meter:
         self.ours = self.server = self.others = 0.0
         self.workers: tuple[Memory, ...] = ()
         self._ray = TreeWatch(nodes, is_worker)
-        self._server = TreeWatch([there.pid])
+        self._server = TreeWatch([there.server.pid])
 
     def __enter__(self) -> Self:
         os.sync()  # what the one before left to be written is not this one's to wait for

@@ -60,11 +60,6 @@ def busy_seconds() -> float:
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-def started(program: str) -> list[int]:
-    """The processes that run a program with that name and descend from this one."""
-    return [pid for pid in tree(os.getpid()) if Path(title(pid).partition(" ")[0]).name == program]
-
-
 def memory(pid: int) -> Memory | None:
     """Memory of a process now; None once it is gone."""
     try:

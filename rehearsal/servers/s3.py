@@ -34,11 +34,12 @@ class S3ServerError(RuntimeError):
 
 @dataclass(frozen=True)
 class S3Server:
-    """A running server: its endpoint, and the only credentials it knows."""
+    """A running server: its endpoint, the only credentials it knows, and its process."""
 
     endpoint: str
     access_key_id: str
     secret_access_key: str
+    pid: int
 
     def environment(self) -> dict[str, str]:
         """What the `aws` command and boto3 need in their environment to talk to it and to nothing else."""
@@ -79,7 +80,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     try:
         port = ports[2 * _SERVICES.index("s3")]
         _wait(server, port, log)
-        yield S3Server(f"http://127.0.0.1:{port}", access_key_id, secret_access_key)
+        yield S3Server(f"http://127.0.0.1:{port}", access_key_id, secret_access_key, server.pid)
     finally:
         _stop(server)
         identities.unlink(missing_ok=True)

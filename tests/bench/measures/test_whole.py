@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.__main__ import RESULTS
 from bench.measures import whole
 from bench.measures.whole import Outcome
 from bench.report import REPOSITORY, BenchError
+from bench.results import RESULTS
 from bench.rigs import peer, roads, stages
 from bench.rigs.disks import GP3, MIB, SC1_BURST, Disk, Traffic, check
 from bench.rigs.roads import Road
