@@ -19,6 +19,7 @@ HELD = 1 / 8
 ABOVE = 2.5  # the target, in rates of a held volume
 # So many keep a slow volume busy, also where a busy machine decodes slowly: one would do both in turn.
 # And for so many seconds, of which batches get an eighth: in half a second, one that starts late is missed.
+TRIES = 4
 MANY = ("--loaders", "4", "--seconds", "15")
 
 
@@ -48,6 +49,16 @@ def found(disk: Disk, target: float, *more: str) -> dict[str, Any]:
     return told
 
 
+def found_held(disk: Disk, target: float) -> dict[str, Any]:
+    """What is found of a held disk. A machine that is busy just then keeps the loaders waiting: once more."""
+    for _ in range(TRIES):
+        with disk.held():
+            told = found(disk, target, *MANY)
+        if told["epochs"][0]["limit"] != "loader processes":
+            break
+    return told
+
+
 @pytest.fixture(scope="module")
 def free(mounted: Disk) -> dict[str, Any]:
     """What a disk that nothing holds gives this machine, however fast or busy it is."""
@@ -65,8 +76,7 @@ def test_the_verdict_turns_with_the_throttle(mounted: Disk, free: dict[str, Any]
     assert not free["epochs"][0]["limit"].startswith("volume"), (free["epochs"], free["volume"])
     rate = held_rate(free)
     slow = Disk(mounted.mount, Kind("few bytes", int(rate), 1000, REQUEST), mounted.upper, mounted.lower)
-    with slow.held():
-        held = found(slow, ABOVE * rate / free["image_bytes"], *MANY)
+    held = found_held(slow, ABOVE * rate / free["image_bytes"])
     first, later = held["epochs"]
     assert held["starves"] is held["answers"][0]["starves"] is True
     assert first["limit"] == "volume MiB/s", (held["epochs"], held["volume"], held["decoding"])
@@ -80,8 +90,7 @@ def test_few_requests_are_seen_as_such(mounted: Disk, free: dict[str, Any]) -> N
     few = Disk(
         mounted.mount, Kind("few requests", 100 * MIB, requests, REQUEST), mounted.upper, mounted.lower
     )
-    with few.held():
-        held = found(few, 1, *MANY)
+    held = found_held(few, 1)
     assert held["epochs"][0]["limit"] == "volume requests/s", (held["epochs"], held["volume"])
 
 
