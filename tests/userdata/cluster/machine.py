@@ -74,7 +74,7 @@ class Machine:
     def boot(self, later: str = "", **changes: str) -> "Machine":
         """Runs the user data; `later` are commands between its functions and its boot."""
         done = subprocess.run(  # noqa: S603 - fixed arguments
-            ["unshare", "--mount", "bash", "-euo", "pipefail", "-c", BOOT],  # noqa: S607
+            ["unshare", "--mount", "bash", "-euo", "pipefail", "-c", BOOT],  # noqa: S607 - the host's own
             env=self.variables | {"LATER": later} | changes,
             capture_output=True,
             text=True,

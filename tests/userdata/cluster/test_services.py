@@ -44,7 +44,7 @@ def test_systemd_understands_the_units(head: Machine, cluster: str, role: str) -
     check = 'systemd-analyze verify --man=no --recursive-errors=no "$ROOT"/etc/systemd/system/*.service'
     folders = 'mount --bind "$ROOT/opt" /opt; mount --bind "$ROOT/lib" /var/lib'
     done = subprocess.run(  # noqa: S603 - fixed arguments
-        ["unshare", "--mount", "bash", "-c", f"{folders}; {check}"],  # noqa: S607
+        ["unshare", "--mount", "bash", "-c", f"{folders}; {check}"],  # noqa: S607 - the host's own
         env={"ROOT": str(head.root), "PATH": os.environ["PATH"], "SYSTEMD_LOG_LEVEL": "warning"},
         capture_output=True,
         text=True,
@@ -67,7 +67,7 @@ def run_script(
         path.write_text(f'#!/bin/sh\necho "{command} $*" >>{called}\n{status}\n')
         path.chmod(0o755)
     done = subprocess.run(  # noqa: S603 - fixed arguments
-        ["unshare", "--mount", "bash", "-euc", f'mount --bind "$ROOT/opt" /opt; /opt/dataset-prep/{name}'],  # noqa: S607
+        ["unshare", "--mount", "bash", "-euc", f'mount --bind "$ROOT/opt" /opt; /opt/dataset-prep/{name}'],  # noqa: S607 - the host's own
         env={"PATH": f"{folder}:{os.environ['PATH']}", "ROOT": str(head.root)} | variables,
         capture_output=True,
         text=True,
